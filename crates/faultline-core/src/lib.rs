@@ -1,0 +1,8 @@
+//! What decides: the stages as pure functions of state and input, and the score.
+//!
+//! What it is: deterministic functions over typed tables on an ordered key-value store. What it is not: anything with a
+//! clock, a socket, a thread or randomness; a host gives time and input, and makes the results durable.
+
+pub mod policy;
+pub mod score;
+pub mod track;
