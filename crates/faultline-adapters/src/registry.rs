@@ -5,8 +5,12 @@ use crate::head::{HEAD_BYTES, Head};
 use crate::ranked::Ranked;
 
 /// Every format that is read, in the order of the list that people see.
-pub const ADAPTERS: &[&Adapter] =
-    &[&crate::formats::checkov::ADAPTER, &crate::formats::gitleaks::ADAPTER, &crate::formats::route_list::ADAPTER];
+pub const ADAPTERS: &[&Adapter] = &[
+    &crate::formats::checkov::ADAPTER,
+    &crate::formats::gitleaks::ADAPTER,
+    &crate::formats::route_list::ADAPTER,
+    &crate::formats::zap_xml::ADAPTER,
+];
 
 /// The adapter of this name.
 pub fn named(name: &str) -> Result<&'static Adapter, ReadError> {

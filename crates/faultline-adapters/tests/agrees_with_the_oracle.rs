@@ -116,7 +116,10 @@ fn differences(sample: &Path, adapter: &[&str]) -> Vec<[String; 3]> {
         Ok(found) if adapter.contains(&found.name) => found,
         Ok(other) => return vec![row("detect", "ours-only", other.name)],
         Err(_) if !valid => return Vec::new(),
-        Err(_) => return vec![row("detect", "oracle-only", adapter[0])],
+        Err(error) => {
+            println!("{}: {error}", sample.display());
+            return vec![row("detect", "oracle-only", adapter[0])];
+        }
     };
     let mut seen = Seen::default();
     match (registry::read(found, &mut report, &mut seen), valid) {
@@ -177,6 +180,7 @@ macro_rules! tools {
 }
 
 tools! {
+    zap: "zap";
     checkov: "checkov";
     gitleaks: "gitleaks";
 }

@@ -6,9 +6,11 @@
 //! The way through: an adapter makes an [`observation::Observation`] at a [`locus::Locus`];
 //! [`fingerprint::fingerprint`] says who it is.
 
+pub mod cvss;
 pub mod fingerprint;
 pub mod id;
 pub mod locus;
 pub mod observation;
 pub mod partition;
+pub mod purl;
 pub mod time;

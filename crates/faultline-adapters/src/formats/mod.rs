@@ -4,3 +4,4 @@ pub(crate) mod checkov;
 pub(crate) mod gitleaks;
 pub(crate) mod json;
 pub(crate) mod route_list;
+pub(crate) mod zap_xml;
