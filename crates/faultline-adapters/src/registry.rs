@@ -8,7 +8,10 @@ use crate::ranked::Ranked;
 pub const ADAPTERS: &[&Adapter] = &[
     &crate::formats::checkov::ADAPTER,
     &crate::formats::gitleaks::ADAPTER,
+    &crate::formats::grype::ADAPTER,
     &crate::formats::route_list::ADAPTER,
+    &crate::formats::sarif::ADAPTER,
+    &crate::formats::trivy::ADAPTER,
     &crate::formats::zap_xml::ADAPTER,
 ];
 

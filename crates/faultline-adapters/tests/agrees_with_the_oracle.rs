@@ -180,6 +180,9 @@ macro_rules! tools {
 }
 
 tools! {
+    anchore_grype: "grype";
+    trivy: "trivy";
+    sarif: "sarif";
     zap: "zap";
     checkov: "checkov";
     gitleaks: "gitleaks";

@@ -5,4 +5,5 @@
 
 pub mod policy;
 pub mod score;
+pub mod store;
 pub mod track;

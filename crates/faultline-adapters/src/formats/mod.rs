@@ -2,6 +2,9 @@
 
 pub(crate) mod checkov;
 pub(crate) mod gitleaks;
+pub(crate) mod grype;
 pub(crate) mod json;
 pub(crate) mod route_list;
+pub(crate) mod sarif;
+pub(crate) mod trivy;
 pub(crate) mod zap_xml;

@@ -1,0 +1,288 @@
+//! The ordered key-value store that a stage's tables live in, and the overlay in which a batch works.
+//!
+//! What it is: byte keys in order, reads that may fail, writes that only an [`Overlay`] takes. What it is not: durable. A host
+//! gives the store that is read through, and makes the overlay's changes durable together with outputs and positions.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map;
+use std::error::Error;
+use std::iter::Peekable;
+use std::ops::{Bound, ControlFlow};
+
+/// What a batch changed: a value for a put, nothing for a delete.
+pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// Sees one row; `Break` ends the scan.
+pub type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'v;
+
+/// A store that could not answer, or answered what cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the state could not be read; the task stops, nothing of this batch was committed: see the cause, then restart")]
+    Read {
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    #[error("table {table}, key {key}: {reason}; set the state aside and let the task restore it")]
+    Corrupt { table: &'static str, key: String, reason: String },
+}
+
+impl StoreError {
+    pub fn read(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Read { source: source.into() }
+    }
+
+    pub fn corrupt(table: &'static str, key: &[u8], reason: impl Into<String>) -> Self {
+        Self::Corrupt { table, key: hex(key), reason: reason.into() }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing into a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Keys in byte order.
+pub trait Store {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Visits the rows whose key begins with `prefix`, in key order, from the first key that is not below `from`.
+    /// A `from` below the prefix means the whole prefix.
+    fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), StoreError>;
+}
+
+/// A store in memory: for tests, the simulation, and small what-ifs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryStore(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl MemoryStore {
+    pub fn apply(&mut self, changes: Changes) {
+        for (key, value) in changes {
+            match value {
+                Some(value) => self.0.insert(key, value),
+                None => self.0.remove(&key),
+            };
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> btree_map::Iter<'_, Vec<u8>, Vec<u8>> {
+        self.0.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a MemoryStore {
+    type Item = (&'a Vec<u8>, &'a Vec<u8>);
+    type IntoIter = btree_map::Iter<'a, Vec<u8>, Vec<u8>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl Store for MemoryStore {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.0.get(key).cloned())
+    }
+
+    fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        for (key, value) in within(&self.0, prefix, from) {
+            if visit(key, value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The rows of a map under a prefix, from a key on.
+fn within<'m, V>(rows: &'m BTreeMap<Vec<u8>, V>, prefix: &'m [u8], from: &[u8]) -> impl Iterator<Item = (&'m Vec<u8>, &'m V)> {
+    let first = from.max(prefix);
+    rows.range::<[u8], _>((Bound::Included(first), Bound::Unbounded)).take_while(move |(key, _)| key.starts_with(prefix))
+}
+
+/// A batch's own view: what it changed, over the store as last committed.
+///
+/// Dropping it undoes the batch. It is a [`Store`] itself, so a what-if is an overlay over an overlay.
+pub struct Overlay<'a> {
+    below: &'a dyn Store,
+    changes: Changes,
+    bytes: usize,
+}
+
+/// What one change is taken to cost beside key and value, so that a batch of many deletes is bounded as well.
+const ENTRY_BYTES: usize = 64;
+
+impl<'a> Overlay<'a> {
+    pub fn new(below: &'a dyn Store) -> Self {
+        Self { below, changes: Changes::new(), bytes: 0 }
+    }
+
+    pub fn put(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+        self.change(key.into(), Some(value.into()));
+    }
+
+    pub fn delete(&mut self, key: impl Into<Vec<u8>>) {
+        self.change(key.into(), None);
+    }
+
+    /// What the changes weigh in memory, about: a host commits before it grows past its bound.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    pub fn into_changes(self) -> Changes {
+        self.changes
+    }
+
+    fn change(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        let key_len = key.len();
+        self.bytes += value.as_ref().map_or(0, Vec::len);
+        match self.changes.insert(key, value) {
+            Some(before) => self.bytes -= before.map_or(0, |value| value.len()),
+            None => self.bytes += key_len + ENTRY_BYTES,
+        }
+    }
+}
+
+impl Store for Overlay<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.changes.get(key) {
+            Some(changed) => Ok(changed.clone()),
+            None => self.below.get(key),
+        }
+    }
+
+    fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        let mut changed = within(&self.changes, prefix, from).peekable();
+        let mut flow = ControlFlow::Continue(());
+        self.below.scan(prefix, from, &mut |key, value| {
+            flow = changed_below(&mut changed, key, visit);
+            if flow.is_continue() {
+                flow = match changed.next_if(|(at, _)| at.as_slice() == key) {
+                    None => visit(key, value),
+                    Some((_, Some(newer))) => visit(key, newer),
+                    Some((_, None)) => ControlFlow::Continue(()),
+                };
+            }
+            flow
+        })?;
+        if flow.is_continue() {
+            for (key, value) in changed {
+                if let Some(value) = value
+                    && visit(key, value).is_break()
+                {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Visits the changed rows that stand before `key`.
+fn changed_below<'c>(
+    changed: &mut Peekable<impl Iterator<Item = (&'c Vec<u8>, &'c Option<Vec<u8>>)>>,
+    key: &[u8],
+    visit: &mut Visit<'_>,
+) -> ControlFlow<()> {
+    while let Some((at, value)) = changed.next_if(|(at, _)| at.as_slice() < key) {
+        if let Some(value) = value {
+            visit(at, value)?;
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+
+    type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+    fn key() -> impl Strategy<Value = Vec<u8>> {
+        vec(prop_oneof![Just(0_u8), Just(1), Just(255)], 0..4)
+    }
+
+    fn value() -> impl Strategy<Value = Vec<u8>> {
+        vec(any::<u8>(), 0..4)
+    }
+
+    fn rows_of(store: &dyn Store, prefix: &[u8], from: &[u8], most: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut rows = Vec::new();
+        store
+            .scan(prefix, from, &mut |key, value| {
+                rows.push((key.to_vec(), value.to_vec()));
+                if rows.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+            .unwrap();
+        rows
+    }
+
+    proptest! {
+        #[test]
+        fn an_overlay_behaves_as_one_map(
+            below in btree_map(key(), value(), 0..20),
+            changes in vec((key(), proptest::option::of(value())), 0..20),
+            scans in vec((key(), key(), 1_usize..6), 1..8),
+        ) {
+            let mut plain: Rows = below.clone();
+            let mut store = MemoryStore(below);
+            let mut overlay = Overlay::new(&store);
+            for (key, value) in changes {
+                match value {
+                    Some(value) => {
+                        plain.insert(key.clone(), value.clone());
+                        overlay.put(key, value);
+                    }
+                    None => {
+                        plain.remove(&key);
+                        overlay.delete(key);
+                    }
+                }
+            }
+            for (prefix, from, most) in &scans {
+                let expected: Vec<_> = plain
+                    .iter()
+                    .filter(|(key, _)| key.starts_with(prefix) && *key >= from)
+                    .take(*most)
+                    .map(|(key, value)| (key.clone(), value.clone()))
+                    .collect();
+                prop_assert_eq!(rows_of(&overlay, prefix, from, *most), expected);
+                prop_assert_eq!(overlay.get(from).unwrap(), plain.get(from).cloned());
+            }
+            let weight: usize = overlay
+                .changes
+                .iter()
+                .map(|(key, value)| key.len() + ENTRY_BYTES + value.as_ref().map_or(0, Vec::len))
+                .sum();
+            prop_assert_eq!(overlay.bytes(), weight);
+            let changes = overlay.into_changes();
+            store.apply(changes);
+            prop_assert_eq!(store.0, plain);
+        }
+    }
+
+    #[test]
+    fn a_corrupt_row_is_named_by_table_and_key() {
+        let error = StoreError::corrupt("lines", &[0, 0xAB], "a version of 9");
+        assert!(error.to_string().starts_with("table lines, key 00ab: a version of 9"), "{error}");
+    }
+}

@@ -1,0 +1,67 @@
+//! What a host refuses, and what to do next.
+
+use std::path::PathBuf;
+
+use crate::commit::TaskId;
+
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    #[error("{} is in use by another faultline; stop it, or choose another folder (two processes must not share one)", .path.display())]
+    InUse {
+        path: PathBuf,
+        #[source]
+        source: rocksdb::Error,
+    },
+    #[error("{} could not be opened; see the cause. If it names corruption, move the folder aside and restore a checkpoint", .path.display())]
+    Open {
+        path: PathBuf,
+        #[source]
+        source: rocksdb::Error,
+    },
+    #[error("{} could not be made; check that the folder above exists and may be written", .path.display())]
+    Folder {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{} was written in format {found}, this faultline knows formats up to {known}; install the newer version", .path.display())]
+    NewerFormat { path: PathBuf, found: u32, known: u32 },
+    #[error("{} has {found} partitions, but {asked} are configured; set partitions to {found}, or begin a new folder", .path.display())]
+    Partitions { path: PathBuf, found: u32, asked: u32 },
+    #[error("the topic plan cannot be used: {reason}")]
+    Plan { reason: String },
+    #[error("topic {topic:?} is not in the topic plan; this is a fault of faultline, or the folder is of another version")]
+    UnknownTopic { topic: String },
+    #[error("topic {topic} has partitions 0 to {}, not {partition}; the key was placed with another partition count", .partitions - 1)]
+    UnknownPartition { topic: String, partition: u32, partitions: u32 },
+    #[error("a record of {bytes} bytes for topic {topic} is larger than the bound of {bound}; split it or leave evidence out")]
+    RecordTooLarge { topic: &'static str, bytes: usize, bound: usize },
+    #[error("topic {topic} is kept by time, not by key; there is no newest record of a key")]
+    NotCompacted { topic: String },
+    #[error("topic {topic} is compacted: its records are facts that hold, and are not truncated")]
+    NotByTime { topic: String },
+    #[error("{topic}/{partition} cannot be truncated below {below}: a task is still at {least_position}; wait until it has caught up")]
+    StillNeeded { topic: String, partition: u32, below: u64, least_position: u64 },
+    #[error("task {task} is at {position} of {topic}/{partition}, which ends at {end}; its state is ahead of its log: set it aside")]
+    AheadOfLog { task: TaskId, topic: &'static str, partition: u32, position: u64, end: u64 },
+    #[error("the log could not be read; see the cause, then restart")]
+    Read {
+        #[source]
+        source: rocksdb::Error,
+    },
+    #[error("the log could not be written, and nothing more is accepted; free space or mend the disk (see the cause), then restart")]
+    Write {
+        #[source]
+        source: rocksdb::Error,
+    },
+    #[error("an earlier write failed, so that nothing more is accepted; see the first error, then restart")]
+    Stopped,
+    #[error("no checkpoint was made at {}; the folder must not exist yet, and lie on the same disk to be cheap", .path.display())]
+    Checkpoint {
+        path: PathBuf,
+        #[source]
+        source: rocksdb::Error,
+    },
+    #[error("{row} cannot be understood: {reason}; move the folder aside and restore a checkpoint")]
+    Corrupt { row: String, reason: &'static str },
+}

@@ -1,0 +1,128 @@
+//! The log as tasks, doors and views see it, whatever host is below.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use faultline_core::store::Store;
+
+use crate::commit::{Commit, TaskId};
+use crate::error::HostError;
+
+/// A partition of a topic.
+pub type Place = (&'static str, u32);
+
+/// The next offset to read (the last one read, plus one) of each input.
+pub type Positions = BTreeMap<Place, u64>;
+
+/// A record to be written. No value means that the key went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub topic: &'static str,
+    pub partition: u32,
+    pub key: Vec<u8>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Vec<u8>)>,
+    pub timestamp_ms: i64,
+}
+
+/// A record as it stands in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    pub offset: u64,
+    pub key: Vec<u8>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Vec<u8>)>,
+    pub timestamp_ms: i64,
+}
+
+impl Record {
+    pub(crate) fn at(self, offset: u64) -> Stored {
+        let Self { key, value, headers, timestamp_ms, .. } = self;
+        Stored { offset, key, value, headers, timestamp_ms }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        weight(&self.key, self.value.as_deref(), &self.headers)
+    }
+}
+
+impl Stored {
+    /// Key, value and headers; what `max_bytes` of a read counts.
+    pub fn bytes(&self) -> usize {
+        weight(&self.key, self.value.as_deref(), &self.headers)
+    }
+}
+
+fn weight(key: &[u8], value: Option<&[u8]>, headers: &[(String, Vec<u8>)]) -> usize {
+    let headers: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    key.len() + value.map_or(0, <[u8]>::len) + headers
+}
+
+/// Collects what one read returns: at least one record if there is any, however large, so that a reader always goes on.
+pub(crate) struct Page {
+    records: Vec<Stored>,
+    bytes: usize,
+    max_records: usize,
+    max_bytes: usize,
+}
+
+impl Page {
+    pub(crate) fn new(max_records: usize, max_bytes: usize) -> Self {
+        Self { records: Vec::new(), bytes: 0, max_records, max_bytes }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.records.len() >= self.max_records
+    }
+
+    /// False if there was no room for it.
+    pub(crate) fn takes(&mut self, record: Stored) -> bool {
+        let bytes = self.bytes.saturating_add(record.bytes());
+        if self.is_full() || (!self.records.is_empty() && bytes > self.max_bytes) {
+            return false;
+        }
+        self.bytes = bytes;
+        self.records.push(record);
+        true
+    }
+
+    pub(crate) fn into_records(self) -> Vec<Stored> {
+        self.records
+    }
+}
+
+pub trait Log: Send + Sync {
+    /// Writes the records as one, durably: what was appended survives a crash once this has returned. Gives each record's offset.
+    fn append(&self, records: Vec<Record>) -> Result<Vec<u64>, HostError>;
+
+    /// Records from `from` on, in offset order. A compacted topic has the newest record of each key (a tombstone is one), so offsets
+    /// may have gaps. At least one record if there is any and `max_records` is not zero.
+    ///
+    /// A record can be read before it is durable. That is safe inside the log, as a crash loses a suffix of it and what
+    /// followed from it together. What acts outside on what it read (a sink) asks the host to sync first.
+    fn read(&self, topic: &str, partition: u32, from: u64, max_records: usize, max_bytes: usize) -> Result<Vec<Stored>, HostError>;
+
+    /// The offset that the next record will get.
+    fn end_offset(&self, topic: &str, partition: u32) -> Result<u64, HostError>;
+
+    /// The lowest offset that truncation has left.
+    fn start_offset(&self, topic: &str, partition: u32) -> Result<u64, HostError>;
+
+    /// The newest record of a key in a compacted topic.
+    fn latest(&self, topic: &str, partition: u32, key: &[u8]) -> Result<Option<Stored>, HostError>;
+
+    /// Outputs, state and positions together, or none. Gives the outputs' offsets.
+    fn commit(&self, commit: Commit) -> Result<Vec<u64>, HostError>;
+
+    fn positions(&self, task: TaskId) -> Result<Positions, HostError>;
+
+    /// A task's state as last committed, seen live: a read after a commit sees it.
+    fn state<'a>(&'a self, task: TaskId) -> Box<dyn Store + 'a>;
+
+    /// Forgets the records below an offset of a topic kept by time. `least_position` is the lowest position among its readers; a
+    /// truncation past it is refused.
+    fn truncate(&self, topic: &str, partition: u32, below: u64, least_position: u64) -> Result<(), HostError>;
+
+    /// Waits until something was appended after the generation `since`, or the time is over; gives the generation now.
+    fn wait_for_change(&self, since: u64, timeout: Duration) -> u64;
+}

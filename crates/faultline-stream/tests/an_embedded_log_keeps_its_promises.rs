@@ -1,0 +1,178 @@
+//! What only the embedded log promises: it is there after the process, belongs to one process, and groups its fsyncs.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use faultline_stream::{Commit, EmbeddedLog, HostError, Log, Options, Record, TaskId, TopicPlan};
+
+const PLANS: [TopicPlan; 2] = [TopicPlan { name: "findings", compacted: false }, TopicPlan { name: "risks", compacted: true }];
+const TASK: TaskId = TaskId { stage: "track", partition: 1 };
+const FOLDER: &str = "FAULTLINE_TEST_FOLDER";
+
+fn open(path: &Path, partitions: u32) -> Result<EmbeddedLog, HostError> {
+    EmbeddedLog::open(path, PLANS.to_vec(), Options { block_cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20, partitions })
+}
+
+fn record(topic: &'static str, key: &str, value: Option<&str>) -> Record {
+    let value = value.map(|value| value.as_bytes().to_vec());
+    Record { topic, partition: 1, key: key.into(), value, headers: vec![("trace".into(), vec![1])], timestamp_ms: 42 }
+}
+
+fn refusal(outcome: Result<EmbeddedLog, HostError>) -> HostError {
+    outcome.err().expect("it should be refused")
+}
+
+fn filled(path: &Path) -> EmbeddedLog {
+    let log = open(path, 2).unwrap();
+    assert_eq!(log.append(vec![record("findings", "a", Some("1")), record("findings", "b", Some("2"))]).unwrap(), [0, 1]);
+    let commit = Commit {
+        task: TASK,
+        positions: BTreeMap::from([(("findings", 1), 2)]),
+        changes: BTreeMap::from([(b"row".to_vec(), Some(b"value".to_vec()))]),
+        outputs: vec![record("risks", "r", Some("old")), record("risks", "s", None), record("risks", "r", Some("new"))],
+    };
+    assert_eq!(log.commit(commit).unwrap(), [0, 1, 2]);
+    log
+}
+
+fn assert_filled(log: &EmbeddedLog) {
+    assert_eq!(log.positions(TASK).unwrap(), BTreeMap::from([(("findings", 1), 2)]));
+    assert_eq!(log.state(TASK).get(b"row").unwrap(), Some(b"value".to_vec()));
+    let risks = log.read("risks", 1, 0, 10, 1 << 20).unwrap();
+    let risks: Vec<_> = risks.iter().map(|record| (record.offset, record.value.as_deref())).collect();
+    assert_eq!(risks, [(1, None), (2, Some(&b"new"[..]))]);
+    assert_eq!(log.latest("risks", 1, b"r").unwrap().unwrap().offset, 2);
+    assert_eq!(log.read("findings", 1, 0, 10, 1 << 20).unwrap().len(), 2);
+    assert_eq!((log.end_offset("findings", 1).unwrap(), log.end_offset("findings", 0).unwrap()), (2, 0));
+}
+
+#[test]
+fn what_was_committed_is_there_after_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("made/at/open");
+    assert_filled(&filled(&path));
+    let log = open(&path, 2).unwrap();
+    assert_filled(&log);
+    log.close().unwrap();
+    let log = open(&path, 2).unwrap();
+    assert_eq!(log.append(vec![record("findings", "c", None)]).unwrap(), [2]);
+}
+
+#[test]
+fn a_checkpoint_is_the_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("log"), folder.path().join("copy"));
+    let log = filled(&path);
+    log.checkpoint(&copy).unwrap();
+    log.append(vec![record("findings", "later", None)]).unwrap();
+    assert_filled(&open(&copy, 2).unwrap());
+    assert!(matches!(log.checkpoint(&copy), Err(HostError::Checkpoint { .. })));
+}
+
+#[test]
+fn a_second_open_in_this_process_is_refused_by_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let _log = open(folder.path(), 2).unwrap();
+    let error = refusal(open(folder.path(), 2));
+    assert!(matches!(error, HostError::InUse { .. }), "{error:?}");
+    let expected = format!("{} is in use by another faultline; stop it", folder.path().display());
+    assert!(error.to_string().starts_with(&expected), "{error}");
+}
+
+/// The child runs this very test with the folder in its environment.
+#[test]
+fn a_second_process_is_refused_by_folder() {
+    if let Some(path) = std::env::var_os(FOLDER) {
+        let error = refusal(open(Path::new(&path), 2));
+        assert!(matches!(error, HostError::InUse { .. }), "{error:?}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let _log = open(folder.path(), 2).unwrap();
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_second_process_is_refused_by_folder"])
+        .env(FOLDER, folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+fn another_partition_count_is_refused_with_both_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path(), 2).unwrap());
+    let error = refusal(open(folder.path(), 3)).to_string();
+    assert!(error.contains("has 2 partitions, but 3 are configured"), "{error}");
+}
+
+#[test]
+fn a_newer_format_is_refused_even_with_families_we_do_not_know() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path(), 2).unwrap());
+    {
+        let options = rocksdb::Options::default();
+        let names = rocksdb::DB::list_cf(&options, folder.path()).unwrap();
+        let mut db = rocksdb::DB::open_cf(&options, folder.path(), names).unwrap();
+        db.create_cf("of-tomorrow", &options).unwrap();
+        db.put_cf(db.cf_handle("meta").unwrap(), b"format", 99_u32.to_be_bytes()).unwrap();
+    }
+    let error = refusal(open(folder.path(), 2)).to_string();
+    assert!(error.contains("written in format 99, this faultline knows formats up to 1"), "{error}");
+}
+
+#[test]
+fn truncation_stops_at_the_least_position_and_offsets_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = filled(folder.path());
+    assert!(matches!(log.truncate("findings", 1, 2, 1), Err(HostError::StillNeeded { .. })));
+    assert!(matches!(log.truncate("risks", 1, 1, 9), Err(HostError::NotByTime { .. })));
+    log.truncate("findings", 1, 2, 2).unwrap();
+    drop(log);
+    let log = open(folder.path(), 2).unwrap();
+    assert_eq!(log.read("findings", 1, 0, 10, 1 << 20).unwrap(), []);
+    assert_eq!(log.append(vec![record("findings", "c", None)]).unwrap(), [2]);
+}
+
+#[test]
+fn many_doors_get_every_offset_once_and_a_reader_skips_none() {
+    const DOORS: u64 = 8;
+    const EACH: u64 = 50;
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path(), 2).unwrap();
+    let (given, read) = std::thread::scope(|scope| {
+        let door = || (0..EACH).map(|_| log.append(vec![record("findings", "k", Some("v"))]).unwrap()[0]).collect::<Vec<_>>();
+        let doors: Vec<_> = (0..DOORS).map(|_| scope.spawn(door)).collect();
+        let reader = scope.spawn(|| {
+            let (mut read, mut generation) = (Vec::new(), 0);
+            while read.len() < (DOORS * EACH) as usize {
+                let more = log.read("findings", 1, read.len() as u64, 7, 1 << 20).unwrap();
+                if more.is_empty() {
+                    generation = log.wait_for_change(generation, Duration::from_secs(10));
+                }
+                read.extend(more.into_iter().map(|record| record.offset));
+            }
+            read
+        });
+        let given: BTreeSet<u64> = doors.into_iter().flat_map(|door| door.join().unwrap()).collect();
+        (given, reader.join().unwrap())
+    });
+    assert!(given.iter().copied().eq(0..DOORS * EACH));
+    assert!(read.into_iter().eq(0..DOORS * EACH));
+}
+
+#[test]
+fn a_wait_ends_at_a_change_or_at_its_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path(), 2).unwrap();
+    let before = log.wait_for_change(0, Duration::ZERO);
+    assert_eq!(log.wait_for_change(before, Duration::from_millis(1)), before);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| log.wait_for_change(before, Duration::from_mins(1)));
+        log.append(vec![record("findings", "a", None)]).unwrap();
+        assert!(waiting.join().unwrap() > before);
+    });
+}
