@@ -13,4 +13,6 @@ pub mod locus;
 pub mod observation;
 pub mod partition;
 pub mod purl;
+pub mod record;
+pub mod scan;
 pub mod time;

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use faultline_model::id::Id;
+pub use faultline_model::scan::Scope;
 use faultline_model::time::Timestamp;
 
 /// How many scans of a line are kept; older ones count for first seen only and cannot be taken back.
@@ -19,35 +20,6 @@ pub struct ScanOrder {
     pub as_of: Timestamp,
     pub started: Timestamp,
     pub id: Id,
-}
-
-/// What a scan looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Scope {
-    /// The whole asset. Without it and without paths a scan says nothing about what it does not report.
-    pub is_full: bool,
-    /// Folders and files that were looked at in full, as asset paths; used where `is_full` is not set.
-    pub paths: Vec<String>,
-    /// The rules that ran, if the scan says so; empty means all.
-    pub rules: Vec<String>,
-}
-
-impl Scope {
-    /// Whether a place lies in what was looked at. An empty path (no file known) lies only in a full scope.
-    pub fn holds_path(&self, path: &str) -> bool {
-        self.is_full || (!path.is_empty() && self.paths.iter().any(|part| is_below(path, part)))
-    }
-
-    /// Whether a rule ran.
-    pub fn ran(&self, rule: &str) -> bool {
-        self.rules.is_empty() || self.rules.iter().any(|ran| ran == rule)
-    }
-}
-
-/// Whether a path is the folder or file itself or stands below it. `src` holds `src/a.rs`, not `srcs/a.rs`.
-fn is_below(path: &str, folder: &str) -> bool {
-    let folder = folder.trim_end_matches('/');
-    folder.is_empty() || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// How far a scan has come.
