@@ -25,7 +25,7 @@ pub fn identity_without_rank(seen: &Observation) -> u128 {
 pub fn place_in_file(locus: &Locus) -> Option<(i32, i32)> {
     match locus {
         Locus::Code(code) => Some((code.line, code.column)),
-        Locus::Resource(resource) if resource.address.is_empty() => Some((resource.line, 0)),
+        Locus::Resource(resource) => Some((resource.line, 0)),
         Locus::Secret(secret) if secret.hash.is_empty() => Some((secret.line, 0)),
         _ => None,
     }
@@ -52,7 +52,8 @@ fn with_rank(tool: &str, seen: &Observation, rank: i32) -> Id {
             part("route", [route.method.as_bytes(), path.as_bytes(), route.parameter.as_bytes(), rule, b""])
         }
         Locus::Resource(resource) if resource.address.is_empty() => part("resource-file", [resource.file.as_bytes(), rule, rank, b"", b""]),
-        Locus::Resource(resource) => part("resource", [resource.address.as_bytes(), resource.file.as_bytes(), rule, b"", b""]),
+        // A check may fail at several places of one resource (two open ports of a firewall): each is repaired on its own.
+        Locus::Resource(resource) => part("resource", [resource.address.as_bytes(), resource.file.as_bytes(), rule, rank, b""]),
         Locus::Secret(secret) if secret.hash.is_empty() => {
             part("secret-redacted", [secret.file.as_bytes(), rule, secret.commit.as_bytes(), rank, b""])
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// 16 bytes, printed as 32 hex digits: the hash behind every identity.
@@ -30,9 +31,21 @@ impl Id {
     }
 }
 
+impl Id {
+    /// The digits, lower case. Records hold many ids, so this is a table and no formatting.
+    fn digits(self) -> [u8; 32] {
+        const DIGITS: [u8; 16] = *b"0123456789abcdef";
+        let mut text = [0; 32];
+        for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(self.0) {
+            *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+        }
+        text
+    }
+}
+
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.pad(std::str::from_utf8(&self.digits()).expect("hex digits are ASCII"))
     }
 }
 
@@ -47,28 +60,49 @@ impl FromStr for Id {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let fails = || IdError { text: text.to_owned() };
-        if text.len() != 32 || !text.is_ascii() {
-            return Err(fails());
-        }
+        let digits: &[u8; 32] = text.as_bytes().try_into().map_err(|_| fails())?;
         let mut bytes = [0; 16];
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-            let digits = std::str::from_utf8(pair).map_err(|_| fails())?;
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| fails())?;
+        for (byte, [high, low]) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
+            *byte = digit(*high).zip(digit(*low)).map(|(high, low)| high << 4 | low).ok_or_else(fails)?;
         }
         Ok(Self(bytes))
     }
 }
 
+fn digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
 impl Serialize for Id {
+    /// By table rather than by `Display`: a record holds many, and this is on the path of each.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(std::str::from_utf8(&self.digits()).expect("hex digits are ASCII"))
     }
 }
 
 impl<'de> Deserialize<'de> for Id {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        deserializer.deserialize_str(Parsed("an id of 32 hex digits", str::parse))
+    }
+}
+
+/// Reads a text and parses it where it lies, without a copy: what is expected, and how it is parsed.
+pub(crate) struct Parsed<T, E>(pub &'static str, pub fn(&str) -> Result<T, E>);
+
+impl<T, E: fmt::Display> Visitor<'_> for Parsed<T, E> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_str<D: serde::de::Error>(self, text: &str) -> Result<T, D> {
+        (self.1)(text).map_err(D::custom)
     }
 }
 
@@ -90,7 +124,9 @@ mod tests {
     fn an_id_survives_its_text_form() {
         let id = Id::of("finding", &[b"a", b"b"]);
         assert_eq!(id.to_string().parse(), Ok(id));
-        for wrong in ["", "xyz", "00", &"g".repeat(32), "ä23456789012345678901234567890 "] {
+        assert_eq!(Id([0xab; 16]).to_string(), "ab".repeat(16));
+        assert_eq!("AB".repeat(16).parse(), Ok(Id([0xab; 16])));
+        for wrong in ["", "xyz", "00", &"g".repeat(32), &"+1".repeat(16), "ä23456789012345678901234567890 "] {
             assert!(wrong.parse::<Id>().is_err(), "{wrong}");
         }
     }

@@ -6,13 +6,26 @@
 //! The way through: an adapter makes an [`observation::Observation`] at a [`locus::Locus`];
 //! [`fingerprint::fingerprint`] says who it is.
 
+pub mod asset;
+pub mod avro;
+pub mod catalog;
 pub mod cvss;
+pub mod dead_letter;
+pub mod decision;
+pub mod family;
 pub mod fingerprint;
+pub mod fixed;
 pub mod id;
+pub mod intel;
 pub mod locus;
 pub mod observation;
 pub mod partition;
 pub mod purl;
 pub mod record;
+pub mod risk;
 pub mod scan;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod time;
+pub mod topic;
+pub mod tracked;

@@ -1,10 +1,10 @@
 //! Where a finding is, in a form that can be joined with what other tools say.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Where a finding is. One variant a kind of place; a variant holds only what joins and what people need to find it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "LocusBody")]
 pub enum Locus {
     Code(Code),
     Package(Package),
@@ -12,6 +12,70 @@ pub enum Locus {
     Resource(Resource),
     Secret(Secret),
     Host(Host),
+}
+
+/// A locus in records: the kind as a string and one optional body a kind, so that a new kind breaks no old reader.
+#[derive(Deserialize)]
+struct LocusBody {
+    kind: String,
+    code: Option<Code>,
+    package: Option<Package>,
+    route: Option<Route>,
+    resource: Option<Resource>,
+    secret: Option<Secret>,
+    host: Option<Host>,
+}
+
+/// A locus of a kind that this program does not know, or whose body is missing.
+#[derive(Debug, thiserror::Error)]
+#[error("a locus of kind {kind:?} is not known here, or has no body of that kind")]
+struct LocusError {
+    kind: String,
+}
+
+/// The same, of a locus that stays where it is.
+#[derive(Default, Serialize)]
+struct LocusView<'a> {
+    kind: &'static str,
+    code: Option<&'a Code>,
+    package: Option<&'a Package>,
+    route: Option<&'a Route>,
+    resource: Option<&'a Resource>,
+    secret: Option<&'a Secret>,
+    host: Option<&'a Host>,
+}
+
+impl Serialize for Locus {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let of = |kind| LocusView { kind, ..LocusView::default() };
+        let view = match self {
+            Self::Code(body) => LocusView { code: Some(body), ..of("code") },
+            Self::Package(body) => LocusView { package: Some(body), ..of("package") },
+            Self::Route(body) => LocusView { route: Some(body), ..of("route") },
+            Self::Resource(body) => LocusView { resource: Some(body), ..of("resource") },
+            Self::Secret(body) => LocusView { secret: Some(body), ..of("secret") },
+            Self::Host(body) => LocusView { host: Some(body), ..of("host") },
+        };
+        view.serialize(serializer)
+    }
+}
+
+impl TryFrom<LocusBody> for Locus {
+    type Error = LocusError;
+
+    fn try_from(body: LocusBody) -> Result<Self, LocusError> {
+        let LocusBody { kind, code, package, route, resource, secret, host } = body;
+        let locus = match kind.as_str() {
+            "code" => code.map(Self::Code),
+            "package" => package.map(Self::Package),
+            "route" => route.map(Self::Route),
+            "resource" => resource.map(Self::Resource),
+            "secret" => secret.map(Self::Secret),
+            "host" => host.map(Self::Host),
+            _ => None,
+        };
+        locus.ok_or(LocusError { kind })
+    }
 }
 
 /// A place in source code.
@@ -47,7 +111,8 @@ pub struct Package {
     pub purl: String,
     /// The installed version as the tool writes it.
     pub version: String,
-    /// The manifest, lock file or archive that brings it, inside the asset; empty for packages of an image's system.
+    /// The manifest, lock file or archive that brings it, inside the asset; empty for packages of an image's system. In a cluster it
+    /// begins with the workload and, for a package of a system, its image: `Deployment/shop/web/docker.io/library/redis`.
     pub manifest: String,
     /// The image layer (`sha256:…`) that brings it, where the tool names it.
     pub layer: String,

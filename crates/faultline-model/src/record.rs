@@ -47,11 +47,49 @@ pub struct RouteObserved {
 
 /// A record of a kind that this program does not know, or whose body is missing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a findings record of kind {kind:?} {what}")]
+#[error("a {topic} record of kind {kind:?} {what}")]
 pub struct EnvelopeError {
-    kind: String,
-    what: &'static str,
+    pub(crate) topic: &'static str,
+    pub(crate) kind: String,
+    pub(crate) what: &'static str,
 }
+
+impl EnvelopeError {
+    pub(crate) fn unknown(topic: &'static str, kind: String) -> Self {
+        Self { topic, kind, what: "is of a kind that is not known here; a newer program wrote it" }
+    }
+
+    pub(crate) fn empty(topic: &'static str, kind: String) -> Self {
+        Self { topic, kind, what: "has no body of that kind" }
+    }
+}
+
+/// The two directions between a record and its envelope, from one table: kind, member, variant.
+macro_rules! envelope {
+    ($topic:literal, $record:ident, $envelope:ident { $($kind:literal => $member:ident: $variant:ident,)+ }) => {
+        impl From<$record> for $envelope {
+            fn from(record: $record) -> Self {
+                match record {
+                    $($record::$variant(body) => Self { kind: $kind.to_owned(), $member: Some(body), ..Self::default() },)+
+                }
+            }
+        }
+
+        impl TryFrom<$envelope> for $record {
+            type Error = $crate::record::EnvelopeError;
+
+            fn try_from(envelope: $envelope) -> Result<Self, Self::Error> {
+                let $envelope { kind, $($member),+ } = envelope;
+                let record = match kind.as_str() {
+                    $($kind => $member.map(Self::$variant),)+
+                    _ => return Err($crate::record::EnvelopeError::unknown($topic, kind)),
+                };
+                record.ok_or($crate::record::EnvelopeError::empty($topic, kind))
+            }
+        }
+    };
+}
+pub(crate) use envelope;
 
 /// The envelope as it stands in Avro.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,31 +101,12 @@ pub struct FindingsEnvelope {
     pub scan_completed: Option<ScanCompleted>,
 }
 
-impl From<FindingsRecord> for FindingsEnvelope {
-    fn from(record: FindingsRecord) -> Self {
-        let of = |kind: &str| Self { kind: kind.to_owned(), ..Self::default() };
-        match record {
-            FindingsRecord::ScanStarted(body) => Self { scan_started: Some(body), ..of("scan_started") },
-            FindingsRecord::Finding(body) => Self { finding: Some(body), ..of("finding") },
-            FindingsRecord::Route(body) => Self { route: Some(body), ..of("route") },
-            FindingsRecord::ScanCompleted(body) => Self { scan_completed: Some(body), ..of("scan_completed") },
-        }
-    }
-}
-
-impl TryFrom<FindingsEnvelope> for FindingsRecord {
-    type Error = EnvelopeError;
-
-    fn try_from(envelope: FindingsEnvelope) -> Result<Self, EnvelopeError> {
-        let FindingsEnvelope { kind, scan_started, finding, route, scan_completed } = envelope;
-        let record = match kind.as_str() {
-            "scan_started" => scan_started.map(Self::ScanStarted),
-            "finding" => finding.map(Self::Finding),
-            "route" => route.map(Self::Route),
-            "scan_completed" => scan_completed.map(Self::ScanCompleted),
-            _ => return Err(EnvelopeError { kind, what: "is of a kind that is not known here; a newer program wrote it" }),
-        };
-        record.ok_or(EnvelopeError { kind, what: "has no body of that kind" })
+envelope! {
+    "findings", FindingsRecord, FindingsEnvelope {
+        "scan_started" => scan_started: ScanStarted,
+        "finding" => finding: Finding,
+        "route" => route: Route,
+        "scan_completed" => scan_completed: ScanCompleted,
     }
 }
 
