@@ -2,9 +2,11 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
+use faultline_model::asset::AssetKind;
 use faultline_model::observation::{Observation, ScanKind};
 
 use crate::head::Head;
+use crate::inflate::{Inflated, is_gzip};
 use crate::secret::SecretKey;
 
 /// A report format. One constant a file; all of them stand in [`crate::registry::ADAPTERS`].
@@ -38,10 +40,21 @@ impl<'a> Report<'a> {
         Self { input, secrets }
     }
 
-    /// The stream from its beginning. An adapter may ask again for a second pass.
-    pub fn rewound(&mut self) -> Result<&mut dyn ReadSeek, ReadError> {
+    /// What is in the report, from its beginning; inflated where it comes compressed. An adapter may ask again for a second pass.
+    pub fn rewound(&mut self) -> Result<Box<dyn Read + '_>, ReadError> {
         self.input.seek(SeekFrom::Start(0))?;
-        Ok(self.input)
+        let mut head = [0; 2];
+        let is_gzip = matches!(self.input.read_exact(&mut head), Ok(()) if is_gzip(head));
+        self.input.seek(SeekFrom::Start(0))?;
+        let input: &mut dyn Read = self.input;
+        Ok(if is_gzip { Box::new(Inflated::new(input)) } else { Box::new(input) })
+    }
+
+    /// The hash of what is in the report: the same report is the same scan, compressed or not.
+    pub fn digest(&mut self) -> Result<[u8; 32], ReadError> {
+        let mut hasher = blake3::Hasher::new();
+        std::io::copy(&mut self.rewound()?, &mut hasher)?;
+        Ok(*hasher.finalize().as_bytes())
     }
 }
 
@@ -56,10 +69,38 @@ pub struct ScanFacts {
     pub kind: Option<ScanKind>,
     /// What was scanned, as the report names it (image reference, URL, path); raw, the publisher makes an asset of it.
     pub target: String,
+    /// The kind of asset that the target is, where the report tells; else its shape decides.
+    pub target_kind: Option<AssetKind>,
+    /// The branch that was scanned, where the report says it.
+    pub branch: String,
     /// When the scan began: RFC 3339 where the report says it so that it can be read, else empty.
     pub started: String,
     /// The revision (commit) that was scanned, where the report says it.
     pub revision: String,
+}
+
+impl ScanFacts {
+    /// Takes over what a later part of the report says; what it leaves empty stays.
+    pub fn add(&mut self, later: Self) {
+        let Self { tool, tool_version, kind, target, target_kind, branch, started, revision } = later;
+        let texts = [
+            (&mut self.tool, tool),
+            (&mut self.tool_version, tool_version),
+            (&mut self.branch, branch),
+            (&mut self.started, started),
+            (&mut self.revision, revision),
+        ];
+        for (own, said) in texts {
+            if !said.is_empty() {
+                *own = said;
+            }
+        }
+        self.kind = kind.or(self.kind);
+        if !target.is_empty() {
+            (self.target, self.target_kind) = (target, target_kind);
+        }
+        self.target_kind = target_kind.or(self.target_kind);
+    }
 }
 
 /// One entry of a route map, or a place that a dynamic scan visited.
@@ -67,6 +108,8 @@ pub struct ScanFacts {
 pub struct RouteSeen {
     /// Upper-case method; empty for any.
     pub method: String,
+    /// Scheme, host and port of a visit; empty for a map's entry, which holds wherever the code runs.
+    pub origin: String,
     /// Path template (`/users/{id}`) of a map's entry, or the path that was visited.
     pub path: String,
     /// File of the handler; empty for a visit.

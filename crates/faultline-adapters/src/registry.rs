@@ -7,8 +7,11 @@ use crate::ranked::Ranked;
 /// Every format that is read, in the order of the list that people see.
 pub const ADAPTERS: &[&Adapter] = &[
     &crate::formats::checkov::ADAPTER,
+    &crate::formats::generic_csv::ADAPTER,
+    &crate::formats::generic_json::ADAPTER,
     &crate::formats::gitleaks::ADAPTER,
     &crate::formats::grype::ADAPTER,
+    &crate::formats::openapi::ADAPTER,
     &crate::formats::route_list::ADAPTER,
     &crate::formats::sarif::ADAPTER,
     &crate::formats::trivy::ADAPTER,

@@ -3,30 +3,27 @@
 //! Shape: one object a framework, or an array of such: `{check_type, results: {failed_checks: […]}, summary}`; an empty run is
 //! `{passed, failed, …, checkov_version}`. Only failed checks are findings. Source: checkov `--output json`.
 
-use std::fmt;
-
 use faultline_model::locus::{Locus, Resource, asset_path};
 use faultline_model::observation::{Observation, ScanKind, Severity};
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use crate::adapter::{Adapter, Emit, ReadError, Report, ScanFacts};
-use crate::formats::json::{Each, visit};
+use crate::formats::json::{Json, Text};
 use crate::head::Head;
 
 pub(crate) const ADAPTER: Adapter = Adapter { name: "checkov", kind: ScanKind::Iac, tests_for: &[], recognises, read };
 
 #[derive(Deserialize)]
-struct FailedCheck {
+struct FailedCheck<'a> {
     check_id: String,
     check_name: Option<String>,
     resource: Option<String>,
-    #[serde(default)]
-    file_path: String,
+    #[serde(default, borrow)]
+    file_path: Text<'a>,
     file_line_range: Option<Vec<i32>>,
     guideline: Option<String>,
-    severity: Option<String>,
+    severity: Option<Text<'a>>,
 }
 
 fn recognises(head: &Head<'_>) -> bool {
@@ -36,65 +33,32 @@ fn recognises(head: &Head<'_>) -> bool {
 }
 
 fn read(report: &mut Report<'_>, emit: &mut dyn Emit) -> Result<(), ReadError> {
-    visit(ADAPTER.name, report, Runs { emit, place: String::new() })
+    Json::open(ADAPTER.name, report)?.whole(|json| match json.token()? {
+        Some(b'[') => json.array(&mut |json, index| run(json, emit, &format!("run {index}, "))),
+        _ => run(json, emit, ""),
+    })
 }
 
-/// One framework's run, or an array of them.
-struct Runs<'a> {
-    emit: &'a mut dyn Emit,
-    place: String,
-}
-
-impl<'de> DeserializeSeed<'de> for Runs<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Runs<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a checkov run or an array of runs")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut runs: A) -> Result<(), A::Error> {
-        let mut index = 0;
-        while runs.next_element_seed(Runs { emit: &mut *self.emit, place: format!("run {index}, ") })?.is_some() {
-            index += 1;
+/// One framework's run.
+fn run(json: &mut Json<'_>, emit: &mut dyn Emit, place: &str) -> Result<(), ReadError> {
+    json.object(&mut |json, name| {
+        match name {
+            "results" => json.object(&mut |json, name| match name {
+                "failed_checks" => json.elements(&mut |index, element| match element.read::<FailedCheck<'_>>() {
+                    Ok(check) => emit.finding(observation(check)),
+                    Err(reason) => {
+                        emit.refused(format!("{place}failed check {index}"), reason);
+                        Ok(())
+                    }
+                }),
+                _ => json.pass(),
+            })?,
+            "summary" => note_version(emit, json.value::<Value>()?.get("checkov_version")),
+            "checkov_version" => note_version(emit, Some(&json.value()?)),
+            _ => json.pass()?,
         }
         Ok(())
-    }
-
-    /// The run's members, and those of `results`, which is visited by the same rules.
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        while let Some(name) = members.next_key::<String>()? {
-            match name.as_str() {
-                "results" => members.next_value_seed(Runs { emit: &mut *self.emit, place: self.place.clone() })?,
-                "failed_checks" => {
-                    let (emit, place) = (&mut *self.emit, &self.place);
-                    members.next_value_seed(Each::new(
-                        "an array of failed checks",
-                        |index, element: Value| match serde_json::from_value::<FailedCheck>(element) {
-                            Ok(check) => emit.finding(observation(check)),
-                            Err(error) => {
-                                emit.refused(format!("{place}failed check {index}"), error.to_string());
-                                Ok(())
-                            }
-                        },
-                    ))?;
-                }
-                "summary" => note_version(self.emit, members.next_value::<Value>()?.get("checkov_version")),
-                "checkov_version" => note_version(self.emit, Some(&members.next_value()?)),
-                _ => {
-                    members.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(())
-    }
+    })
 }
 
 fn note_version(emit: &mut dyn Emit, version: Option<&Value>) {
@@ -103,7 +67,7 @@ fn note_version(emit: &mut dyn Emit, version: Option<&Value>) {
     }
 }
 
-fn observation(check: FailedCheck) -> Observation {
+fn observation(check: FailedCheck<'_>) -> Observation {
     let lines = check.file_line_range.unwrap_or_default();
     let line = lines.first().copied().unwrap_or(0);
     let place = Resource {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::adapter::{Adapter, Emit, ReadError, Report};
-use crate::formats::json::{Each, visit};
+use crate::formats::json::{Json, Text};
 use crate::head::Head;
 use crate::secret::{SecretKey, SecretText};
 
@@ -22,23 +22,24 @@ const CWE_HARD_CODED_CREDENTIALS: i32 = 798;
 /// Members that only this tool's elements have together, one row a generation.
 const SIGNATURES: [[&str; 2]; 2] = [["RuleID", "Secret"], ["rule", "offender"]];
 
+/// Version 7 has the line's text under `line`, which quotes the secret and is not read.
 #[derive(Deserialize)]
-struct Leak {
-    #[serde(alias = "RuleID", alias = "rule")]
+struct Leak<'a> {
+    #[serde(rename = "RuleID", alias = "rule")]
     rule: String,
-    #[serde(default, alias = "Description")]
-    description: String,
-    #[serde(alias = "Secret", alias = "offender")]
+    #[serde(default, rename = "Description", alias = "description", borrow)]
+    description: Text<'a>,
+    #[serde(rename = "Secret", alias = "offender")]
     secret: SecretText,
-    #[serde(default, alias = "File")]
-    file: String,
-    #[serde(default, alias = "StartLine", alias = "lineNumber")]
+    #[serde(default, rename = "File", alias = "file")]
+    file: Text<'a>,
+    #[serde(default, rename = "StartLine", alias = "lineNumber")]
     line: LineNumber,
-    #[serde(default, alias = "Commit")]
-    commit: String,
+    #[serde(default, rename = "Commit", alias = "commit")]
+    commit: Text<'a>,
 }
 
-/// A line; version 7 has the line's text under `line`, which is no number and is not kept.
+/// A line; 0 for what is no number.
 #[derive(Default)]
 struct LineNumber(i32);
 
@@ -60,28 +61,29 @@ fn recognises(head: &Head<'_>) -> bool {
 
 fn read(report: &mut Report<'_>, emit: &mut dyn Emit) -> Result<(), ReadError> {
     let secrets = report.secrets;
-    let leaks = Each::new("an array of leaks", |index, mut element: Value| {
-        // Version 7 writes the line's text as `line`; it would stand in the way of `lineNumber`, and quotes the secret.
-        if let Some(members) = element.as_object_mut() {
-            members.remove("line");
-        }
+    Json::open(ADAPTER.name, report)?.whole(|json| {
         // The parser's own reason may quote a value, and a value may be the secret: it does not leave.
-        match serde_json::from_value::<Leak>(element) {
+        json.elements(&mut |index, element| match element.read::<Leak<'_>>() {
             Ok(leak) => emit.finding(observation(leak, secrets)),
             Err(_) => {
                 emit.refused(format!("leak {index}"), "a leak needs a rule and a secret as text".to_owned());
                 Ok(())
             }
-        }
-    });
-    visit(ADAPTER.name, report, leaks)
+        })
+    })
 }
 
-fn observation(leak: Leak, key: &SecretKey) -> Observation {
+fn observation(leak: Leak<'_>, key: &SecretKey) -> Observation {
     let file = asset_path(&leak.file);
-    let name = if leak.description.is_empty() { &leak.rule } else { &leak.description };
+    let name = if leak.description.is_empty() { &leak.rule } else { &*leak.description };
     let title = leak.secret.redact(&format!("{name} in {file}"));
-    let place = Secret { hash: leak.secret.keyed_hash(key), preview: leak.secret.preview(), file, line: leak.line.0, commit: leak.commit };
+    let place = Secret {
+        hash: leak.secret.keyed_hash(key),
+        preview: leak.secret.preview(),
+        file,
+        line: leak.line.0,
+        commit: leak.commit.into_string(),
+    };
     let mut seen = Observation::new(leak.rule, Severity::High, Locus::Secret(place));
     seen.title = title;
     seen.cwes = vec![CWE_HARD_CODED_CREDENTIALS];

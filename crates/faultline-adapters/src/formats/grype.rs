@@ -4,17 +4,15 @@
 //! the one by which grype matched (a GHSA, a distribution's CVE); related ones are the same weakness elsewhere.
 //! Source: <https://github.com/anchore/grype>, `-o json`.
 
-use std::fmt;
-
+use faultline_model::asset::AssetKind;
 use faultline_model::locus::{Locus, Package, asset_path};
 use faultline_model::observation::{Observation, ScanKind, Severity, ToolVerdict};
 use faultline_model::{cvss, purl};
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::adapter::{Adapter, Emit, ReadError, Report, ScanFacts};
-use crate::formats::json::{Each, visit};
+use crate::formats::json::{Json, Text};
 use crate::head::Head;
 
 pub(crate) const ADAPTER: Adapter = Adapter { name: "grype", kind: ScanKind::Sca, tests_for: &[], recognises, read };
@@ -34,33 +32,37 @@ const SEVERITIES: &[(&str, Severity)] = &[
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Match {
-    vulnerability: Vulnerability,
-    related_vulnerabilities: Option<Vec<Vulnerability>>,
-    artifact: Artifact,
+struct Match<'a> {
+    #[serde(borrow)]
+    vulnerability: Vulnerability<'a>,
+    related_vulnerabilities: Option<Vec<Vulnerability<'a>>>,
+    artifact: Artifact<'a>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Vulnerability {
+struct Vulnerability<'a> {
     id: String,
-    data_source: Option<String>,
-    severity: Option<String>,
-    urls: Option<Vec<String>>,
-    description: Option<String>,
-    cvss: Option<Vec<Vector>>,
-    cwes: Option<Vec<Cwe>>,
+    #[serde(borrow)]
+    data_source: Option<Text<'a>>,
+    severity: Option<Text<'a>>,
+    urls: Option<Vec<Text<'a>>>,
+    description: Option<Text<'a>>,
+    cvss: Option<Vec<Vector<'a>>>,
+    cwes: Option<Vec<Cwe<'a>>>,
     fix: Option<Fix>,
 }
 
 #[derive(Deserialize)]
-struct Vector {
-    vector: Option<String>,
+struct Vector<'a> {
+    #[serde(borrow)]
+    vector: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Cwe {
-    cwe: Option<String>,
+struct Cwe<'a> {
+    #[serde(borrow)]
+    cwe: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -69,22 +71,23 @@ struct Fix {
 }
 
 #[derive(Deserialize)]
-struct Artifact {
-    name: String,
+struct Artifact<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
     #[serde(default)]
-    version: String,
+    version: Text<'a>,
     #[serde(default, rename = "type")]
-    kind: String,
-    purl: Option<String>,
-    locations: Option<Vec<Location>>,
+    kind: Text<'a>,
+    purl: Option<Text<'a>>,
+    locations: Option<Vec<Location<'a>>>,
 }
 
 #[derive(Deserialize)]
-struct Location {
-    #[serde(default)]
-    path: String,
+struct Location<'a> {
+    #[serde(default, borrow)]
+    path: Text<'a>,
     #[serde(default, rename = "layerID")]
-    layer: String,
+    layer: Text<'a>,
 }
 
 fn recognises(head: &Head<'_>) -> bool {
@@ -94,57 +97,33 @@ fn recognises(head: &Head<'_>) -> bool {
 }
 
 fn read(report: &mut Report<'_>, emit: &mut dyn Emit) -> Result<(), ReadError> {
-    visit(ADAPTER.name, report, Whole { emit })
-}
-
-/// The report's object: matches one by one, and what was scanned.
-struct Whole<'a> {
-    emit: &'a mut dyn Emit,
-}
-
-impl<'de> DeserializeSeed<'de> for Whole<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Whole<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a grype report")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        while let Some(name) = members.next_key::<String>()? {
+    Json::open(ADAPTER.name, report)?.whole(|json| {
+        json.object(&mut |json, name| {
             if let Some((member, verdict)) = MATCHES.iter().find(|(member, _)| *member == name) {
-                members.next_value_seed(Each::new("an array of matches", |index, element: Value| {
-                    match serde_json::from_value::<Match>(element) {
-                        Ok(found) => self.emit.finding(Observation { tool_verdict: *verdict, ..observation(found) }),
-                        Err(error) => {
-                            self.emit.refused(format!("{member} {index}"), error.to_string());
-                            Ok(())
-                        }
+                return json.elements(&mut |index, element| match element.read::<Match<'_>>() {
+                    Ok(found) => emit.finding(Observation { tool_verdict: *verdict, ..observation(found) }),
+                    Err(reason) => {
+                        emit.refused(format!("{member} {index}"), reason);
+                        Ok(())
                     }
-                }))?;
-                continue;
+                });
             }
-            match name.as_str() {
-                "source" => self.emit.scan(ScanFacts { target: target_of(&members.next_value()?), ..ScanFacts::default() }),
+            match name {
+                "source" => {
+                    let source: Value = json.value()?;
+                    let target_kind = (source["type"] == "image").then_some(AssetKind::Image);
+                    emit.scan(ScanFacts { target: target_of(&source), target_kind, ..ScanFacts::default() });
+                }
                 "descriptor" => {
-                    let descriptor: Value = members.next_value()?;
+                    let descriptor: Value = json.value()?;
                     let (tool_version, started) = (text(&descriptor["version"]), text(&descriptor["timestamp"]));
-                    self.emit.scan(ScanFacts { tool_version, started, ..ScanFacts::default() });
+                    emit.scan(ScanFacts { tool_version, started, ..ScanFacts::default() });
                 }
-                _ => {
-                    members.next_value::<IgnoredAny>()?;
-                }
+                _ => json.pass()?,
             }
-        }
-        Ok(())
-    }
+            Ok(())
+        })
+    })
 }
 
 /// What was scanned: an image's reference, or the folder, which stands there as a bare text.
@@ -153,30 +132,31 @@ fn target_of(source: &Value) -> String {
     if target.is_string() { text(target) } else { text(&target["userInput"]) }
 }
 
-fn observation(found: Match) -> Observation {
+fn observation(found: Match<'_>) -> Observation {
     let Match { vulnerability, related_vulnerabilities, artifact } = found;
     // The match's own words stand before those of its relatives, in every list.
     let own_severity = vulnerability.severity.as_deref().map_or(Severity::Info, severity_of);
-    let all: Vec<Vulnerability> = [vulnerability].into_iter().chain(related_vulnerabilities.unwrap_or_default()).collect();
+    let all: Vec<Vulnerability<'_>> = [vulnerability].into_iter().chain(related_vulnerabilities.unwrap_or_default()).collect();
 
     let mut seen = Observation::new(all[0].id.clone(), own_severity, Locus::Package(package(&artifact)));
-    seen.title = format!("{} in {} {}", seen.rule, artifact.name, artifact.version);
+    seen.title = format!("{} in {} {}", seen.rule, &*artifact.name, &*artifact.version);
     seen.cvss = cvss::read_all(all.iter().flat_map(|one| one.cvss.iter().flatten()).filter_map(|one| one.vector.as_deref()));
     if let Some(description) = all.iter().find_map(|one| one.description.as_ref().filter(|text| !text.is_empty())) {
-        seen.description.clone_from(description);
+        (**description).clone_into(&mut seen.description);
     }
     for one in all {
         push_new(&mut seen.vulnerabilities, one.id);
         let cwes = one.cwes.into_iter().flatten().filter_map(|cwe| cwe.cwe?.strip_prefix("CWE-")?.parse::<i32>().ok());
         cwes.for_each(|cwe| push_new(&mut seen.cwes, cwe));
-        one.data_source.into_iter().chain(one.urls.into_iter().flatten()).for_each(|link| push_new(&mut seen.references, link));
+        let links = one.data_source.into_iter().chain(one.urls.into_iter().flatten());
+        links.for_each(|link| push_new(&mut seen.references, link.into_string()));
         one.fix.and_then(|fix| fix.versions).into_iter().flatten().for_each(|version| push_new(&mut seen.fixed_versions, version));
     }
     seen.bounded()
 }
 
 /// Where: a distribution's package lies in the image's package database, which is no manifest.
-fn package(artifact: &Artifact) -> Package {
+fn package(artifact: &Artifact<'_>) -> Package {
     let known = artifact.purl.as_deref().and_then(purl::base);
     let purl = known.map_or_else(|| purl::of(&artifact.kind, &artifact.name), |(purl, _)| purl);
     let first = artifact.locations.iter().flatten().next();
@@ -184,7 +164,7 @@ fn package(artifact: &Artifact) -> Package {
         Some(location) if !purl::is_of_system(&purl) => asset_path(&location.path),
         _ => String::new(),
     };
-    let layer = first.map(|location| location.layer.clone()).unwrap_or_default();
+    let layer = first.map(|location| (*location.layer).to_owned()).unwrap_or_default();
     // Versions that were read out of binaries hold stray NULs.
     let version = artifact.version.chars().filter(|c| !c.is_control()).collect();
     Package { purl, version, manifest, layer }

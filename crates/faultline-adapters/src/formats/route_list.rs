@@ -3,16 +3,12 @@
 //! Shape: `{"routes": [{route|path, methods|method, file, class|symbol|handler, line, parameters}]}`; one entry is emitted per
 //! method, and one without a method where none is named. Source: our own; any framework's route listing is turned into it easily.
 
-use std::fmt;
-
 use faultline_model::locus::asset_path;
 use faultline_model::observation::ScanKind;
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::Value;
 
 use crate::adapter::{Adapter, Emit, ReadError, Report, RouteSeen};
-use crate::formats::json::{Each, visit};
+use crate::formats::json::Json;
 use crate::head::Head;
 
 pub(crate) const ADAPTER: Adapter = Adapter { name: "routes", kind: ScanKind::Other, tests_for: &[], recognises, read };
@@ -61,47 +57,18 @@ fn recognises(head: &Head<'_>) -> bool {
 }
 
 fn read(report: &mut Report<'_>, emit: &mut dyn Emit) -> Result<(), ReadError> {
-    visit(ADAPTER.name, report, Map { emit })
-}
-
-struct Map<'a> {
-    emit: &'a mut dyn Emit,
-}
-
-impl<'de> DeserializeSeed<'de> for Map<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Map<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with routes")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        let emit = self.emit;
-        while let Some(name) = members.next_key::<String>()? {
-            if name != "routes" {
-                members.next_value::<IgnoredAny>()?;
-                continue;
-            }
-            members.next_value_seed(Each::new("an array of routes", |index, element: Value| {
-                match serde_json::from_value::<Entry>(element) {
-                    Ok(entry) => send(entry, emit),
-                    Err(error) => {
-                        emit.refused(format!("route {index}"), error.to_string());
-                        Ok(())
-                    }
+    Json::open(ADAPTER.name, report)?.whole(|json| {
+        json.object(&mut |json, name| match name {
+            "routes" => json.elements(&mut |index, element| match element.read::<Entry>() {
+                Ok(entry) => send(entry, emit),
+                Err(reason) => {
+                    emit.refused(format!("route {index}"), reason);
+                    Ok(())
                 }
-            }))?;
-        }
-        Ok(())
-    }
+            }),
+            _ => json.pass(),
+        })
+    })
 }
 
 fn send(entry: Entry, emit: &mut dyn Emit) -> Result<(), ReadError> {
@@ -114,7 +81,7 @@ fn send(entry: Entry, emit: &mut dyn Emit) -> Result<(), ReadError> {
             symbol: entry.symbol.clone(),
             line: entry.line,
             parameters: entry.parameters.clone(),
-            is_visit: false,
+            ..RouteSeen::default()
         })?;
     }
     Ok(())

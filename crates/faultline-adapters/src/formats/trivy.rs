@@ -8,17 +8,16 @@
 //! Code excerpts and a secret's `Match` are not read.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
+use faultline_model::asset::{AssetKind, ImageReference};
 use faultline_model::locus::{Locus, Package, Resource, Secret, asset_path};
-use faultline_model::observation::{Observation, ScanKind, Severity};
+use faultline_model::observation::{Observation, ScanKind, Severity, ToolVerdict};
 use faultline_model::{cvss, purl};
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use crate::adapter::{Adapter, Emit, ReadError, Report, ScanFacts};
-use crate::formats::json::{Each, visit};
+use crate::formats::json::{Element, Json, Text};
 use crate::head::Head;
 
 pub(crate) const ADAPTER: Adapter = Adapter { name: "trivy", kind: ScanKind::Sca, tests_for: &[], recognises, read };
@@ -38,12 +37,13 @@ const ARRAY_SIGNATURES: &[&[&str]] = &[&["Target", "Vulnerabilities"], &["Target
 /// Members of a cluster's report that hold workloads.
 const WORKLOADS: &[&str] = &["Resources", "Findings", "Vulnerabilities", "Misconfigurations"];
 /// A result's members that hold findings: the kind of tool that each stands for, and how an element becomes a finding.
-const FINDINGS: &[(&str, ScanKind, Making)] = &[
+const FINDINGS: &[Class] = &[
     ("Vulnerabilities", ScanKind::Sca, vulnerability),
     ("Misconfigurations", ScanKind::Iac, misconfiguration),
     ("Secrets", ScanKind::Secret, secret),
     ("Licenses", ScanKind::Sca, license),
 ];
+type Class = (&'static str, ScanKind, Making);
 /// The kind of tool that a result's `Class` stands for.
 const CLASSES: &[(&str, ScanKind)] = &[
     ("os-pkgs", ScanKind::Sca),
@@ -53,17 +53,26 @@ const CLASSES: &[(&str, ScanKind)] = &[
     ("config", ScanKind::Iac),
     ("secret", ScanKind::Secret),
 ];
+/// What an `ArtifactType` is as an asset. A file system's name is a path on one machine, and names none.
+const ARTIFACT_TYPES: &[(&str, AssetKind)] = &[("container_image", AssetKind::Image), ("repository", AssetKind::Repo)];
 /// Whose CVSS vectors come first among those of one version; the others follow by name.
 const CVSS_SOURCES: &[&str] = &["nvd", "ghsa", "redhat"];
+/// The status of a package that has the vulnerable version and, by its distribution's word, not the vulnerability.
+const NOT_AFFECTED: &str = "not_affected";
 /// Hard-coded credentials; trivy names no weakness of a secret itself.
 const CWE_HARD_CODED_CREDENTIALS: i32 = 798;
 
 /// Makes a finding of an element; `None` if the element is none (a check that passed), the reason if it cannot be read.
-type Making = fn(&Context, Value) -> Result<Option<Observation>, String>;
+type Making = fn(&Context, Element<'_>) -> Result<Option<Observation>, String>;
+
+/// The most bytes of findings that wait for what their result is; trivy itself writes that first.
+const WAITING_BYTES: usize = 64 * 1024 * 1024;
 
 /// What stands around a finding.
 #[derive(Clone, Default)]
 struct Context {
+    /// Where in the report, for a refusal.
+    place: String,
     /// Family of the image's system (`alpine`), for packages whose result names no type.
     os_family: String,
     /// A cluster's workload, `Kind/Namespace/Name`; empty elsewhere.
@@ -76,120 +85,139 @@ struct Context {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Vulnerability {
+struct Vulnerability<'a> {
     #[serde(rename = "VulnerabilityID")]
     id: String,
     #[serde(default, rename = "VendorIDs")]
     vendor_ids: Option<Vec<String>>,
+    #[serde(default, borrow)]
+    pkg_name: Text<'a>,
     #[serde(default)]
-    pkg_name: String,
+    pkg_path: Text<'a>,
     #[serde(default)]
-    pkg_path: String,
+    pkg_identifier: PackageIdentifier<'a>,
     #[serde(default)]
-    pkg_identifier: PackageIdentifier,
+    installed_version: Text<'a>,
     #[serde(default)]
-    installed_version: String,
+    fixed_version: Text<'a>,
     #[serde(default)]
-    fixed_version: String,
-    #[serde(default)]
-    layer: Layer,
+    layer: Layer<'a>,
     #[serde(default, rename = "CVSS")]
-    cvss: Option<BTreeMap<String, Vectors>>,
+    cvss: Option<BTreeMap<Text<'a>, Vectors<'a>>>,
     #[serde(default, rename = "CweIDs")]
-    cwes: Option<Vec<String>>,
-    #[serde(flatten)]
-    words: Words,
+    cwes: Option<Vec<Text<'a>>>,
+    #[serde(default)]
+    title: Text<'a>,
+    #[serde(default)]
+    description: Text<'a>,
+    #[serde(default)]
+    severity: Text<'a>,
+    #[serde(default)]
+    severity_source: Text<'a>,
+    #[serde(default)]
+    status: Text<'a>,
+    #[serde(default, rename = "PrimaryURL")]
+    primary_url: Text<'a>,
+    #[serde(default)]
+    references: Option<Vec<Text<'a>>>,
 }
 
 #[derive(Default, Deserialize)]
-struct PackageIdentifier {
-    #[serde(default, rename = "PURL")]
-    purl: String,
+struct PackageIdentifier<'a> {
+    #[serde(default, rename = "PURL", borrow)]
+    purl: Text<'a>,
 }
 
 #[derive(Default, Deserialize)]
-struct Layer {
-    #[serde(default, rename = "DiffID")]
-    diff_id: String,
+struct Layer<'a> {
+    #[serde(default, rename = "DiffID", borrow)]
+    diff_id: Text<'a>,
     #[serde(default, rename = "Digest")]
-    digest: String,
+    digest: Text<'a>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Vectors {
-    #[serde(rename = "V40Vector")]
-    v40: String,
+struct Vectors<'a> {
+    #[serde(rename = "V40Vector", borrow)]
+    v40: Text<'a>,
     #[serde(rename = "V3Vector")]
-    v3: String,
+    v3: Text<'a>,
     #[serde(rename = "V2Vector")]
-    v2: String,
+    v2: Text<'a>,
 }
 
 /// What every class of finding says for people.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct Words {
-    title: String,
-    description: String,
-    severity: String,
-    #[serde(rename = "PrimaryURL")]
-    primary_url: String,
-    references: Option<Vec<String>>,
+#[derive(Default)]
+struct Words<'a> {
+    title: Text<'a>,
+    description: Text<'a>,
+    primary_url: Text<'a>,
+    references: Option<Vec<Text<'a>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Misconfiguration {
+struct Misconfiguration<'a> {
     #[serde(rename = "ID")]
     id: String,
-    #[serde(default, rename = "AVDID")]
-    avd_id: String,
+    #[serde(default, rename = "AVDID", borrow)]
+    avd_id: Text<'a>,
     #[serde(default)]
-    status: String,
+    status: Text<'a>,
     #[serde(default)]
-    message: String,
+    message: Text<'a>,
     #[serde(default)]
-    resolution: String,
+    resolution: Text<'a>,
     #[serde(default)]
-    cause_metadata: Cause,
-    #[serde(flatten)]
-    words: Words,
+    cause_metadata: Cause<'a>,
+    #[serde(default)]
+    title: Text<'a>,
+    #[serde(default)]
+    description: Text<'a>,
+    #[serde(default)]
+    severity: Text<'a>,
+    #[serde(default, rename = "PrimaryURL")]
+    primary_url: Text<'a>,
+    #[serde(default)]
+    references: Option<Vec<Text<'a>>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-struct Cause {
-    resource: String,
+struct Cause<'a> {
+    #[serde(borrow)]
+    resource: Text<'a>,
     start_line: i32,
     end_line: i32,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct FoundSecret {
+struct FoundSecret<'a> {
     #[serde(rename = "RuleID")]
     rule: String,
+    #[serde(default, borrow)]
+    title: Text<'a>,
     #[serde(default)]
-    title: String,
-    #[serde(default)]
-    severity: String,
+    severity: Text<'a>,
     #[serde(default)]
     start_line: i32,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct License {
-    name: String,
+struct License<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
     #[serde(default)]
-    severity: String,
+    severity: Text<'a>,
     #[serde(default)]
-    pkg_name: String,
+    pkg_name: Text<'a>,
     #[serde(default)]
-    file_path: String,
+    file_path: Text<'a>,
     #[serde(default)]
-    link: String,
+    link: Text<'a>,
 }
 
 fn recognises(head: &Head<'_>) -> bool {
@@ -200,8 +228,10 @@ fn recognises(head: &Head<'_>) -> bool {
 
 fn read(report: &mut Report<'_>, emit: &mut dyn Emit) -> Result<(), ReadError> {
     let mut walk = Walk { emit, kinds: Vec::new() };
-    let whole = Part { depth: Depth::Report, walk: &mut walk, context: &mut Context::default(), place: String::new() };
-    visit(ADAPTER.name, report, whole)?;
+    Json::open(ADAPTER.name, report)?.whole(|json| match json.token()? {
+        Some(b'[') => walk.results(json, &Context::default()),
+        _ => walk.report(json),
+    })?;
     // One kind is said as it is; a report of several kinds is a composition scan with more.
     if let Some((first, rest)) = walk.kinds.split_first() {
         let kind = if rest.is_empty() { *first } else { ScanKind::Sca };
@@ -210,7 +240,7 @@ fn read(report: &mut Report<'_>, emit: &mut dyn Emit) -> Result<(), ReadError> {
     Ok(())
 }
 
-/// What goes along with the reading of a whole report.
+/// The walk through a report.
 struct Walk<'e> {
     emit: &'e mut dyn Emit,
     /// Kinds of scan seen, each once.
@@ -218,259 +248,240 @@ struct Walk<'e> {
 }
 
 impl Walk<'_> {
+    fn report(&mut self, json: &mut Json<'_>) -> Result<(), ReadError> {
+        let mut context = Context::default();
+        json.object(&mut |json, name| {
+            let mut facts = ScanFacts::default();
+            match name {
+                "Results" => self.results(json, &context)?,
+                workloads if WORKLOADS.contains(&workloads) => {
+                    json.array(&mut |json, index| {
+                        self.workload(json, Context { place: format!("workload {index}, "), ..context.clone() })
+                    })?;
+                }
+                "ArtifactName" | "ClusterName" => facts.target = json.text()?,
+                "ArtifactType" => {
+                    let kind = json.text()?;
+                    facts.target_kind = ARTIFACT_TYPES.iter().find(|(name, _)| kind == *name).map(|(_, kind)| *kind);
+                }
+                "CreatedAt" => facts.started = json.text()?,
+                "Trivy" => facts.tool_version = text(&json.value::<Value>()?["Version"]),
+                "Metadata" => json.object(&mut |json, name| {
+                    match name {
+                        "OS" => context.os_family = text(&json.value::<Value>()?["Family"]),
+                        "Commit" => facts.revision = json.text()?,
+                        _ => json.pass()?,
+                    }
+                    Ok(())
+                })?,
+                _ => json.pass()?,
+            }
+            if facts != ScanFacts::default() {
+                self.emit.scan(facts);
+            }
+            Ok(())
+        })
+    }
+
+    fn workload(&mut self, json: &mut Json<'_>, mut context: Context) -> Result<(), ReadError> {
+        let mut parts: [String; 3] = Default::default();
+        json.object(&mut |json, name| {
+            match name {
+                "Kind" => parts[0] = json.text()?,
+                "Namespace" => parts[1] = json.text()?,
+                "Name" => parts[2] = json.text()?,
+                "Results" => {
+                    let known: Vec<&str> = parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+                    context.workload = known.join("/");
+                    self.results(json, &context)?;
+                }
+                _ => json.pass()?,
+            }
+            Ok(())
+        })
+    }
+
+    fn results(&mut self, json: &mut Json<'_>, around: &Context) -> Result<(), ReadError> {
+        json.array(&mut |json, index| {
+            let mut context = around.clone();
+            context.place = format!("{}result {index}, ", around.place);
+            self.result(json, context)
+        })
+    }
+
+    /// One result. Trivy writes what it is before its findings; where a report was reordered, findings wait for it.
+    fn result(&mut self, json: &mut Json<'_>, mut context: Context) -> Result<(), ReadError> {
+        let (mut waiting, mut waiting_bytes) = (Vec::new(), 0);
+        json.object(&mut |json, name| {
+            match name {
+                "Target" => context.target = json.text()?,
+                "Type" => context.kind = json.text()?,
+                "Class" => {
+                    context.class = json.text()?;
+                    if let Some((_, kind)) = CLASSES.iter().find(|(class, _)| *class == context.class) {
+                        self.note_kind(*kind);
+                    }
+                }
+                other => {
+                    let Some(class) = FINDINGS.iter().find(|(member, ..)| *member == other) else { return json.pass() };
+                    let is_known = !context.target.is_empty() && (!context.kind.is_empty() || !context.class.is_empty());
+                    json.elements(&mut |index, element| {
+                        if is_known {
+                            return self.take(class, index, &context, element);
+                        }
+                        waiting_bytes += element.bytes().len();
+                        if waiting_bytes > WAITING_BYTES {
+                            let reason = format!("more than {} MiB of findings stand before what they are of", WAITING_BYTES >> 20);
+                            return Err(ReadError::Shape {
+                                tool: ADAPTER.name,
+                                place: format!("{}{other} {index}", context.place),
+                                reason,
+                            });
+                        }
+                        waiting.push((class, index, element.bytes().to_vec()));
+                        Ok(())
+                    })?;
+                }
+            }
+            Ok(())
+        })?;
+        waiting.iter().try_for_each(|(class, index, bytes)| self.take(class, *index, &context, Element::of(bytes)))
+    }
+
+    fn take(&mut self, class: &Class, index: usize, context: &Context, element: Element<'_>) -> Result<(), ReadError> {
+        let (member, kind, making) = class;
+        self.note_kind(*kind);
+        match making(context, element) {
+            Ok(Some(seen)) => self.emit.finding(seen),
+            Ok(None) => Ok(()),
+            Err(reason) => {
+                self.emit.refused(format!("{}{member} {index}", context.place), reason);
+                Ok(())
+            }
+        }
+    }
+
     fn note_kind(&mut self, kind: ScanKind) {
         if !self.kinds.contains(&kind) {
             self.kinds.push(kind);
         }
     }
-
-    fn take(&mut self, place: &str, making: Making, context: &Context, element: Value) -> Result<(), ReadError> {
-        match making(context, element) {
-            Ok(Some(seen)) => self.emit.finding(seen),
-            Ok(None) => Ok(()),
-            Err(reason) => {
-                self.emit.refused(place.to_owned(), reason);
-                Ok(())
-            }
-        }
-    }
 }
 
-/// How deep in a report a part stands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Depth {
-    Report,
-    Workload,
-    Outcome,
-}
-
-/// An object of a report, or an array of such; what stands around it is known from `context`.
-struct Part<'a, 'e> {
-    depth: Depth,
-    walk: &'a mut Walk<'e>,
-    context: &'a mut Context,
-    place: String,
-}
-
-impl<'de> DeserializeSeed<'de> for Part<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Part<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a trivy report, its workloads or its results")
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<(), A::Error> {
-        // A report that is an array is the array of its results.
-        let depth = if self.depth == Depth::Report { Depth::Outcome } else { self.depth };
-        let name = if depth == Depth::Workload { "workload" } else { "result" };
-        let mut index = 0;
-        loop {
-            let place = format!("{}{name} {index}, ", self.place);
-            let mut context = self.context.clone();
-            if parts.next_element_seed(Part { depth, walk: &mut *self.walk, context: &mut context, place })?.is_none() {
-                return Ok(());
-            }
-            index += 1;
-        }
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<(), A::Error> {
-        match self.depth {
-            Depth::Report => self.report(members),
-            Depth::Workload => self.workload(members),
-            Depth::Outcome => self.outcome(members),
-        }
-    }
-}
-
-impl<'e> Part<'_, 'e> {
-    fn inner(&mut self, depth: Depth) -> Part<'_, 'e> {
-        Part { depth, walk: &mut *self.walk, context: &mut *self.context, place: self.place.clone() }
-    }
-
-    fn report<'de, A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
-        while let Some(name) = members.next_key::<String>()? {
-            let mut facts = ScanFacts::default();
-            match name.as_str() {
-                "Results" => members.next_value_seed(self.inner(Depth::Outcome))?,
-                workloads if WORKLOADS.contains(&workloads) => members.next_value_seed(self.inner(Depth::Workload))?,
-                "ArtifactName" | "ClusterName" => facts.target = text(&members.next_value()?),
-                "CreatedAt" => facts.started = text(&members.next_value()?),
-                "Trivy" => facts.tool_version = text(&members.next_value::<Value>()?["Version"]),
-                "Metadata" => {
-                    let metadata: Value = members.next_value()?;
-                    self.context.os_family = text(&metadata["OS"]["Family"]);
-                    facts.revision = text(&metadata["Commit"]);
-                }
-                _ => {
-                    members.next_value::<IgnoredAny>()?;
-                }
-            }
-            if facts != ScanFacts::default() {
-                self.walk.emit.scan(facts);
-            }
-        }
-        Ok(())
-    }
-
-    fn workload<'de, A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
-        let mut name_parts: [String; 3] = Default::default();
-        while let Some(name) = members.next_key::<String>()? {
-            match name.as_str() {
-                "Kind" => name_parts[0] = text(&members.next_value()?),
-                "Namespace" => name_parts[1] = text(&members.next_value()?),
-                "Name" => name_parts[2] = text(&members.next_value()?),
-                "Results" => {
-                    let known: Vec<&str> = name_parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
-                    self.context.workload = known.join("/");
-                    members.next_value_seed(self.inner(Depth::Outcome))?;
-                }
-                _ => {
-                    members.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// One result. Trivy writes what it is before its findings; where a report was reordered, findings wait for it.
-    fn outcome<'de, A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        let Self { walk, context, place, .. } = self;
-        let mut waiting: Vec<(String, Making, Value)> = Vec::new();
-        while let Some(name) = members.next_key::<String>()? {
-            match name.as_str() {
-                "Target" => context.target = text(&members.next_value()?),
-                "Type" => context.kind = text(&members.next_value()?),
-                "Class" => {
-                    context.class = text(&members.next_value()?);
-                    if let Some((_, kind)) = CLASSES.iter().find(|(class, _)| *class == context.class) {
-                        walk.note_kind(*kind);
-                    }
-                }
-                other => {
-                    let Some((member, kind, making)) = FINDINGS.iter().find(|(member, ..)| *member == other) else {
-                        members.next_value::<IgnoredAny>()?;
-                        continue;
-                    };
-                    let is_known = !context.target.is_empty() && (!context.kind.is_empty() || !context.class.is_empty());
-                    members.next_value_seed(Each::new("an array of findings", |index, element: Value| {
-                        let place = format!("{place}{member} {index}");
-                        walk.note_kind(*kind);
-                        if is_known {
-                            return walk.take(&place, *making, context, element);
-                        }
-                        waiting.push((place, *making, element));
-                        Ok(())
-                    }))?;
-                }
-            }
-        }
-        for (place, making, element) in waiting {
-            walk.take(&place, making, context, element).map_err(A::Error::custom)?;
-        }
-        Ok(())
-    }
-}
-
-fn vulnerability(context: &Context, element: Value) -> Result<Option<Observation>, String> {
-    let found: Vulnerability = serde_json::from_value(element).map_err(|error| error.to_string())?;
+fn vulnerability(context: &Context, element: Element<'_>) -> Result<Option<Observation>, String> {
+    let found: Vulnerability<'_> = element.read()?;
     let (purl, _) = purl::base(&found.pkg_identifier.purl).unwrap_or_else(|| (purl::of(&context.kind, &found.pkg_name), String::new()));
     let is_of_system = if context.class.is_empty() { purl::is_of_system(&purl) } else { context.class == "os-pkgs" };
-    let manifest = match (is_of_system, found.pkg_path.as_str()) {
-        (true, _) => String::new(),
-        (false, "") => asset_path(&context.target),
-        (false, path) => asset_path(path),
-    };
+    let manifest = context.manifest(is_of_system, &found.pkg_path);
     let layer = if found.layer.diff_id.is_empty() { found.layer.digest } else { found.layer.diff_id };
     // Versions that were read out of binaries may hold stray control characters.
     let version = found.installed_version.chars().filter(|c| !c.is_control()).collect();
-    let place = Package { purl, version, manifest, layer };
-    let mut seen = Observation::new(found.id.clone(), severity_of(&found.words.severity), Locus::Package(place));
+    let place = Package { purl, version, manifest, layer: layer.into_string() };
+    let mut seen = Observation::new(found.id.clone(), severity_of(&found.severity), Locus::Package(place));
     seen.vulnerabilities = [found.id].into_iter().chain(found.vendor_ids.unwrap_or_default()).collect();
-    seen.cvss = cvss_of(&found.cvss.unwrap_or_default());
+    seen.cvss = cvss_of(&found.severity_source, &found.cvss.unwrap_or_default());
+    if &*found.status == NOT_AFFECTED {
+        seen.tool_verdict = ToolVerdict::Suppressed;
+    }
     seen.cwes = found.cwes.unwrap_or_default().iter().filter_map(|cwe| cwe.strip_prefix("CWE-")?.parse().ok()).collect();
     seen.fixed_versions = found.fixed_version.split(", ").filter(|version| !version.is_empty()).map(str::to_owned).collect();
-    if found.words.title.is_empty() {
-        seen.title = format!("{} in {}", seen.rule, found.pkg_name);
+    if found.title.is_empty() {
+        seen.title = format!("{} in {}", seen.rule, &*found.pkg_name);
     }
-    Ok(Some(with_words(seen, found.words)))
+    let Vulnerability { title, description, primary_url, references, .. } = found;
+    Ok(Some(with_words(seen, Words { title, description, primary_url, references })))
 }
 
-fn misconfiguration(context: &Context, element: Value) -> Result<Option<Observation>, String> {
-    let found: Misconfiguration = serde_json::from_value(element).map_err(|error| error.to_string())?;
+impl Context {
+    /// The file that brings a package. In a cluster the workload stands before it, and the image for a package of a system: the same
+    /// package in two workloads is two findings, each with an owner and a fix of its own.
+    fn manifest(&self, is_of_system: bool, path: &str) -> String {
+        let file = match (is_of_system, path) {
+            (true, _) => String::new(),
+            (false, "") => asset_path(&self.target),
+            (false, path) => asset_path(path),
+        };
+        if self.workload.is_empty() {
+            return file;
+        }
+        // `docker.io/redis:6.0.5 (debian 10.4)`; the tag is of one build and would make a new finding of each.
+        let image = self.target.split(" (").next().and_then(|name| ImageReference::read(name).ok());
+        let image = image.filter(|_| is_of_system).map(|image| image.asset.name().to_owned());
+        let parts = [self.workload.clone(), image.unwrap_or_default(), file];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+    }
+}
+
+fn misconfiguration(context: &Context, element: Element<'_>) -> Result<Option<Observation>, String> {
+    let found: Misconfiguration<'_> = element.read()?;
     // Before the status was written, only failures were.
-    if !matches!(found.status.as_str(), "" | "FAIL") {
+    if !matches!(&*found.status, "" | "FAIL") {
         return Ok(None);
     }
     // A workload runs: its target (`Service/web`) is no file, and its lines are those of what the cluster answered.
     let place = if context.workload.is_empty() {
         let Cause { resource, start_line, end_line } = found.cause_metadata;
-        Resource { address: resource, file: asset_path(&context.target), line: start_line, end_line }
+        Resource { address: resource.into_string(), file: asset_path(&context.target), line: start_line, end_line }
     } else {
         Resource { address: context.workload.clone(), ..Resource::default() }
     };
-    let mut seen = Observation::new(found.id, severity_of(&found.words.severity), Locus::Resource(place));
-    seen.guidance = found.resolution;
-    let mut seen = with_words(seen, found.words);
-    if !found.message.is_empty() {
-        format!("{}\n\n{}", found.message, seen.description).trim_end().clone_into(&mut seen.description);
+    let mut seen = Observation::new(found.id, severity_of(&found.severity), Locus::Resource(place));
+    seen.guidance = found.resolution.into_string();
+    let Misconfiguration { title, description, primary_url, references, message, avd_id, .. } = found;
+    let mut seen = with_words(seen, Words { title, description, primary_url, references });
+    if !message.is_empty() {
+        format!("{}\n\n{}", &*message, seen.description).trim_end().clone_into(&mut seen.description);
     }
-    if !found.avd_id.is_empty() {
-        seen.references.push(format!("https://avd.aquasec.com/misconfig/{}", found.avd_id.to_lowercase()));
+    if !avd_id.is_empty() {
+        seen.references.push(format!("https://avd.aquasec.com/misconfig/{}", avd_id.to_lowercase()));
     }
     Ok(Some(seen.bounded()))
 }
 
-fn secret(context: &Context, element: Value) -> Result<Option<Observation>, String> {
+fn secret(context: &Context, element: Element<'_>) -> Result<Option<Observation>, String> {
     // The parser's own reason may quote a value, and a value may be the secret: it does not leave.
-    let found: FoundSecret = serde_json::from_value(element).map_err(|_| "a secret needs a rule as text".to_owned())?;
+    let found: FoundSecret<'_> = element.read().map_err(|_| "a secret needs a rule as text".to_owned())?;
     let place = Secret { file: asset_path(&context.target), line: found.start_line, ..Secret::default() };
     let mut seen = Observation::new(found.rule, severity_of(&found.severity), Locus::Secret(place));
     seen.cwes = vec![CWE_HARD_CODED_CREDENTIALS];
     Ok(Some(with_words(seen, Words { title: found.title, ..Words::default() })))
 }
 
-fn license(context: &Context, element: Value) -> Result<Option<Observation>, String> {
-    let found: License = serde_json::from_value(element).map_err(|error| error.to_string())?;
+fn license(context: &Context, element: Element<'_>) -> Result<Option<Observation>, String> {
+    let found: License<'_> = element.read()?;
     let kind = if context.kind.is_empty() { &context.os_family } else { &context.kind };
-    let place = Package { purl: purl::of(kind, &found.pkg_name), manifest: asset_path(&found.file_path), ..Package::default() };
+    let manifest = if context.workload.is_empty() { asset_path(&found.file_path) } else { context.manifest(true, "") };
+    let place = Package { purl: purl::of(kind, &found.pkg_name), manifest, ..Package::default() };
     let subject = if found.pkg_name.is_empty() { &found.file_path } else { &found.pkg_name };
-    let title = format!("{} is licensed under {}", subject, found.name);
-    let seen = Observation::new(format!("license:{}", found.name), severity_of(&found.severity), Locus::Package(place));
-    Ok(Some(with_words(seen, Words { title, primary_url: found.link, ..Words::default() })))
+    let mut seen = Observation::new(format!("license:{}", &*found.name), severity_of(&found.severity), Locus::Package(place));
+    seen.title = format!("{} is licensed under {}", &**subject, &*found.name);
+    Ok(Some(with_words(seen, Words { primary_url: found.link, ..Words::default() })))
 }
 
 /// Adds what a finding says for people, and cuts it to its bounds.
-fn with_words(mut seen: Observation, words: Words) -> Observation {
+fn with_words(mut seen: Observation, words: Words<'_>) -> Observation {
     if !words.title.is_empty() {
-        seen.title = words.title;
+        seen.title = words.title.into_string();
     }
-    seen.description = words.description;
+    seen.description = words.description.into_string();
     let links = [words.primary_url].into_iter().chain(words.references.unwrap_or_default());
     for link in links {
-        if !seen.references.contains(&link) {
-            seen.references.push(link);
+        if !seen.references.iter().any(|known| **known == *link) {
+            seen.references.push(link.into_string());
         }
     }
     seen.bounded()
 }
 
-fn cvss_of(sources: &BTreeMap<String, Vectors>) -> Vec<faultline_model::observation::Cvss> {
-    let preferred = CVSS_SOURCES.iter().filter_map(|name| sources.get(*name));
-    let others = sources.iter().filter(|(name, _)| !CVSS_SOURCES.contains(&name.as_str())).map(|(_, vectors)| vectors);
-    cvss::read_all(preferred.chain(others).flat_map(|vectors| [vectors.v40.as_str(), vectors.v3.as_str(), vectors.v2.as_str()]))
+/// Vectors, those of the source of the severity first, as it knows the package best.
+fn cvss_of(own: &str, sources: &BTreeMap<Text<'_>, Vectors<'_>>) -> Vec<faultline_model::observation::Cvss> {
+    let order = |name: &str| {
+        let known = CVSS_SOURCES.iter().position(|known| *known == name).unwrap_or(CVSS_SOURCES.len());
+        (name != own, known)
+    };
+    let mut sources: Vec<_> = sources.iter().collect();
+    sources.sort_by_key(|(name, _)| order(name));
+    cvss::read_all(sources.iter().flat_map(|(_, vectors)| [&*vectors.v40, &*vectors.v3, &*vectors.v2]))
 }
 
 /// The five levels by name; `UNKNOWN` says nothing, and so alarms nobody.

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::io::BufReader;
 
+use faultline_model::asset::AssetKind;
 use faultline_model::id::Id;
 use faultline_model::locus::{Locus, Route};
 use faultline_model::observation::{Observation, ScanKind, Severity, TEXT_BYTES, cut};
@@ -41,34 +42,8 @@ const VISITS_REMEMBERED: usize = 1_000_000;
 /// The most instances of one alert that are kept until its other members are read; ZAP writes at most 500 by default.
 const INSTANCES_HELD: usize = 1_000_000;
 
-/// CWE of alerts for which a report names none (0 or −1): plugin id, CWE. Source: <https://www.zaproxy.org/docs/alerts/>.
-const CWE_OF_PLUGIN: &[(&str, i32)] = &[
-    ("6", 22),
-    ("7", 98),
-    ("10020", 1021),
-    ("10021", 693),
-    ("10035", 319),
-    ("10038", 693),
-    ("20012", 352),
-    ("20019", 601),
-    ("40003", 113),
-    ("40009", 97),
-    ("40012", 79),
-    ("40014", 79),
-    ("40015", 90),
-    ("40018", 89),
-    ("40019", 89),
-    ("40020", 89),
-    ("40021", 89),
-    ("40022", 89),
-    ("40024", 89),
-    ("40026", 79),
-    ("40046", 918),
-    ("90019", 94),
-    ("90020", 78),
-    ("90021", 643),
-    ("90023", 611),
-];
+/// CWE of alerts for which a report names none (0 or −1), by plugin id. Source: <https://www.zaproxy.org/docs/alerts/>.
+const CWE_OF_PLUGIN: &str = include_str!("cwe_of_plugin.tsv");
 
 /// One `alertitem` while it is read.
 #[derive(Default)]
@@ -113,10 +88,15 @@ fn read(report: &mut Report<'_>, emit: &mut dyn Emit) -> Result<(), ReadError> {
                 match name.as_str() {
                     "OWASPZAPReport" => {
                         has_root = true;
-                        let facts = ScanFacts { tool: "zap".into(), tool_version: attribute(&start, "version"), ..ScanFacts::default() };
+                        let (tool_version, started) = (attribute(&start, "version"), generated(&attribute(&start, "generated")));
+                        let facts = ScanFacts { tool: "zap".into(), tool_version, started, ..ScanFacts::default() };
                         reading.emit.scan(facts);
                     }
-                    "site" => reading.emit.scan(ScanFacts { target: attribute(&start, "name"), ..ScanFacts::default() }),
+                    "site" => reading.emit.scan(ScanFacts {
+                        target: attribute(&start, "name"),
+                        target_kind: Some(AssetKind::Url),
+                        ..ScanFacts::default()
+                    }),
                     "alertitem" => alert = Alert::default(),
                     "instance" if alert.instances.len() < INSTANCES_HELD => alert.instances.push(Instance::default()),
                     "instance" => return Err(shape(format!("an alert has more than {INSTANCES_HELD} instances"))),
@@ -218,14 +198,20 @@ impl Reading<'_> {
 
     /// Says once that the scan was at a place, so that its silence about other families there can be heard.
     fn visit(&mut self, route: &Route) -> Result<(), ReadError> {
-        let id = Id::of("visit", &[route.method.as_bytes(), route.path.as_bytes()]);
+        let id = Id::of("visit", &[route.origin.as_bytes(), route.method.as_bytes(), route.path.as_bytes()]);
         if self.visited.contains(&id) {
             return Ok(());
         }
         if self.visited.len() < VISITS_REMEMBERED {
             self.visited.insert(id);
         }
-        let seen = RouteSeen { method: route.method.clone(), path: route.path.clone(), is_visit: true, ..RouteSeen::default() };
+        let seen = RouteSeen {
+            method: route.method.clone(),
+            origin: route.origin.clone(),
+            path: route.path.clone(),
+            is_visit: true,
+            ..RouteSeen::default()
+        };
         self.emit.route(seen)
     }
 }
@@ -241,7 +227,8 @@ fn severity(risk: &str) -> Option<Severity> {
 }
 
 fn cwe_of(plugin: &str) -> Option<i32> {
-    CWE_OF_PLUGIN.iter().find(|(id, _)| *id == plugin).map(|(_, cwe)| *cwe)
+    let mut rows = CWE_OF_PLUGIN.lines().filter_map(|line| line.split_once('\t'));
+    rows.find(|(id, _)| *id == plugin).and_then(|(_, cwe)| cwe.parse().ok())
 }
 
 /// The place of an instance. Query and fragment are dropped: values never enter an identity.
@@ -253,6 +240,15 @@ fn route(instance: &Instance) -> Option<Route> {
         path: url.path().to_owned(),
         parameter: instance.parameter.clone(),
     })
+}
+
+/// `Fri, 18 Jun 2021 09:21:51` as RFC 3339; empty if it is written otherwise. ZAP names no zone, so that it may be off by half a day.
+fn generated(text: &str) -> String {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [_, day, month, year, time] = words[..] else { return String::new() };
+    let month = MONTHS.iter().position(|known| *known == month).map(|at| at + 1);
+    month.map(|month| format!("{year}-{month:02}-{day:0>2}T{time}Z")).unwrap_or_default()
 }
 
 /// HTML inside the report's text as plain text: tags dropped, a paragraph's end is a new line.
@@ -294,6 +290,17 @@ mod tests {
     fn markup_inside_text_is_dropped_and_a_lone_bracket_is_kept() {
         assert_eq!(plain("<p>One.</p><p>Two &amp; <b>three</b></p>"), "One.\nTwo &amp; three");
         assert_eq!(plain("a < b"), "a < b");
+    }
+
+    #[test]
+    fn the_table_of_plugins_has_two_numbers_a_line_each_plugin_once() {
+        let rows: Vec<(i32, i32)> = CWE_OF_PLUGIN
+            .lines()
+            .map(|line| line.split_once('\t').expect("two columns"))
+            .map(|(plugin, cwe)| (plugin.parse().unwrap(), cwe.parse().unwrap()))
+            .collect();
+        assert!(rows.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        assert_eq!((cwe_of("40018"), cwe_of("1")), (Some(89), None));
     }
 
     #[test]
