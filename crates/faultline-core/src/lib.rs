@@ -3,7 +3,11 @@
 //! What it is: deterministic functions over typed tables on an ordered key-value store. What it is not: anything with a
 //! clock, a socket, a thread or randomness; a host gives time and input, and makes the results durable.
 
+pub mod catalog;
+pub mod correlate;
 pub mod policy;
+pub mod precision;
 pub mod score;
+pub mod stage;
 pub mod store;
 pub mod track;

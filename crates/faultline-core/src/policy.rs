@@ -1,14 +1,21 @@
 //! The risk policy: every weight of the score, as data with a version.
 
+mod overlay;
+pub mod ssvc;
+
 use serde::{Deserialize, Serialize};
+use serde_yaml_ng::Value;
 
 use faultline_model::observation::Severity;
 
+use crate::precision::Precision;
+
 /// The presets that ship with the program: name and YAML.
-pub const PRESETS: [(&str, &str); 3] = [
+pub const PRESETS: [(&str, &str); 4] = [
     ("balanced", include_str!("../policies/balanced.yaml")),
     ("threat-led", include_str!("../policies/threat-led.yaml")),
     ("cvss-only", include_str!("../policies/cvss-only.yaml")),
+    ("ssvc", include_str!("../policies/ssvc.yaml")),
 ];
 
 /// Weights of the score. Points are integers; 100 more is twice the risk.
@@ -27,6 +34,12 @@ pub struct Policy {
     pub age: Age,
     pub due_days: DueDays,
     pub bands: Bands,
+    /// The band is SSVC's decision, and the points order risks within it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssvc: Option<ssvc::Ssvc>,
+    /// How often what a tool says is true; ours where the policy names none.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 /// Technical severity.
@@ -175,15 +188,41 @@ impl DueDays {
 pub enum PolicyError {
     #[error("the policy cannot be read: {0}")]
     Yaml(#[from] serde_yaml_ng::Error),
+    #[error("the policy cannot be read: {0}")]
+    Resolved(String),
     #[error("{key} is {found}; {expected}, else the score would not be monotone")]
     NotMonotone { key: &'static str, found: String, expected: &'static str },
+    #[error("preset is {found:?}; expected one of {known}")]
+    UnknownPreset { found: String, known: String },
+    #[error("{key} is not a field of the preset {preset}; expected one of {known}")]
+    UnknownOverride { key: String, preset: String, known: String },
 }
 
 impl Policy {
-    /// Reads a policy and checks that it keeps the score monotone in every factor (law 6).
+    /// Reads a policy, whole or as a preset with what differs, and checks that it keeps the score monotone in every factor (law 6).
     pub fn read(yaml: &str) -> Result<Self, PolicyError> {
-        let policy: Self = serde_yaml_ng::from_str(yaml)?;
+        // Straight from the text where it can be: such an error names the line.
+        let read = match serde_yaml_ng::from_str(yaml)? {
+            overlay @ Value::Mapping(_) if overlay.get("preset").is_some() => return Self::of_value(overlay),
+            _ => serde_yaml_ng::from_str(yaml)?,
+        };
+        Self::checked(read)
+    }
+
+    /// The same, from a part of a document.
+    pub fn of_value(value: Value) -> Result<Self, PolicyError> {
+        let whole = if value.get("preset").is_some() { overlay::merged(&value)? } else { value };
+        Self::checked(resolved(&whole)?)
+    }
+
+    /// The whole policy, presets and overrides resolved; the same text for the same policy.
+    pub fn to_yaml(&self) -> String {
+        serde_yaml_ng::to_string(self).expect("a policy is numbers and texts")
+    }
+
+    fn checked(policy: Self) -> Result<Self, PolicyError> {
         policy.check()?;
+        policy.ssvc.as_ref().map_or(Ok(()), |ssvc| ssvc.check(&policy.bands))?;
         Ok(policy)
     }
 
@@ -234,8 +273,20 @@ impl Policy {
                 return Err(PolicyError::NotMonotone { key, found, expected });
             }
         }
+        if let Some((key, found)) = self.precision.beyond_one() {
+            return Err(PolicyError::NotMonotone { key, found, expected: "at most 1000000, in millionths" });
+        }
         Ok(())
     }
+}
+
+/// A policy from a value. Through text, as only then errors name the key; the line would be one that nobody wrote.
+fn resolved(whole: &Value) -> Result<Policy, PolicyError> {
+    let read = serde_yaml_ng::to_string(whole).and_then(|yaml| serde_yaml_ng::from_str(&yaml));
+    read.map_err(|error| {
+        let message = error.to_string();
+        PolicyError::Resolved(message.split(" at line ").next().unwrap_or_default().to_owned())
+    })
 }
 
 #[cfg(test)]

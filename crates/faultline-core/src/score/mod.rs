@@ -3,11 +3,13 @@
 //! Points are logarithms, so factors that multiply in the world add up on the page. Everything is an integer; the
 //! contributions of a score sum to it exactly, and each names the input that it comes from.
 
-pub mod fixed;
+mod ssvc;
 
 use serde::{Deserialize, Serialize};
 
+pub use faultline_model::fixed;
 use faultline_model::observation::Severity;
+pub use faultline_model::risk::{Contribution, Factor, Score};
 use faultline_model::time::Timestamp;
 
 use crate::policy::Policy;
@@ -71,71 +73,38 @@ pub struct Facts {
     pub first_seen: Timestamp,
 }
 
-/// A part of a score. The names and their order are public.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Factor {
-    Technical,
-    Exploitation,
-    Exposure,
-    Business,
-    Data,
-    Evidence,
-    Reachability,
-    Control,
-    Age,
-    Cap,
-}
-
-/// One line of the explanation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Contribution {
-    pub factor: Factor,
-    pub points: i32,
-    /// The input behind it, in words.
-    pub because: String,
-}
-
-/// A score with its explanation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Score {
-    /// What the risk scores now, controls included: 0 to 1000.
-    pub total: i32,
-    /// What it would score without compensating controls.
-    pub inherent: i32,
-    pub band: Severity,
-    /// Sums to `total` exactly; every factor stands in it, in the order of [`Factor`].
-    pub contributions: Vec<Contribution>,
-    /// When it should be repaired.
-    pub due: Timestamp,
-    /// When age will change the score next; `None` if it never will.
-    pub changes_at: Option<Timestamp>,
-    pub policy_version: String,
-}
-
 /// The score of these facts under a policy at a time.
 pub fn score(policy: &Policy, facts: &Facts, now: Timestamp) -> Score {
     let mut lines = vec![technical(policy, facts), exploitation(policy, &facts.threat), exposure(policy, facts.exposure)];
     lines.extend(business(policy, facts));
     lines.extend(evidence(policy, facts));
+    let mut control = control(policy, facts);
+    let steps = policy.ssvc.as_ref().map(|ssvc| ssvc.steps(&policy.bands, facts));
+    if let Some(steps) = &steps {
+        ssvc::add(steps, &mut lines, &mut control);
+    }
+    let [residual_range, inherent_range] = steps.as_ref().map_or([(0, HIGHEST); 2], |steps| [steps.residual, steps.inherent]);
     let uncontrolled: i32 = lines.iter().map(|line| line.points).sum();
-    let control = control(policy, facts);
-    let due = due(policy, facts, capped(uncontrolled + control.points));
+    let due = due(policy, facts, capped(uncontrolled + control.points, residual_range));
     let (age, changes_at) = age(policy, due, now);
     // With its own due date: a control may move the residual score alone.
-    let inherent = capped(uncontrolled + self::age(policy, self::due(policy, facts, capped(uncontrolled)), now).0.points);
+    let inherent_due = self::due(policy, facts, capped(uncontrolled, inherent_range));
+    let inherent = capped(uncontrolled + self::age(policy, inherent_due, now).0.points, inherent_range);
     lines.push(control);
     lines.push(age);
     let sum: i32 = lines.iter().map(|line| line.points).sum();
-    let total = capped(sum);
-    let because = if total == sum { "within 0 and 1000".to_owned() } else { format!("the sum is {sum}; a score is 0 to {HIGHEST}") };
+    let total = capped(sum, residual_range);
+    let (lowest, highest) = residual_range;
+    let of = if steps.is_some() { "a score of this decision" } else { "a score" };
+    let because =
+        if total == sum { format!("within {lowest} and {highest}") } else { format!("the sum is {sum}; {of} is {lowest} to {highest}") };
     lines.push(Contribution { factor: Factor::Cap, points: total - sum, because });
     let band = policy.bands.of(total);
     Score { total, inherent, band, contributions: lines, due, changes_at, policy_version: policy.version.clone() }
 }
 
-fn capped(sum: i32) -> i32 {
-    sum.clamp(0, HIGHEST)
+fn capped(sum: i32, (lowest, highest): (i32, i32)) -> i32 {
+    sum.clamp(lowest, highest)
 }
 
 fn line(factor: Factor, points: i32, because: String) -> Contribution {
@@ -252,7 +221,8 @@ fn age(policy: &Policy, due: Timestamp, now: Timestamp) -> (Contribution, Option
     let periods = if now > due { (now.days_since(due) / period).min(most_periods) } else { 0 };
     let points = (weights.points_per_period * periods as i32).min(weights.most);
     let changes_at = (periods < most_periods).then(|| due.plus_days(period * (periods + 1)));
+    // Says no more than what `changes_at` announces: between two such times a score is the same text.
     let because =
-        if now > due { format!("due {}, at least {} days ago", due.date(), periods * period) } else { format!("due {}", due.date()) };
+        if periods > 0 { format!("due {}, at least {} days ago", due.date(), periods * period) } else { format!("due {}", due.date()) };
     (line(Factor::Age, points, because), changes_at)
 }

@@ -121,6 +121,23 @@ impl Numbers {
         true
     }
 
+    /// The ranges: first and one past the last, sorted, disjoint and not adjacent.
+    pub fn ranges(&self) -> &[(u32, u32)] {
+        &self.ranges
+    }
+
+    /// From ranges as [`Numbers::ranges`] gives them; `None` if they are not such.
+    pub fn of_ranges(ranges: Vec<(u32, u32)>) -> Option<Self> {
+        let is_sound = ranges.iter().all(|(first, end)| first < end) && ranges.windows(2).all(|pair| pair[0].1 < pair[1].0);
+        is_sound.then_some(Self { ranges })
+    }
+
+    /// Whether a number is there.
+    pub fn has(&self, number: u32) -> bool {
+        let next = self.ranges.partition_point(|(first, _)| *first <= number);
+        next > 0 && number < self.ranges[next - 1].1
+    }
+
     /// How many distinct numbers are there.
     pub fn len(&self) -> u64 {
         self.ranges.iter().map(|(first, end)| u64::from(end - first)).sum()

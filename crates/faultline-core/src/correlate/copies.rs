@@ -1,0 +1,191 @@
+//! Copies of the rows of global topics that a service's units go by, those found missing included.
+//!
+//! The global topics may be ahead of the task's own position; what is evaluated goes by the copy, and a change is a difference from it.
+
+use faultline_model::asset::AssetId;
+use faultline_model::avro::TopicValue;
+use faultline_model::catalog::{self, CatalogRecord, PlaceRule, Places};
+use faultline_model::id::Id;
+use faultline_model::intel::{self, IntelRecord, Source};
+use faultline_model::topic::{CATALOG, INTEL, Topic};
+use serde::{Deserialize, Serialize};
+
+use super::facts::{Intel, ServiceFacts, asset_id};
+use super::tables::{Table, put_text, with_id};
+use crate::catalog::places::place;
+use crate::stage::{Batch, StageError};
+
+/// A global row; one that cannot be read is taken as missing: its own input is refused where it is read in turn.
+fn global<T: TopicValue>(batch: &Batch<'_>, topic: Topic, key: &str) -> Result<Option<T>, StageError> {
+    match batch.global(topic, key) {
+        Err(StageError::Poison { .. }) => Ok(None),
+        other => other,
+    }
+}
+
+/// What the catalog said of a service when it was last looked at.
+pub fn service(batch: &mut Batch<'_>, id: &str) -> Result<ServiceFacts, StageError> {
+    let key = Table::Services.of(id);
+    if let Some(copy) = Table::Services.get(&batch.state, &key)? {
+        return Ok(copy);
+    }
+    let facts = service_now(batch, id)?;
+    batch.state.put(key.as_slice(), Table::Services.row(&key, &facts)?);
+    Ok(facts)
+}
+
+/// Takes over what the catalog says now; whether that differs for anybody.
+pub fn refresh_service(batch: &mut Batch<'_>, id: &str) -> Result<bool, StageError> {
+    let key = Table::Services.of(id);
+    let Some(copy) = Table::Services.get::<ServiceFacts>(&batch.state, &key)? else { return Ok(false) };
+    let now = service_now(batch, id)?;
+    batch.state.put(key.as_slice(), Table::Services.row(&key, &now)?);
+    Ok(copy != now)
+}
+
+fn service_now(batch: &Batch<'_>, id: &str) -> Result<ServiceFacts, StageError> {
+    Ok(ServiceFacts::of(global(batch, CATALOG, &catalog::service_key(id))?))
+}
+
+/// The policy's text when it was last looked at; none where the catalog has none.
+pub fn policy(batch: &mut Batch<'_>) -> Result<Option<String>, StageError> {
+    let key = Table::Policy.all();
+    if let Some(copy) = Table::Policy.get(&batch.state, &key)? {
+        return Ok(copy);
+    }
+    let text = policy_now(batch)?;
+    batch.state.put(key.as_slice(), Table::Policy.row(&key, &text)?);
+    Ok(text)
+}
+
+/// As for a service.
+pub fn refresh_policy(batch: &mut Batch<'_>) -> Result<bool, StageError> {
+    let key = Table::Policy.all();
+    let Some(copy) = Table::Policy.get::<Option<String>>(&batch.state, &key)? else { return Ok(false) };
+    let now = policy_now(batch)?;
+    batch.state.put(key.as_slice(), Table::Policy.row(&key, &now)?);
+    Ok(copy != now)
+}
+
+fn policy_now(batch: &Batch<'_>) -> Result<Option<String>, StageError> {
+    let record = global(batch, CATALOG, catalog::POLICY_KEY)?;
+    Ok(record.and_then(|record| if let CatalogRecord::Policy(policy) = record { Some(policy.yaml) } else { None }))
+}
+
+/// What the feeds said of a vulnerability when it was last looked at.
+pub fn intel(batch: &mut Batch<'_>, vulnerability: &str) -> Result<Intel, StageError> {
+    let key = Table::Intel.under(vulnerability);
+    if let Some(copy) = Table::Intel.get(&batch.state, &key)? {
+        return Ok(copy);
+    }
+    let known = intel_now(batch, vulnerability)?;
+    batch.state.put(key.as_slice(), Table::Intel.row(&key, &known)?);
+    Ok(known)
+}
+
+/// How a vulnerability's row changed: not at all, in what the score goes by, or in its aliases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IntelChange {
+    None,
+    Threat,
+    Aliases,
+}
+
+/// As for a service.
+pub fn refresh_intel(batch: &mut Batch<'_>, vulnerability: &str) -> Result<IntelChange, StageError> {
+    let key = Table::Intel.under(vulnerability);
+    let Some(copy) = Table::Intel.get::<Intel>(&batch.state, &key)? else { return Ok(IntelChange::None) };
+    let now = intel_now(batch, vulnerability)?;
+    if copy == now {
+        return Ok(IntelChange::None);
+    }
+    batch.state.put(key.as_slice(), Table::Intel.row(&key, &now)?);
+    Ok(if copy.aliases == now.aliases { IntelChange::Threat } else { IntelChange::Aliases })
+}
+
+fn intel_now(batch: &Batch<'_>, vulnerability: &str) -> Result<Intel, StageError> {
+    let mut known = Intel::default();
+    for source in Source::ALL {
+        if let Some(record) = global::<IntelRecord>(batch, INTEL, &intel::key(vulnerability, source))? {
+            known.learn(record);
+        }
+    }
+    Ok(known)
+}
+
+/// A prefix, and what the gateway puts in its place.
+type Rewrite = (String, Option<String>);
+
+/// The place rules of an asset as far as they rewrite paths, the most specific record first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Rewrites {
+    #[serde(with = "super::raw::asset")]
+    asset: AssetId,
+    /// One for each key at which rules may stand; none where there is no record.
+    records: Vec<Option<Vec<Rewrite>>>,
+}
+
+/// A path behind the gateway, as the place rules had it when they were last looked at.
+pub fn rewritten(batch: &mut Batch<'_>, service: &str, asset: &AssetId, path: &str) -> Result<String, StageError> {
+    let key = Table::Places.at(service, asset_id(asset));
+    let rewrites = match Table::Places.get(&batch.state, &key)? {
+        Some(copy) => copy,
+        None => {
+            let now = rewrites_now(batch, asset)?;
+            batch.state.put(key.as_slice(), Table::Places.row(&key, &now)?);
+            for watched in catalog::places_keys(asset.as_str()) {
+                batch.state.put(watched_key(&watched, service, asset), Vec::new());
+            }
+            now
+        }
+    };
+    Ok(rewrites.apply(path))
+}
+
+/// As for a service.
+pub fn refresh_places(batch: &mut Batch<'_>, service: &str, asset: Id) -> Result<Option<AssetId>, StageError> {
+    let key = Table::Places.at(service, asset);
+    let Some(copy) = Table::Places.get::<Rewrites>(&batch.state, &key)? else { return Ok(None) };
+    let now = rewrites_now(batch, &copy.asset)?;
+    if copy == now {
+        return Ok(None);
+    }
+    batch.state.put(key.as_slice(), Table::Places.row(&key, &now)?);
+    Ok(Some(now.asset))
+}
+
+fn watched_key(watched: &str, service: &str, asset: &AssetId) -> Vec<u8> {
+    let mut key = Table::Watched.under(watched);
+    put_text(&mut key, service);
+    with_id(key, asset_id(asset))
+}
+
+fn rewrites_now(batch: &Batch<'_>, asset: &AssetId) -> Result<Rewrites, StageError> {
+    let mut records = Vec::new();
+    for key in catalog::places_keys(asset.as_str()) {
+        let places = match global(batch, CATALOG, &key)? {
+            Some(CatalogRecord::Places(places)) => Some(places),
+            _ => None,
+        };
+        records.push(places.map(|places| places.rules.into_iter().map(|rule| (rule.prefix, rule.rewrite)).collect()));
+    }
+    Ok(Rewrites { asset: asset.clone(), records })
+}
+
+impl Rewrites {
+    fn apply(&self, path: &str) -> String {
+        let is_rewriting = self.records.iter().flatten().flatten().any(|(_, rewrite)| rewrite.is_some());
+        if !is_rewriting {
+            return path.to_owned();
+        }
+        let rule = |(prefix, rewrite): &Rewrite| PlaceRule {
+            prefix: prefix.clone(),
+            owner: String::new(),
+            users: Vec::new(),
+            rewrite: rewrite.clone(),
+        };
+        let records = self.records.iter().flatten();
+        let places: Vec<Places> = records.map(|rules| Places { rules: rules.iter().map(rule).collect(), ..Places::default() }).collect();
+        place(&places, &self.asset, path).rewritten(path)
+    }
+}

@@ -1,0 +1,284 @@
+//! What a unit yields: its groups, their links, and the risks that are anchored in it. Reads facts through indexes, writes nothing
+//! but copies of what it looked at.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use faultline_model::id::Id;
+use faultline_model::risk::{Risk, id_of};
+use faultline_model::time::Timestamp;
+
+use super::assemble::{Context, Part, Parts, assemble};
+use super::copies;
+use super::facts::{Entry, Finding, Intel, IntelById, Lines, Place, ServiceFacts, Visit, asset_id};
+use super::groups::{self, Group, times};
+use super::links::{self, Candidate, best, candidate};
+use super::publish::{Several, Yield};
+use super::tables::{Table, is_any, template_key};
+use super::templates::{file_key, handles};
+use super::units::{FINDINGS_MOST, Grain};
+use crate::policy::Policy;
+use crate::stage::{Batch, StageError};
+use crate::store::{Store, StoreError};
+
+/// The most units of code that the entries of one route are looked for in, in the order of their keys. What is cut is counted.
+pub const FILES_MOST: usize = 64;
+/// The most units that are kept at hand during one run.
+const UNITS_KEPT: usize = 1024;
+
+/// A unit with its groups.
+struct Unit {
+    findings: Vec<Finding>,
+    groups: Vec<Group>,
+    several: Option<Several>,
+}
+
+/// A group of route findings with the code groups that it is linked with, its home first.
+struct Linked {
+    routes: Rc<Unit>,
+    group: usize,
+    candidates: Vec<Candidate>,
+}
+
+/// One run over units while no fact changes: what was read once is kept at hand.
+pub struct Run {
+    policy: Arc<Policy>,
+    now: Timestamp,
+    /// The service that was looked at last: units come in the order of their services.
+    service: Option<(String, Rc<ServiceFacts>)>,
+    /// Whether that service has a route map at all.
+    has_routes: bool,
+    units: HashMap<(String, Id), Rc<Unit>>,
+    /// Findings beyond the bound of their unit, files and links beyond theirs.
+    pub cut: u64,
+}
+
+impl Run {
+    pub fn new(policy: Arc<Policy>, now: Timestamp) -> Self {
+        Self { policy, now, service: None, has_routes: false, units: HashMap::new(), cut: 0 }
+    }
+
+    /// What a unit yields.
+    pub fn evaluate(&mut self, batch: &mut Batch<'_>, service: &str, grain: &Grain) -> Result<Yield, StageError> {
+        let facts = self.facts_of(batch, service)?;
+        let state = &batch.state;
+        let unit = self.unit(state, service, grain)?;
+        let risks = match grain {
+            Grain::Code { asset, file } => self.code(state, service, &facts, &unit, asset, file)?,
+            Grain::Route { template } => self.routes(state, service, &facts, &unit, template)?,
+            _ => {
+                let risk = |group| self.risk(state, service, &facts, anchored(&unit.findings, group));
+                unit.groups.iter().map(risk).collect::<Result<_, _>>()?
+            }
+        };
+        Ok(Yield { grain: grain.clone(), several: unit.several, risks })
+    }
+
+    fn facts_of(&mut self, batch: &mut Batch<'_>, service: &str) -> Result<Rc<ServiceFacts>, StageError> {
+        if let Some((known, facts)) = &self.service
+            && known == service
+        {
+            return Ok(Rc::clone(facts));
+        }
+        let facts = Rc::new(copies::service(batch, service)?);
+        self.has_routes = has_routes(&batch.state, service)?;
+        self.service = Some((service.to_owned(), Rc::clone(&facts)));
+        Ok(facts)
+    }
+
+    fn risk(&self, state: &dyn Store, service: &str, facts: &ServiceFacts, parts: Parts<'_>) -> Result<Risk, StoreError> {
+        let intel = intel(state, &parts)?;
+        let context = Context { service, facts, policy: &self.policy, intel: &intel, now: self.now };
+        Ok(assemble(&context, parts))
+    }
+
+    /// Risks at code: each group with the route groups that have their home in it, citing others that it is linked with.
+    fn code(
+        &mut self,
+        state: &dyn Store,
+        service: &str,
+        facts: &ServiceFacts,
+        unit: &Unit,
+        asset: &str,
+        file: &str,
+    ) -> Result<Vec<Risk>, StoreError> {
+        let entries = if self.has_routes { entries_of_file(state, service, asset, file)? } else { Vec::new() };
+        let templates: BTreeSet<&str> = entries.iter().map(|entry| entry.template.as_str()).collect();
+        let mut linked = Vec::new();
+        let mut visits: Vec<Visit> = Vec::new();
+        for template in templates {
+            linked.extend(self.linked(state, service, template)?);
+            let prefix = Table::Visits.below(service, template);
+            visits.extend(Table::Visits.rows::<Visit>(state, &prefix, usize::MAX)?);
+        }
+        let mut risks = Vec::with_capacity(unit.groups.len());
+        for group in &unit.groups {
+            let mut parts = anchored(&unit.findings, group);
+            attach(&mut parts, service, unit, group, &linked);
+            if !entries.is_empty() {
+                parts.silence = silence(&parts, &entries, &visits);
+            }
+            risks.push(self.risk(state, service, facts, parts)?);
+        }
+        Ok(risks)
+    }
+
+    /// Risks at routes: each group that is linked with no code.
+    fn routes(
+        &mut self,
+        state: &dyn Store,
+        service: &str,
+        facts: &ServiceFacts,
+        unit: &Unit,
+        template: &str,
+    ) -> Result<Vec<Risk>, StoreError> {
+        let linked: Vec<usize> = self.linked(state, service, template)?.into_iter().map(|linked| linked.group).collect();
+        let unlinked = unit.groups.iter().enumerate().filter(|(at, _)| !linked.contains(at));
+        unlinked.map(|(_, group)| self.risk(state, service, facts, anchored(&unit.findings, group))).collect()
+    }
+
+    /// The groups of a route's findings that are linked with code.
+    fn linked(&mut self, state: &dyn Store, service: &str, template: &str) -> Result<Vec<Linked>, StoreError> {
+        let routes = self.unit(state, service, &Grain::Route { template: template.to_owned() })?;
+        if routes.groups.iter().all(|group| !routes.findings[group.founder].family().is_joinable()) {
+            return Ok(Vec::new());
+        }
+        let entries: Vec<Entry> = Table::Entries.rows(state, &template_key(service, template), usize::MAX)?;
+        let mut units = Vec::new();
+        for grain in code_of(state, service, &entries, &mut self.cut)? {
+            units.push(self.unit(state, service, &grain)?);
+        }
+        let mut linked = Vec::new();
+        for (at, group) in routes.groups.iter().enumerate() {
+            let route = &routes.findings[group.founder];
+            let of_unit = |unit: &Rc<Unit>| {
+                let groups = unit.groups.iter();
+                groups.filter_map(|group| candidate(service, route, &entries, &unit.findings, group)).collect::<Vec<_>>()
+            };
+            let (candidates, cut) = best(units.iter().flat_map(of_unit).collect());
+            self.cut += cut as u64;
+            if !candidates.is_empty() {
+                linked.push(Linked { routes: Rc::clone(&routes), group: at, candidates });
+            }
+        }
+        Ok(linked)
+    }
+
+    fn unit(&mut self, state: &dyn Store, service: &str, grain: &Grain) -> Result<Rc<Unit>, StoreError> {
+        let key = (service.to_owned(), grain.id());
+        if let Some(unit) = self.units.get(&key) {
+            return Ok(Rc::clone(unit));
+        }
+        let mut findings: Vec<Finding> = Table::Findings.rows(state, &Table::Findings.at(service, key.1), FINDINGS_MOST + 1)?;
+        if findings.len() > FINDINGS_MOST {
+            self.cut += 1;
+            findings.truncate(FINDINGS_MOST);
+        }
+        let several = several(&findings);
+        let lines = if several.is_some() { lines_of(state, service, &findings)? } else { Lines::new() };
+        let groups = groups::of_unit(&findings, &lines);
+        let unit = Rc::new(Unit { findings, groups, several });
+        if self.units.len() >= UNITS_KEPT {
+            self.units.clear();
+        }
+        self.units.insert(key, Rc::clone(&unit));
+        Ok(unit)
+    }
+}
+
+/// Whether places of a unit of code are compared across lines of scans.
+fn several(findings: &[Finding]) -> Option<Several> {
+    let first = findings.first().filter(|finding| matches!(finding.place, Place::Code(_)))?;
+    let is_one = findings.iter().all(|finding| finding.lines.len() <= 1 && finding.lines == first.lines);
+    (!is_one).then(|| Several { asset: asset_id(&first.asset) })
+}
+
+fn lines_of(state: &dyn Store, service: &str, findings: &[Finding]) -> Result<Lines, StoreError> {
+    let mut lines = Lines::new();
+    for id in findings.iter().flat_map(|finding| &finding.lines) {
+        if !lines.contains_key(id)
+            && let Some(line) = Table::Lines.get(state, &Table::Lines.at(service, *id))?
+        {
+            lines.insert(*id, line);
+        }
+    }
+    Ok(lines)
+}
+
+/// Whether a service has entries that name their handler's file. Most have none: then no unit of code needs to look for them.
+pub fn has_routes(state: &dyn Store, service: &str) -> Result<bool, StoreError> {
+    is_any(state, &Table::EntryFiles.of(service))
+}
+
+/// The entries whose handler may lie in a file.
+pub fn entries_of_file(state: &dyn Store, service: &str, asset: &str, file: &str) -> Result<Vec<Entry>, StoreError> {
+    let mut entries: Vec<Entry> = Table::EntryFiles.rows(state, &Table::EntryFiles.below(service, file_key(file)), usize::MAX)?;
+    entries.retain(|entry| handles(entry, asset, file).is_some());
+    Ok(entries)
+}
+
+/// The units of code in which handlers of these entries lie.
+pub fn code_of(state: &dyn Store, service: &str, entries: &[Entry], cut: &mut u64) -> Result<Vec<Grain>, StoreError> {
+    let keys: BTreeSet<&str> = entries.iter().filter(|entry| !entry.file.is_empty()).map(|entry| file_key(&entry.file)).collect();
+    let mut units = BTreeSet::new();
+    for key in keys {
+        for grain in Table::Files.rows::<Grain>(state, &Table::Files.below(service, key), usize::MAX)? {
+            if is_handled(&grain, entries) {
+                units.insert(grain);
+            }
+        }
+    }
+    *cut += units.len().saturating_sub(FILES_MOST) as u64;
+    Ok(units.into_iter().take(FILES_MOST).collect())
+}
+
+fn is_handled(grain: &Grain, entries: &[Entry]) -> bool {
+    let Grain::Code { asset, file } = grain else { return false };
+    entries.iter().any(|entry| handles(entry, asset, file).is_some())
+}
+
+/// The parts of a group alone.
+pub fn anchored<'a>(findings: &'a [Finding], group: &Group) -> Parts<'a> {
+    let part =
+        |member: &groups::Joined| Part { finding: &findings[member.at], weight_ppm: member.weight_ppm, is_home: true, is_anchor: true };
+    Parts {
+        founder: &findings[group.founder],
+        members: group.members.iter().map(part).collect(),
+        links: group.links.clone(),
+        silence: None,
+    }
+}
+
+/// Adds the route groups that a code group is linked with: as their home, or citing them.
+fn attach<'a>(parts: &mut Parts<'a>, service: &str, unit: &Unit, group: &Group, linked: &'a [Linked]) {
+    let own = id_of(service, parts.founder.id);
+    for route in linked {
+        let Some(rank) = route.candidates.iter().position(|candidate| candidate.risk == own) else { continue };
+        let candidate = &route.candidates[rank];
+        let to_founder = times(candidate.weight_ppm, group.weight_of(&unit.findings, candidate.code));
+        for finding in route.routes.groups[route.group].findings(&route.routes.findings) {
+            parts.members.push(Part { finding, weight_ppm: to_founder, is_home: rank == 0, is_anchor: false });
+            parts.links.push(candidate.link_from(finding));
+        }
+    }
+}
+
+/// What dynamic scans say of a code group by having reported nothing, if they have reported nothing.
+pub fn silence(parts: &Parts<'_>, entries: &[Entry], visits: &[Visit]) -> Option<Vec<String>> {
+    let family = parts.founder.family();
+    let is_proved = parts.members.iter().any(|part| part.finding.kind.is_runtime() && part.finding.counts());
+    if is_proved || !family.is_joinable() { None } else { links::silence(family.name(), entries, visits) }
+}
+
+/// What is known of the vulnerabilities of these findings.
+fn intel(state: &dyn Store, parts: &Parts<'_>) -> Result<IntelById, StoreError> {
+    let ids: BTreeSet<&String> = parts.members.iter().flat_map(|part| &part.finding.learned.vulnerabilities).collect();
+    let mut known = BTreeMap::new();
+    for id in ids {
+        if let Some(row) = Table::Intel.get::<Intel>(state, &Table::Intel.under(id))? {
+            known.insert(id.clone(), row);
+        }
+    }
+    Ok(known)
+}

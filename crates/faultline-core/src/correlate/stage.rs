@@ -1,0 +1,319 @@
+//! The stage: facts in, units looked at again, changed risks out.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use faultline_model::catalog::POLICY_KEY;
+use faultline_model::id::Id;
+use faultline_model::intel;
+use faultline_model::time::Timestamp;
+use faultline_model::topic::{CATALOG, INTEL, TRACKED, Topic};
+use faultline_model::tracked::{self, FactKind, TrackedRecord};
+
+use super::apply::{Facts, Gathered};
+use super::copies::{self, IntelChange};
+use super::evaluate::{Run, code_of, entries_of_file, has_routes};
+use super::facts::{Entry, Finding, Line, Route};
+use super::pending::{Cause, Task};
+use super::publish::{Published, publish, timer_key};
+use super::tables::{Table, keys, last_id, pairs, take_text, take_time, template_key};
+use super::units::Grain;
+use crate::policy::Policy;
+use crate::stage::{Batch, Input, Pending, Stage, StageError};
+use crate::store::Store;
+
+/// How much is done at once; what is more goes to the table of what is pending. No bound changes where it all ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Rows of causes that are worked off at the end of a batch.
+    pub rows_at_end: usize,
+    /// Units that are looked at again at the end of a batch, or at once in a slice; at least one.
+    pub units_at_once: usize,
+    /// Rows or timers that a slice works on before it looks at its budget; at least one.
+    pub rows_at_once: usize,
+}
+
+impl Default for Bounds {
+    /// A batch of a thousand records with their links fits, and ends within a few tenths of a second.
+    fn default() -> Self {
+        Self { rows_at_end: 2048, units_at_once: 8192, rows_at_once: 128 }
+    }
+}
+
+/// correlate, by service: what is at risk, and how much?
+#[derive(Debug, Default)]
+pub struct Correlate {
+    bounds: Bounds,
+    /// The policy that was read last, with its text: reading takes longer than scoring.
+    policy: Mutex<Option<(Option<String>, Arc<Policy>)>>,
+    cut: AtomicU64,
+}
+
+impl Correlate {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With other bounds of what is done at once.
+    pub fn with_bounds(bounds: Bounds) -> Self {
+        let Bounds { rows_at_end, units_at_once, rows_at_once } = bounds;
+        let bounds = Bounds { rows_at_end, units_at_once: units_at_once.max(1), rows_at_once: rows_at_once.max(1) };
+        Self { bounds, ..Self::default() }
+    }
+
+    /// How often a bound cut findings, files or links since the start, for metrics.
+    pub fn cut(&self) -> u64 {
+        self.cut.load(Ordering::Relaxed)
+    }
+
+    fn run(&self, batch: &mut Batch<'_>) -> Result<Run, StageError> {
+        let text = copies::policy(batch)?;
+        let mut known = self.policy.lock().unwrap_or_else(PoisonError::into_inner);
+        let policy = match &*known {
+            Some((read, policy)) if *read == text => Arc::clone(policy),
+            _ => {
+                let policy = Arc::new(policy_of(text.as_deref()));
+                *known = Some((text, Arc::clone(&policy)));
+                policy
+            }
+        };
+        Ok(Run::new(policy, batch.now))
+    }
+
+    /// Looks again at units and at all that they are linked with, as many as the bound allows; what is more becomes pending.
+    fn look_again(&self, batch: &mut Batch<'_>, gathered: Gathered) -> Result<(), StageError> {
+        let mut units = spread(&batch.state, gathered.units)?;
+        units.extend(gathered.alone);
+        let mut run = self.run(batch)?;
+        let mut looked_at = 0;
+        while let Some((service, grain)) = units.pop_first() {
+            if looked_at >= self.bounds.units_at_once {
+                let cause = Cause::Unit { service, grain };
+                batch.state.put(cause.key()?, Vec::new());
+                continue;
+            }
+            looked_at += 1;
+            let now = run.evaluate(batch, &service, &grain)?;
+            publish(batch, &service, now)?;
+        }
+        self.cut.fetch_add(run.cut, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Works off some rows of what is pending; whether there were any.
+    fn work_off_pending(&self, batch: &mut Batch<'_>) -> Result<bool, StageError> {
+        let all = Table::Pending.all();
+        let mut gathered = Gathered::default();
+        let mut left = self.bounds.rows_at_once;
+        let pending = pairs(&batch.state, &all, &all, self.bounds.rows_at_once)?;
+        let is_any = !pending.is_empty();
+        for (key, cursor) in pending {
+            let (done, next) = work_off(batch, &mut gathered, &Cause::read(&key)?, &cursor, left)?;
+            match next {
+                Some(cursor) => batch.state.put(key, cursor),
+                None => batch.state.delete(key),
+            }
+            left = left.saturating_sub(done.max(1));
+            if left == 0 {
+                break;
+            }
+        }
+        self.end(batch, gathered)?;
+        Ok(is_any)
+    }
+
+    /// Looks again at units whose timers are due; whether there were any.
+    fn fire(&self, batch: &mut Batch<'_>) -> Result<bool, StageError> {
+        let all = Table::Timers.all();
+        let timers = keys(&batch.state, &all, &all, self.bounds.rows_at_once)?;
+        let mut units = BTreeSet::new();
+        let mut is_any = false;
+        for key in timers {
+            let (due, service, unit) = timer(&key).ok_or_else(|| Table::Timers.corrupt(&key, "no timer"))?;
+            if due > batch.now {
+                break;
+            }
+            is_any = true;
+            let published: Option<Published> = Table::Published.get(&batch.state, &Table::Published.at(service, unit))?;
+            match published.filter(|published| published.due == Some(due)) {
+                Some(published) => {
+                    units.insert((service.to_owned(), published.grain));
+                }
+                None => batch.state.delete(timer_key(due, service, unit)),
+            }
+        }
+        if is_any {
+            self.look_again(batch, Gathered { units, ..Gathered::default() })?;
+        }
+        Ok(is_any)
+    }
+
+    fn global(batch: &mut Batch<'_>, gathered: &mut Gathered, input: &Input<'_>) -> Result<(), StageError> {
+        if input.topic == INTEL {
+            let (vulnerability, _) = intel::parse_key(input.key).ok_or_else(|| unknown(input))?;
+            let change = copies::refresh_intel(batch, vulnerability)?;
+            if change != IntelChange::None {
+                let is_renamed = change == IntelChange::Aliases;
+                gathered.causes.insert(Cause::Vulnerability { id: vulnerability.to_owned(), service: None, is_renamed });
+            }
+        } else if input.key == POLICY_KEY {
+            if copies::refresh_policy(batch)? {
+                gathered.causes.insert(Cause::Policy);
+            }
+        } else if let Some(service) = input.key.strip_prefix("service/") {
+            if copies::refresh_service(batch, service)? {
+                gathered.causes.insert(Cause::Service { service: service.to_owned() });
+            }
+        } else if input.key.starts_with("places/") {
+            let prefix = Table::Watched.under(input.key);
+            for key in keys(&batch.state, &prefix, &prefix, usize::MAX)? {
+                let parsed = take_text(&key[prefix.len()..]).zip(last_id(&key));
+                let ((service, _), asset) = parsed.ok_or_else(|| Table::Watched.corrupt(&key, "no service"))?;
+                if let Some(asset) = copies::refresh_places(batch, service, asset)? {
+                    gathered.causes.insert(Cause::Paths { service: service.to_owned(), asset });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Works off rows of a cause from a key on; the key to go on from if there are more.
+fn work_off(
+    batch: &mut Batch<'_>,
+    gathered: &mut Gathered,
+    cause: &Cause,
+    from: &[u8],
+    most: usize,
+) -> Result<(usize, Option<Vec<u8>>), StageError> {
+    let (tasks, next) = cause.tasks(&batch.state, from, most)?;
+    let count = tasks.len();
+    for task in tasks {
+        match task {
+            Task::Evaluate { service, grain } => {
+                gathered.units.insert((service, grain));
+            }
+            Task::EvaluateAlone { service, grain } => {
+                gathered.alone.insert((service, grain));
+            }
+            Task::ResolveFinding { service, id } => Facts { batch, gathered }.resolve_finding(&service, id)?,
+            Task::ResolveVisit { service, id } => Facts { batch, gathered }.resolve_visit(&service, id)?,
+        }
+    }
+    Ok((count, next))
+}
+
+/// The policy of a text; the default where there is none or it cannot be read (the door refuses such a text, with the reason).
+pub fn policy_of(text: Option<&str>) -> Policy {
+    text.and_then(|yaml| Policy::read(yaml).ok()).unwrap_or_else(Policy::balanced)
+}
+
+fn unknown(input: &Input<'_>) -> StageError {
+    StageError::poison(format!("{:?} is no key of {}", input.key, input.topic.name))
+}
+
+fn timer(key: &[u8]) -> Option<(Timestamp, &str, Id)> {
+    let (due, rest) = take_time(key.get(1..)?)?;
+    Some((due, take_text(rest)?.0, last_id(key)?))
+}
+
+/// Units with all units that share a route with them: what one yields depends on the others.
+fn spread(state: &dyn Store, mut units: BTreeSet<(String, Grain)>) -> Result<BTreeSet<(String, Grain)>, StageError> {
+    let mut routes = BTreeSet::new();
+    let mut last: Option<(&str, bool)> = None;
+    for (service, grain) in &units {
+        let has_routes = match last {
+            Some((known, has_routes)) if known == service => has_routes,
+            _ => has_routes(state, service)?,
+        };
+        last = Some((service, has_routes));
+        match grain {
+            Grain::Route { template } => {
+                routes.insert((service.clone(), template.clone()));
+            }
+            Grain::Code { asset, file } if has_routes => {
+                let entries = entries_of_file(state, service, asset, file)?;
+                routes.extend(entries.into_iter().map(|entry| (service.clone(), entry.template)));
+            }
+            _ => {}
+        }
+    }
+    for (service, template) in routes {
+        let entries: Vec<Entry> = Table::Entries.rows(state, &template_key(&service, &template), usize::MAX)?;
+        for grain in code_of(state, &service, &entries, &mut 0)? {
+            units.insert((service.clone(), grain));
+        }
+        units.insert((service, Grain::Route { template }));
+    }
+    Ok(units)
+}
+
+impl Stage for Correlate {
+    const NAME: &'static str = "correlate";
+    const INPUTS: &'static [Topic] = &[TRACKED];
+    const GLOBALS: &'static [Topic] = &[CATALOG, INTEL];
+    type Gathered = Gathered;
+
+    fn apply(&self, batch: &mut Batch<'_>, gathered: &mut Gathered, input: &Input<'_>) -> Result<(), StageError> {
+        if input.topic != TRACKED {
+            return Self::global(batch, gathered, input);
+        }
+        let (service, kind, id) = tracked::parse_key(input.key).ok_or_else(|| unknown(input))?;
+        let record = input.record::<TrackedRecord>()?;
+        let mut facts = Facts { batch, gathered };
+        match (kind, record) {
+            (FactKind::Finding, Some(TrackedRecord::Finding(finding))) => {
+                let now = (!finding.is_preview).then(|| Finding { id, ..Finding::of(finding) });
+                facts.finding(service, id, now)
+            }
+            (FactKind::Route, Some(TrackedRecord::Route(route))) => facts.route(service, id, Some(Route::of(route))),
+            (FactKind::Line, Some(TrackedRecord::Line(line))) => facts.line(service, id, Some(&Line::of(&line))),
+            (FactKind::Finding, Some(TrackedRecord::Went(_)) | None) => facts.finding(service, id, None),
+            (FactKind::Route, Some(TrackedRecord::Went(_)) | None) => facts.route(service, id, None),
+            (FactKind::Line, Some(TrackedRecord::Went(_)) | None) => facts.line(service, id, None),
+            _ => Err(StageError::poison(format!("the record at {:?} is of another kind than its key", input.key))),
+        }
+    }
+
+    fn end(&self, batch: &mut Batch<'_>, mut gathered: Gathered) -> Result<(), StageError> {
+        let mut left = self.bounds.rows_at_end;
+        // A cause may bring others (a moved finding renames), so until none is left.
+        while let Some(cause) = gathered.causes.pop_first() {
+            let (done, next) = if left > 0 { work_off(batch, &mut gathered, &cause, &[], left)? } else { (0, Some(Vec::new())) };
+            left = left.saturating_sub(done.max(1));
+            let key = cause.key()?;
+            match next {
+                Some(cursor) => batch.state.put(key, cursor),
+                None => batch.state.delete(key),
+            }
+        }
+        if gathered.units.is_empty() && gathered.alone.is_empty() { Ok(()) } else { self.look_again(batch, gathered) }
+    }
+
+    fn slice(&self, batch: &mut Batch<'_>, budget_bytes: usize) -> Result<Pending, StageError> {
+        let end = batch.bytes() + budget_bytes;
+        loop {
+            if !self.work_off_pending(batch)? && !self.fire(batch)? {
+                return Ok(Pending::None);
+            }
+            if batch.bytes() >= end {
+                return Ok(if self.is_left(batch)? { Pending::Some } else { Pending::None });
+            }
+        }
+    }
+
+    fn next_due(&self, state: &dyn Store) -> Result<Option<Timestamp>, StageError> {
+        let all = Table::Timers.all();
+        let first = keys(state, &all, &all, 1)?.pop();
+        first.map(|key| timer(&key).map(|(due, ..)| due).ok_or_else(|| Table::Timers.corrupt(&key, "no timer").into())).transpose()
+    }
+}
+
+impl Correlate {
+    fn is_left(&self, batch: &Batch<'_>) -> Result<bool, StageError> {
+        let all = Table::Pending.all();
+        let is_pending = !keys(&batch.state, &all, &all, 1)?.is_empty();
+        Ok(is_pending || self.next_due(&batch.state)?.is_some_and(|due| due <= batch.now))
+    }
+}

@@ -1,0 +1,161 @@
+//! What a stage is: a deterministic function of state and input, and what it works on.
+//!
+//! What it is: the seam between the core and a host. A host reads inputs, gives them with the time to a stage, lets it work over an
+//! overlay, and makes state, outputs and positions durable together. What it is not: a runtime; nothing here waits or looks at a clock.
+//!
+//! The way through it: for each batch a host makes a [`Batch`] over the task's state, calls [`Stage::apply`] for each input,
+//! [`Stage::end`] once, and [`Stage::slice`] while there is pending work and room for it; then it commits what the batch holds.
+//! Whatever a call left undone is a row of state (`pending`), so a restart goes on where it was.
+
+use faultline_model::avro::{self, AvroError, TopicValue};
+use faultline_model::time::Timestamp;
+use faultline_model::topic::Topic;
+
+use crate::store::{Overlay, StoreError};
+
+/// One record as a stage sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    pub topic: Topic,
+    pub key: &'a str,
+    /// `None` if the key went.
+    pub value: Option<&'a [u8]>,
+    /// The record's own time, as its writer gave it.
+    pub time: Timestamp,
+}
+
+impl Input<'_> {
+    /// The record, if it has a value.
+    pub fn record<T: TopicValue>(&self) -> Result<Option<T>, StageError> {
+        self.value.map(avro::decode).transpose().map_err(StageError::poison)
+    }
+}
+
+/// A record to be written; the host knows the partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    pub topic: Topic,
+    pub key: String,
+    pub value: Option<Vec<u8>>,
+}
+
+/// The global topics as they are now, which may be ahead of the task's own position in them.
+///
+/// A stage keeps in its state the rows that its entities use, those found missing included; a change is a difference from that copy.
+pub trait Globals {
+    /// The newest value of a key; `None` if there is none or it went.
+    fn get(&self, topic: Topic, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+}
+
+/// What a stage works on: its state under an overlay, the global topics, the time, and what it says.
+pub struct Batch<'a> {
+    pub state: Overlay<'a>,
+    pub globals: &'a dyn Globals,
+    /// Never earlier than in any batch of this task before; kept in state by the host.
+    pub now: Timestamp,
+    outputs: Vec<Output>,
+    output_bytes: usize,
+}
+
+impl<'a> Batch<'a> {
+    pub fn new(state: Overlay<'a>, globals: &'a dyn Globals, now: Timestamp) -> Self {
+        Self { state, globals, now, outputs: Vec::new(), output_bytes: 0 }
+    }
+
+    /// Says a record; the newest of a key wins.
+    pub fn emit<T: TopicValue>(&mut self, topic: Topic, key: String, record: T) -> Result<(), StageError> {
+        let value = avro::encode(record)?;
+        self.push(Output { topic, key, value: Some(value) });
+        Ok(())
+    }
+
+    /// Says a record that is encoded already, where a stage needed its bytes to see whether it differs from what was said.
+    pub fn emit_encoded(&mut self, topic: Topic, key: String, value: Vec<u8>) {
+        self.push(Output { topic, key, value: Some(value) });
+    }
+
+    /// Says that a key went.
+    pub fn emit_gone(&mut self, topic: Topic, key: String) {
+        self.push(Output { topic, key, value: None });
+    }
+
+    fn push(&mut self, output: Output) {
+        self.output_bytes += output.key.len() + output.value.as_ref().map_or(0, Vec::len);
+        self.outputs.push(output);
+    }
+
+    /// What a global topic says of a key.
+    pub fn global<T: TopicValue>(&self, topic: Topic, key: &str) -> Result<Option<T>, StageError> {
+        let value = self.globals.get(topic, key)?;
+        value.as_deref().map(avro::decode).transpose().map_err(StageError::poison)
+    }
+
+    /// What outputs and changes weigh, about: a host commits before it grows past its bound.
+    pub fn bytes(&self) -> usize {
+        self.state.bytes() + self.output_bytes
+    }
+
+    pub fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    /// Changes of state and outputs, to be committed together.
+    pub fn into_parts(self) -> (crate::store::Changes, Vec<Output>) {
+        (self.state.into_changes(), self.outputs)
+    }
+}
+
+/// Whether a task has pending work left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pending {
+    None,
+    Some,
+}
+
+/// Why a stage could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// The record's own fault: the host puts it into `dead-letters` with this reason and goes on. A stage says so before it
+    /// changes anything.
+    #[error("{reason}")]
+    Poison { reason: String },
+    /// The store's or the program's fault: the task stops, nothing of the batch is committed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("a record of our own could not be written; the task stops: {0}")]
+    Write(#[from] AvroError),
+}
+
+impl StageError {
+    /// A record that cannot be worked on.
+    pub fn poison(reason: impl std::fmt::Display) -> Self {
+        Self::Poison { reason: reason.to_string() }
+    }
+}
+
+/// A stage of the topology. It holds configuration only; everything that it learns is in its state.
+///
+/// Keys of its tables begin with a byte of 1 or above: 0 is the host's. A host refuses a commit that breaks this.
+pub trait Stage: Send + Sync + 'static {
+    /// Its name, as it stands in task ids, metrics and the changelog's name.
+    const NAME: &'static str;
+    /// Topics that it reads by key; they have the same partition count.
+    const INPUTS: &'static [Topic];
+    /// Global topics that it reads.
+    const GLOBALS: &'static [Topic];
+    /// What is gathered while a batch is applied, and worked off at its end; never kept from one batch to the next.
+    type Gathered: Default;
+
+    /// One record.
+    fn apply(&self, batch: &mut Batch<'_>, gathered: &mut Self::Gathered, input: &Input<'_>) -> Result<(), StageError>;
+
+    /// The end of a batch: works off what was gathered, or writes it to `pending` where it is too much for one commit.
+    fn end(&self, batch: &mut Batch<'_>, gathered: Self::Gathered) -> Result<(), StageError>;
+
+    /// Works on what is pending and on timers that are due by `batch.now`, until about `budget_bytes` of changes and outputs.
+    /// Safe to call at any time; tells whether more is left now.
+    fn slice(&self, batch: &mut Batch<'_>, budget_bytes: usize) -> Result<Pending, StageError>;
+
+    /// When the earliest timer is due; `None` without timers.
+    fn next_due(&self, state: &dyn crate::store::Store) -> Result<Option<Timestamp>, StageError>;
+}

@@ -1,0 +1,162 @@
+//! Records of `decisions`: what people say of findings, scans and the asset. Each is accepted or refused once.
+
+use std::collections::BTreeSet;
+
+use faultline_model::decision::{Assignment, Decided, Decision, FindingAssignment, FindingVerdict, Outcome, OutcomeStatus};
+use faultline_model::id::Id;
+use faultline_model::topic;
+use faultline_model::tracked::{GivenAssignment, GivenVerdict};
+
+use super::codec;
+use super::keys::Table;
+use super::line::Progress;
+use super::rows::asset::{Asked, Decisions};
+use super::rows::detail::Detail;
+use super::rows::finding::FindingRow;
+use super::rows::job::{Alarm, Cause};
+use super::rows::line::ScanAt;
+use super::{Result, StageError, Work, later};
+
+/// Why a decision was not accepted, in words with what to do.
+type Judged = std::result::Result<(), String>;
+
+impl Work<'_, '_> {
+    /// One decision. The same key again has no second effect; its outcome is said again.
+    pub(super) fn decide(&mut self, decision: Decision) -> Result<()> {
+        if decision.asset != self.desk.asset {
+            return Err(StageError::poison(format!("a decision on {} lies under the key {}", decision.asset, self.desk.asset)));
+        }
+        if !self.desk.is_known() {
+            // Nothing is kept for an asset that was never scanned: whoever asks again is refused again.
+            let refused = Asked { status: OutcomeStatus::Refused, reason: unknown_asset(&decision), at: decision.at };
+            return self.say(&decision.key, refused);
+        }
+        let at = self.asked_key(&decision.key);
+        if let Some(asked) = codec::get::<Asked>(&self.batch.state, &at)? {
+            return self.say(&decision.key, asked);
+        }
+        let judged = match &decision.what {
+            Decided::Verdict(verdict) => self.judge_verdict(&decision, verdict)?,
+            Decided::Assignment(assignment) => self.judge_assignment(&decision, assignment)?,
+            Decided::RetractScan(retract) => self.retract(retract.scan)?,
+            Decided::RetireAsset => self.retire(&decision)?,
+        };
+        let (status, reason) = judged.map_or_else(|reason| (OutcomeStatus::Refused, reason), |()| (OutcomeStatus::Done, String::new()));
+        let asked = Asked { status, reason, at: decision.at };
+        self.put(at, &asked);
+        self.set_alarm(later(self.batch.now, self.track.asked_kept_ms), &Alarm::Forget { key: decision.key.clone() });
+        self.say(&decision.key, asked)
+    }
+
+    fn say(&mut self, key: &str, asked: Asked) -> Result<()> {
+        let Asked { status, reason, at } = asked;
+        let outcome = Outcome { id: key.to_owned(), status, reason, asset: self.desk.asset.clone(), at, counts: None };
+        self.batch.emit(topic::OUTCOMES, key.to_owned(), outcome)
+    }
+
+    fn judge_verdict(&mut self, decision: &Decision, given: &FindingVerdict) -> Result<Judged> {
+        self.judge(given.finding, given.expected_version, |decisions| {
+            decisions.verdict = Some(GivenVerdict {
+                verdict: given.verdict,
+                actor: decision.actor.clone(),
+                reason: decision.reason.clone(),
+                at: decision.at,
+            });
+        })
+    }
+
+    fn judge_assignment(&mut self, decision: &Decision, given: &FindingAssignment) -> Result<Judged> {
+        self.judge(given.finding, given.expected_version, |decisions| {
+            decisions.assignment = Some(GivenAssignment {
+                assignment: Assignment { to: given.to.clone() },
+                actor: decision.actor.clone(),
+                reason: decision.reason.clone(),
+                at: decision.at,
+            });
+        })
+    }
+
+    /// Accepts a decision on a finding that is known, if nobody decided in between.
+    fn judge(&mut self, finding: Id, expected: Option<i32>, change: impl FnOnce(&mut Decisions)) -> Result<Judged> {
+        let row: Option<FindingRow> = codec::get(&self.batch.state, &self.finding_key(finding))?;
+        let known = row.map(|row| self.known_now(row.ordinal)).transpose()?.flatten();
+        let Some((ordinal, mut detail)) = known else {
+            return Ok(Err(format!("finding {finding} is not known on {}", self.desk.asset)));
+        };
+        let mut decisions = self.decisions(ordinal, &detail)?;
+        if let Some(expected) = expected.filter(|expected| i64::from(*expected) != i64::from(decisions.version)) {
+            let now = decisions.version;
+            return Ok(Err(format!("expected {expected} decisions on finding {finding}, there are {now}: look at it again, then decide")));
+        }
+        change(&mut decisions);
+        decisions.version += 1;
+        self.put(self.desk.number(Table::Decided, &[ordinal]), &decisions);
+        if !detail.has_decisions {
+            detail.has_decisions = true;
+            self.put(self.desk.number(Table::Detail, &[ordinal]), &detail);
+        }
+        self.desk.touch(ordinal, false);
+        self.touch_moved(ordinal)?;
+        Ok(Ok(()))
+    }
+
+    /// A finding that some scan saw which was not taken back, by the facts as they are now: what is still to be worked out does not
+    /// matter.
+    fn known_now(&mut self, ordinal: u32) -> Result<Option<(u32, Detail)>> {
+        let Some(detail) = self.desk.detail(&self.batch.state, ordinal)? else { return Ok(None) };
+        let reported = self.desk.reported.get(&ordinal);
+        let lines = detail.timelines.iter().map(|(line, _)| *line).chain(reported.into_iter().flatten().map(|report| report.line));
+        for number in lines.collect::<BTreeSet<_>>() {
+            let line = self.desk.line(&self.batch.state, number)?;
+            if self.sightings(number, &line, ordinal)?.first_seen.is_some() {
+                return Ok(Some((ordinal, detail)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes a scan back, as if it had never been.
+    fn retract(&mut self, scan: Id) -> Result<Judged> {
+        let Some(ScanAt::Kept { line, scan: number }) = self.desk.scan_at(&self.batch.state, scan)? else {
+            return Ok(Err(format!(
+                "scan {scan} is not among those that {} keeps (the newest of each line): it cannot be taken back",
+                self.desk.asset
+            )));
+        };
+        let row = self.desk.line(&self.batch.state, line)?;
+        let kept = row.scan(number).filter(|kept| !kept.is_too_old && !kept.is_leaving);
+        match kept.map(|kept| kept.progress) {
+            None => Ok(Err(format!("scan {scan} is older than those that are kept: it cannot be taken back any more"))),
+            Some(Progress::Retracted) => Ok(Ok(())),
+            Some(_) => {
+                self.desk.open.remove(&scan);
+                if let Some(kept) = self.desk.line_mut(&self.batch.state, line)?.scan_mut(number) {
+                    kept.progress = Progress::Retracted;
+                }
+                self.add_job(Cause::Retracted { line, scan: number })?;
+                self.line_changed(line)?;
+                Ok(Ok(()))
+            }
+        }
+    }
+
+    /// Closes what only scans saw that began before; a newer scan finds the asset again.
+    fn retire(&mut self, decision: &Decision) -> Result<Judged> {
+        if self.desk.row.retired.is_none_or(|at| at < decision.at) {
+            self.desk.row.retired = Some(decision.at);
+            self.desk.row_changed = true;
+            self.add_job(Cause::Asset)?;
+            for line in self.desk.all_lines() {
+                self.desk.routes_dirty.insert(line);
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
+fn unknown_asset(decision: &Decision) -> String {
+    match decision.what {
+        Decided::RetireAsset => format!("{} is not known: nothing was ever published for it", decision.asset),
+        _ => format!("{} is not known: publish a report for it first", decision.asset),
+    }
+}

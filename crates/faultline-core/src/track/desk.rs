@@ -1,0 +1,441 @@
+//! What of one asset is at hand while a batch is worked on: rows that were read, with what changed in them.
+//!
+//! Rows that many records touch (the asset, its lines, a scan's progress, blocks) are read once and written once a batch, by
+//! [`Desk::put_away`]; rows of single findings go to the overlay at once. Nothing here outlives the batch.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use faultline_model::asset::AssetId;
+use faultline_model::catalog::Places;
+use faultline_model::id::Id;
+use faultline_model::observation::ScanKind;
+
+use super::Result;
+use super::codec::{self, Row};
+use super::keys::{Table, key, number_at, numbered};
+use super::ordinals::{Bits, Ordinals, block_of};
+use super::rows::asset::{AssetRow, ServiceSets};
+use super::rows::detail::Detail;
+use super::rows::floor::{FloorRow, KnownRow};
+use super::rows::line::{LineRow, Said, ScanAt, ScanProgress};
+use super::timeline::Reported;
+use crate::stage::Batch;
+use crate::store::{Store, StoreError};
+
+/// How many blocks of marks are kept at hand; half a kilobyte each.
+const BLOCKS_AT_HAND: usize = 8192;
+
+/// An asset's rows at hand.
+pub(super) struct Desk {
+    pub asset: AssetId,
+    pub key: Id,
+    pub row: AssetRow,
+    pub row_changed: bool,
+    lines: BTreeMap<u32, Arc<LineRow>>,
+    lines_changed: BTreeSet<u32>,
+    scans: BTreeMap<Id, Option<ScanAt>>,
+    progress: BTreeMap<u32, ScanProgress>,
+    progress_changed: BTreeSet<u32>,
+    said: BTreeMap<(u32, u64), Arc<Said>>,
+    marks: BTreeMap<(u32, u32), Arc<Bits>>,
+    /// Marks of open scans that lie in rows by batch, this batch's included.
+    logs: BTreeMap<u32, BTreeMap<u32, Bits>>,
+    floors: BTreeMap<(u32, u32), Arc<FloorRow>>,
+    known: BTreeMap<(u32, u32), KnownRow>,
+    known_changed: BTreeSet<(u32, u32)>,
+    pub(super) places: Option<Arc<Vec<Places>>>,
+    pub(super) sets: Option<(ServiceSets, BTreeMap<Vec<String>, u32>)>,
+    pub(super) sets_changed: bool,
+    /// The scans that this batch reads observations of.
+    pub open: BTreeMap<Id, OpenScan>,
+    /// What may differ from what is known, by ordinal.
+    pub reported: BTreeMap<u32, Vec<Reported>>,
+    /// Findings to be worked out anew; true where those alike are to be as well.
+    pub dirty: BTreeMap<u32, bool>,
+    pub lines_dirty: BTreeSet<u32>,
+    /// Lines whose routes are to be worked out anew.
+    pub routes_dirty: BTreeSet<u32>,
+}
+
+/// A scan whose observations are being read.
+pub(super) struct OpenScan {
+    pub line: u32,
+    pub scan: u32,
+    /// Whether seeing again what is open and the same changes nothing but the mark.
+    pub is_plain: bool,
+    pub is_too_old: bool,
+    pub tool: String,
+    pub kind: ScanKind,
+    pub service_claim: String,
+    pub as_of: faultline_model::time::Timestamp,
+    pub progress: ScanProgress,
+    /// What this batch saw, in the order of arrival.
+    pub seen: Vec<u32>,
+    pub is_changed: bool,
+}
+
+impl Desk {
+    /// The asset of a key; `None` for its row if it is not known yet.
+    pub fn open(state: &dyn Store, asset: AssetId) -> Result<Self> {
+        let id = Id::of("asset", &[asset.as_str().as_bytes()]);
+        let row = codec::get(state, &key(Table::Asset, id, &[]))?;
+        Ok(Self::with(asset, id, row.unwrap_or_default()))
+    }
+
+    /// The asset of a row's key.
+    pub fn of_key(state: &dyn Store, id: Id) -> Result<Self> {
+        let at = key(Table::Asset, id, &[]);
+        let corrupt = |reason: &str| StoreError::corrupt(AssetRow::TABLE, &at, reason);
+        let row: AssetRow = codec::get(state, &at)?.ok_or_else(|| corrupt("rows of an asset without the asset's own row"))?;
+        let asset = row.name.parse().map_err(|_| corrupt("its name is no asset's"))?;
+        Ok(Self::with(asset, id, row))
+    }
+
+    fn with(asset: AssetId, key: Id, row: AssetRow) -> Self {
+        Self {
+            asset,
+            key,
+            row,
+            row_changed: false,
+            lines: BTreeMap::new(),
+            lines_changed: BTreeSet::new(),
+            scans: BTreeMap::new(),
+            progress: BTreeMap::new(),
+            progress_changed: BTreeSet::new(),
+            said: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            logs: BTreeMap::new(),
+            floors: BTreeMap::new(),
+            known: BTreeMap::new(),
+            known_changed: BTreeSet::new(),
+            places: None,
+            sets: None,
+            sets_changed: false,
+            open: BTreeMap::new(),
+            reported: BTreeMap::new(),
+            dirty: BTreeMap::new(),
+            lines_dirty: BTreeSet::new(),
+            routes_dirty: BTreeSet::new(),
+        }
+    }
+
+    /// Whether anything of the asset was ever tracked.
+    pub fn is_known(&self) -> bool {
+        !self.row.name.is_empty()
+    }
+
+    pub fn number(&self, table: Table, numbers: &[u32]) -> Vec<u8> {
+        numbered(table, self.key, numbers)
+    }
+
+    fn missing(&self, table: &'static str, key: &[u8]) -> super::StageError {
+        StoreError::corrupt(table, key, format!("a row of {} that others name is not there", self.asset)).into()
+    }
+
+    // Lines and scans.
+
+    pub fn line(&mut self, state: &dyn Store, line: u32) -> Result<Arc<LineRow>> {
+        if let Some(row) = self.lines.get(&line) {
+            return Ok(Arc::clone(row));
+        }
+        let at = self.number(Table::Line, &[line]);
+        let row: LineRow = codec::get(state, &at)?.ok_or_else(|| self.missing(LineRow::TABLE, &at))?;
+        let row = Arc::new(row);
+        self.lines.insert(line, Arc::clone(&row));
+        Ok(row)
+    }
+
+    /// The line to be changed; it is written when the desk is cleared.
+    pub fn line_mut(&mut self, state: &dyn Store, line: u32) -> Result<&mut LineRow> {
+        self.line(state, line)?;
+        self.lines_changed.insert(line);
+        let row = self.lines.get_mut(&line).expect("it was read just now");
+        Ok(Arc::make_mut(row))
+    }
+
+    pub fn put_line(&mut self, line: u32, row: LineRow) {
+        self.lines.insert(line, Arc::new(row));
+        self.lines_changed.insert(line);
+    }
+
+    /// The numbers of all lines.
+    pub fn all_lines(&self) -> std::ops::Range<u32> {
+        0..self.row.next_line
+    }
+
+    pub fn scan_at(&mut self, state: &dyn Store, scan: Id) -> Result<Option<ScanAt>> {
+        if let Some(at) = self.scans.get(&scan) {
+            return Ok(*at);
+        }
+        let at = codec::get(state, &key(Table::ScanOf, self.key, &[&scan.0]))?;
+        self.scans.insert(scan, at);
+        Ok(at)
+    }
+
+    pub fn put_scan_at(&mut self, batch: &mut Batch<'_>, scan: Id, at: Option<ScanAt>) {
+        let row = key(Table::ScanOf, self.key, &[&scan.0]);
+        match at {
+            Some(at) => codec::put(&mut batch.state, row, &at),
+            None => batch.state.delete(row),
+        }
+        self.scans.insert(scan, at);
+    }
+
+    pub fn said_key(&self, line: u32, said: u64) -> Vec<u8> {
+        key(Table::Said, self.key, &[&line.to_be_bytes(), &said.to_be_bytes()])
+    }
+
+    /// What a scan of a line says of itself at length.
+    pub fn said(&mut self, state: &dyn Store, line: u32, said: u64) -> Result<Arc<Said>> {
+        if let Some(row) = self.said.get(&(line, said)) {
+            return Ok(Arc::clone(row));
+        }
+        let at = self.said_key(line, said);
+        let row: Said = codec::get(state, &at)?.ok_or_else(|| self.missing(Said::TABLE, &at))?;
+        let row = Arc::new(row);
+        self.said.insert((line, said), Arc::clone(&row));
+        Ok(row)
+    }
+
+    /// How far a scan has come; of a scan that is being read, without what this batch read.
+    pub fn progress(&mut self, state: &dyn Store, scan: u32) -> Result<&ScanProgress> {
+        if !self.progress.contains_key(&scan) {
+            let at = self.number(Table::Progress, &[scan]);
+            self.progress.insert(scan, codec::get(state, &at)?.unwrap_or_default());
+        }
+        Ok(&self.progress[&scan])
+    }
+
+    pub fn progress_mut(&mut self, state: &dyn Store, scan: u32) -> Result<&mut ScanProgress> {
+        self.progress(state, scan)?;
+        self.progress_changed.insert(scan);
+        Ok(self.progress.get_mut(&scan).expect("it was read just now"))
+    }
+
+    pub fn put_progress(&mut self, scan: u32, progress: ScanProgress) {
+        self.progress.insert(scan, progress);
+        self.progress_changed.insert(scan);
+    }
+
+    pub fn drop_progress(&mut self, batch: &mut Batch<'_>, scan: u32) {
+        self.progress.remove(&scan);
+        self.progress_changed.remove(&scan);
+        batch.state.delete(self.number(Table::Progress, &[scan]));
+    }
+
+    // Marks.
+
+    /// What a scan saw of a block, this batch's marks included.
+    pub fn saw(&mut self, state: &dyn Store, scan: u32, has_log: bool, block: u32) -> Result<Arc<Bits>> {
+        if let Some(bits) = self.marks.get(&(scan, block)) {
+            return Ok(Arc::clone(bits));
+        }
+        let mut bits: Bits = codec::get(state, &self.number(Table::Marks, &[scan, block]))?.unwrap_or_default();
+        if has_log || self.seen_now(scan).is_some() {
+            self.read_log(state, scan)?;
+            if let Some(log) = self.logs[&scan].get(&block) {
+                bits.add(log);
+            }
+        }
+        if self.marks.len() >= BLOCKS_AT_HAND {
+            self.marks.clear();
+        }
+        let bits = Arc::new(bits);
+        self.marks.insert((scan, block), Arc::clone(&bits));
+        Ok(bits)
+    }
+
+    /// The marks of this batch, of a scan that is being read.
+    fn seen_now(&self, scan: u32) -> Option<&[u32]> {
+        self.open.values().find(|open| open.scan == scan).map(|open| open.seen.as_slice())
+    }
+
+    /// Reads the marks of an open scan out of its rows by batch; those of this batch are added as they come.
+    fn read_log(&mut self, state: &dyn Store, scan: u32) -> Result<()> {
+        if self.logs.contains_key(&scan) {
+            return Ok(());
+        }
+        let prefix = self.number(Table::Seen, &[scan]);
+        let mut log: BTreeMap<u32, Bits> = BTreeMap::new();
+        each(state, &prefix, |at, row| {
+            add_to(&mut log, &Ordinals::parse(at, row)?.0);
+            Ok(())
+        })?;
+        add_to(&mut log, self.seen_now(scan).unwrap_or_default());
+        self.logs.insert(scan, log);
+        Ok(())
+    }
+
+    /// Whether a scan that is being read saw a finding before, in this batch or another.
+    pub fn has_seen(&mut self, state: &dyn Store, scan: Id, ordinal: u32) -> Result<bool> {
+        let Some((number, line)) = self.open.get(&scan).map(|open| (open.scan, open.line)) else { return Ok(false) };
+        let has_log = self.line(state, line)?.scan(number).is_some_and(|scan| scan.has_log);
+        Ok(self.saw(state, number, has_log, block_of(ordinal))?.has(ordinal))
+    }
+
+    /// Marks a finding as seen by a scan that is being read.
+    pub fn mark(&mut self, scan: Id, ordinal: u32) {
+        let Some(open) = self.open.get_mut(&scan) else { return };
+        open.seen.push(ordinal);
+        if let Some(log) = self.logs.get_mut(&open.scan) {
+            log.entry(block_of(ordinal)).or_default().insert(ordinal);
+        }
+        if !self.marks.is_empty() {
+            // A decision may have asked before.
+            self.marks.remove(&(open.scan, block_of(ordinal)));
+        }
+    }
+
+    /// Writes what this batch saw, and how far its scans have come.
+    pub fn put_away_open(&mut self, batch: &mut Batch<'_>) -> Result<()> {
+        for open in std::mem::take(&mut self.open).into_values().filter(|open| open.is_changed) {
+            if !open.seen.is_empty() {
+                let row = self.number(Table::Seen, &[open.scan, self.row.next_seen]);
+                self.row.next_seen += 1;
+                self.row_changed = true;
+                codec::put(&mut batch.state, row, &Ordinals::of(open.seen));
+                let is_logged = self.line(&batch.state, open.line)?.scan(open.scan).is_some_and(|scan| scan.has_log);
+                if !is_logged && let Some(scan) = self.line_mut(&batch.state, open.line)?.scan_mut(open.scan) {
+                    scan.has_log = true;
+                }
+            }
+            self.put_progress(open.scan, open.progress);
+        }
+        // Read before the marks were written.
+        self.marks.clear();
+        self.logs.clear();
+        Ok(())
+    }
+
+    /// Folds the rows by batch of a scan into its blocks.
+    pub fn fold_log(&mut self, batch: &mut Batch<'_>, line: u32, scan: u32) -> Result<()> {
+        self.read_log(&batch.state, scan)?;
+        for (block, bits) in self.logs.remove(&scan).unwrap_or_default() {
+            let at = self.number(Table::Marks, &[scan, block]);
+            let mut all: Bits = codec::get(&batch.state, &at)?.unwrap_or_default();
+            all.add(&bits);
+            codec::put(&mut batch.state, at, &all);
+        }
+        delete_all(batch, &self.number(Table::Seen, &[scan]))?;
+        self.forget_marks();
+        if let Some(scan) = self.line_mut(&batch.state, line)?.scan_mut(scan) {
+            scan.has_log = false;
+        }
+        Ok(())
+    }
+
+    pub fn forget_marks(&mut self) {
+        self.marks.clear();
+        self.logs.clear();
+    }
+
+    // Blocks.
+
+    /// What is known of a block of a line before its oldest scan.
+    pub fn floor(&mut self, state: &dyn Store, line: u32, block: u32) -> Result<Arc<FloorRow>> {
+        if let Some(row) = self.floors.get(&(line, block)) {
+            return Ok(Arc::clone(row));
+        }
+        if self.floors.len() >= BLOCKS_AT_HAND {
+            self.floors.clear();
+        }
+        let row: Option<FloorRow> = codec::get(state, &self.number(Table::Floor, &[line, block]))?;
+        let row = Arc::new(row.unwrap_or_default());
+        self.floors.insert((line, block), Arc::clone(&row));
+        Ok(row)
+    }
+
+    pub fn put_floor(&mut self, batch: &mut Batch<'_>, line: u32, block: u32, row: FloorRow) {
+        codec::put(&mut batch.state, self.number(Table::Floor, &[line, block]), &row);
+        self.floors.insert((line, block), Arc::new(row));
+    }
+
+    /// Which findings of a block are known on a line.
+    pub fn known(&mut self, state: &dyn Store, line: u32, block: u32) -> Result<&mut KnownRow> {
+        if !self.known.contains_key(&(line, block)) {
+            let row = codec::get(state, &self.number(Table::Known, &[line, block]))?;
+            self.known.insert((line, block), row.unwrap_or_default());
+        }
+        Ok(self.known.get_mut(&(line, block)).expect("it was read just now"))
+    }
+
+    pub fn known_changed(&mut self, line: u32, block: u32) {
+        self.known_changed.insert((line, block));
+    }
+
+    // Findings.
+
+    pub fn detail(&self, state: &dyn Store, ordinal: u32) -> Result<Option<Detail>> {
+        Ok(codec::get(state, &self.number(Table::Detail, &[ordinal]))?)
+    }
+
+    /// Notes that a finding is to be worked out anew.
+    pub fn touch(&mut self, ordinal: u32, with_those_alike: bool) {
+        *self.dirty.entry(ordinal).or_default() |= with_those_alike;
+    }
+
+    /// Writes what changed.
+    pub fn put_away(&mut self, batch: &mut Batch<'_>) {
+        for line in std::mem::take(&mut self.lines_changed) {
+            let row = &self.lines[&line];
+            codec::put(&mut batch.state, numbered(Table::Line, self.key, &[line]), row.as_ref());
+        }
+        for scan in std::mem::take(&mut self.progress_changed) {
+            codec::put(&mut batch.state, numbered(Table::Progress, self.key, &[scan]), &self.progress[&scan]);
+        }
+        for (line, block) in std::mem::take(&mut self.known_changed) {
+            codec::put(&mut batch.state, numbered(Table::Known, self.key, &[line, block]), &self.known[&(line, block)]);
+        }
+        if let Some((sets, _)) = self.sets.as_ref().filter(|_| self.sets_changed) {
+            codec::put(&mut batch.state, key(Table::Services, self.key, &[]), sets);
+            self.sets_changed = false;
+        }
+        if self.row_changed {
+            codec::put(&mut batch.state, key(Table::Asset, self.key, &[]), &self.row);
+            self.row_changed = false;
+        }
+    }
+}
+
+fn add_to(log: &mut BTreeMap<u32, Bits>, ordinals: &[u32]) {
+    for ordinal in ordinals {
+        log.entry(block_of(*ordinal)).or_default().insert(*ordinal);
+    }
+}
+
+/// Sees every row under a prefix.
+pub(super) fn each(state: &dyn Store, prefix: &[u8], mut see: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>) -> Result<()> {
+    let mut fault = Ok(());
+    state.scan(prefix, prefix, &mut |at, row| {
+        fault = see(at, row);
+        if fault.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(fault?)
+}
+
+/// The keys under a prefix, at most so many.
+pub(super) fn keys_under(state: &dyn Store, prefix: &[u8], from: &[u8], most: usize) -> Result<Vec<Vec<u8>>> {
+    let mut keys = Vec::new();
+    if most > 0 {
+        state.scan(prefix, from, &mut |at, _| {
+            keys.push(at.to_vec());
+            if keys.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+    }
+    Ok(keys)
+}
+
+/// Removes every row under a prefix.
+pub(super) fn delete_all(batch: &mut Batch<'_>, prefix: &[u8]) -> Result<()> {
+    for at in keys_under(&batch.state, prefix, prefix, usize::MAX)? {
+        batch.state.delete(at);
+    }
+    Ok(())
+}
+
+/// The numbers that stand last in the keys under a prefix, so many bytes behind table and asset.
+pub(super) fn numbers_under(state: &dyn Store, prefix: &[u8], at: usize, most: usize) -> Result<Vec<u32>> {
+    Ok(keys_under(state, prefix, prefix, most)?.iter().map(|row| number_at(row, at)).collect())
+}

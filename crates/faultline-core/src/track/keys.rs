@@ -1,0 +1,118 @@
+//! Where rows lie: a byte for the table, then the asset, then what the table tells apart.
+//!
+//! Every key holds its asset at a place that the table's byte tells, so that a row's partition can be found from its key and the
+//! asset's row alone.
+
+use faultline_model::id::Id;
+use faultline_model::time::Timestamp;
+
+/// A table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Table {
+    /// The asset itself.
+    Asset = 1,
+    /// The records of the catalog's places that hold for it, as they were when it last looked.
+    Places = 2,
+    /// Lines of scans by their number.
+    Line = 3,
+    /// The number of a line by its id.
+    LineOf = 4,
+    /// The line and number of a scan by its id.
+    ScanOf = 5,
+    /// What scans say of themselves at length, once for all that say the same.
+    Said = 6,
+    /// How far a scan has come.
+    Progress = 7,
+    /// Findings by id: the one look-up of a rescan.
+    Finding = 8,
+    /// Findings by ordinal: where they were, from which scan on.
+    Detail = 9,
+    /// What was observed, by ordinal and content.
+    Body = 10,
+    /// Decisions by ordinal.
+    Decided = 11,
+    /// What a batch of an open scan saw.
+    Seen = 12,
+    /// What a scan saw, by block.
+    Marks = 13,
+    /// What is known of a block before the oldest scan that is kept.
+    Floor = 14,
+    /// Which findings are known on a line, and which of them are closed there, by block.
+    Known = 15,
+    /// Findings with the same rule and snippet.
+    Alike = 16,
+    /// Findings that moved from one, by both ordinals.
+    Moved = 17,
+    /// Sets of services that findings go to.
+    Services = 18,
+    /// Idempotency keys with what became of them.
+    Asked = 19,
+    /// Work that is left.
+    Pending = 20,
+    /// Records that say that a fact went elsewhere and will go themselves.
+    Went = 21,
+    /// Routes by id.
+    Route = 22,
+    /// Which routes a scan reported.
+    ScanRoute = 23,
+    /// Which routes hold on a line.
+    LineRoute = 24,
+    /// Which routes hold before the oldest scan that is kept.
+    FloorRoute = 25,
+    /// Which assets looked at a key of the catalog: the key's hash stands before the asset.
+    LookedAt = 26,
+    /// What is due when: the time stands before the asset.
+    Timer = 27,
+}
+
+/// The key of a row of an asset.
+pub(super) fn key(table: Table, asset: Id, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(17 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(table as u8);
+    key.extend(asset.0);
+    for part in parts {
+        key.extend(*part);
+    }
+    key
+}
+
+/// The key of a row that is told apart by numbers.
+pub(super) fn numbered(table: Table, asset: Id, numbers: &[u32]) -> Vec<u8> {
+    let mut key = key(table, asset, &[]);
+    for number in numbers {
+        key.extend(number.to_be_bytes());
+    }
+    key
+}
+
+/// The number that stands so many bytes behind table and asset; 0 where none does.
+pub(super) fn number_at(key: &[u8], at: usize) -> u32 {
+    let bytes = key.get(17 + at..21 + at).and_then(|bytes| bytes.try_into().ok());
+    bytes.map_or(0, u32::from_be_bytes)
+}
+
+/// The id that stands so many bytes behind the beginning; zeros where none does.
+pub(super) fn id_at(key: &[u8], at: usize) -> Id {
+    Id(key.get(at..at + 16).and_then(|bytes| bytes.try_into().ok()).unwrap_or_default())
+}
+
+/// The key of the note that an asset looked at a key of the catalog.
+pub(super) fn looked_at(catalog_key: &str, asset: Option<Id>) -> Vec<u8> {
+    let mut key = key(Table::LookedAt, Id::of("catalog-key", &[catalog_key.as_bytes()]), &[]);
+    key.extend(asset.iter().flat_map(|asset| asset.0));
+    key
+}
+
+/// The beginning of a timer's key. Times before 1970 sort before those after.
+pub(super) fn timer(due: Timestamp) -> Vec<u8> {
+    let mut key = vec![Table::Timer as u8];
+    key.extend(((due.millis() as u64) ^ (1 << 63)).to_be_bytes());
+    key
+}
+
+/// When a timer is due, by its key.
+pub(super) fn due_of(key: &[u8]) -> Option<Timestamp> {
+    let bytes = key.get(1..9)?.try_into().ok()?;
+    Some(Timestamp::from_millis((u64::from_be_bytes(bytes) ^ (1 << 63)) as i64))
+}
