@@ -2,7 +2,41 @@
 
 use std::path::PathBuf;
 
+use faultline_core::stage::StageError;
+
 use crate::commit::TaskId;
+
+/// A task that stopped, and why, with all causes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub task: TaskId,
+    pub reason: String,
+}
+
+impl Failure {
+    pub(crate) fn of(task: TaskId, error: &HostError) -> Self {
+        let mut reason = error.to_string();
+        let mut cause = std::error::Error::source(error);
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // A transparent error says what its cause says.
+            if !reason.ends_with(&text) {
+                reason = format!("{reason}: {text}");
+            }
+            cause = error.source();
+        }
+        Self { task, reason }
+    }
+}
+
+fn first(failures: &[Failure]) -> &str {
+    failures.first().map_or("none", |failure| &failure.reason)
+}
+
+fn listed(counts: &[(&'static str, u32)]) -> String {
+    let counts: Vec<String> = counts.iter().map(|(topic, count)| format!("{topic} with {count} partitions")).collect();
+    counts.join(", ")
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
@@ -61,6 +95,31 @@ pub enum HostError {
         path: PathBuf,
         #[source]
         source: rocksdb::Error,
+    },
+    #[error("stage {stage} reads {}: inputs that share a key need the same partition count; set it before anything is written", listed(.counts))]
+    PartitionsDiffer { stage: &'static str, counts: Vec<(&'static str, u32)> },
+    #[error("stage {stage} is added twice; each stage runs once a host")]
+    StageTwice { stage: &'static str },
+    #[error("task {task} stopped, nothing of its last batch was committed; see the cause, then restart")]
+    Stage {
+        task: TaskId,
+        #[source]
+        source: StageError,
+    },
+    #[error("task {task} stopped: its pending work or a timer met what it cannot work on ({reason}); mend that record, then restart")]
+    PendingPoison { task: TaskId, reason: String },
+    #[error("task {task} stopped: its stage wrote row {key:02x?}, and rows that begin with 0 are the host's; this is a fault of faultline")]
+    ReservedRow { task: TaskId, key: Vec<u8> },
+    #[error(
+        "task {task} stopped by a fault of faultline: {message}; nothing of its last batch was committed; please report it, then restart"
+    )]
+    Panicked { task: TaskId, message: String },
+    #[error("{} of the tasks stopped, the first: {}", .failures.len(), first(.failures))]
+    TasksFailed { failures: Vec<Failure> },
+    #[error("a thread could not be started; check the limits on threads and memory")]
+    Thread {
+        #[source]
+        source: std::io::Error,
     },
     #[error("{row} cannot be understood: {reason}; move the folder aside and restore a checkpoint")]
     Corrupt { row: String, reason: &'static str },

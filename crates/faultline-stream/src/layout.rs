@@ -54,6 +54,17 @@ pub(crate) fn start_row(topic: &str, partition: u32) -> Vec<u8> {
     followed(b"start/".to_vec(), &named(topic, partition, 0))
 }
 
+/// The lowest offset from which on a reader of a compacted topic sees every word that a key went.
+pub(crate) fn horizon_row(topic: &str, partition: u32) -> Vec<u8> {
+    followed(b"horizon/".to_vec(), &named(topic, partition, 0))
+}
+
+/// Of each word that a key went its record time, in offset order, so that old ones are found without looking at all records.
+/// It may outlive the record: that is seen when its time comes.
+pub(crate) fn gone_row(topic: &str, partition: u32, offset: u64) -> Vec<u8> {
+    followed(b"gone/".to_vec(), &log_key(topic, partition, offset))
+}
+
 pub(crate) fn positions_prefix(task: TaskId) -> Vec<u8> {
     followed(b"position/".to_vec(), &named(task.stage, task.partition, 0))
 }
@@ -101,6 +112,16 @@ pub(crate) fn encode(record: &Record) -> Vec<u8> {
         text(&mut row, value);
     }
     row
+}
+
+/// The record time of a row of the log.
+pub(crate) fn time_of(row: &[u8]) -> Result<i64, HostError> {
+    row.first_chunk().map(|bytes| i64::from_le_bytes(*bytes)).ok_or_else(|| corrupt("a record of the log", "it is cut short"))
+}
+
+/// A time in a row of its own.
+pub(crate) fn time_in(row: &[u8]) -> Result<i64, HostError> {
+    row.try_into().map(i64::from_be_bytes).map_err(|_| corrupt("the time of a record that a key went", "it is no number of 8 bytes"))
 }
 
 pub(crate) fn decode(offset: u64, row: &[u8]) -> Result<Stored, HostError> {

@@ -1,36 +1,60 @@
 //! Hosts: what makes the core's results durable, and the log that its stages read and write.
 //!
 //! What it is: topics of records in partitions with contiguous offsets, a state per task, and a commit that makes a task's outputs,
-//! state and positions durable together. [`EmbeddedLog`] keeps all of it in one RocksDB, [`MemoryLog`] in maps, for the simulation.
-//! What it is not: the stages (they are in `faultline-core`), nor what decides when a task reads, works and commits.
+//! state and positions durable together ([`Log`]); and the [`Host`] that reads, lets stages work, and commits. [`EmbeddedLog`] keeps
+//! all of it in one RocksDB, [`MemoryLog`] in maps, for the simulation. What it is not: the stages (they are in `faultline-core`).
 //!
-//! The way through it: a door [`append`](Log::append)s and may say "accepted" when that returns; a task [`read`](Log::read)s its inputs
-//! from its [`positions`](Log::positions), works in an overlay over its [`state`](Log::state), and [`commit`](Log::commit)s.
+//! The way through it: a door [`append`]s and may say "accepted" when that returns. A worker of the host's goes round its tasks
+//! (`pool.rs`) and steps each ([`Task`], `task.rs`): an attempt at a batch over an overlay (`attempt.rs`), and its commit. What is poison
+//! or misplaced is set aside on the way (`intake.rs`). A keeper drops what is old (`retain.rs`). What they count is in `telemetry.rs`.
+//!
+//! **Rows of a task's state whose key begins with 0 are the host's; a stage's tables begin with 1 or above.**
 //!
 //! ```
 //! use faultline_stream::{Log, MemoryLog, Record, TopicPlan};
 //!
-//! let log = MemoryLog::new(vec![TopicPlan { name: "findings", compacted: false }], 4)?;
+//! let log = MemoryLog::new(vec![TopicPlan::by_time("findings")], 4)?;
 //! let record = Record { topic: "findings", partition: 3, key: b"shop".to_vec(), value: None, headers: vec![], timestamp_ms: 0 };
 //! assert_eq!(log.append(vec![record])?, [0]);
 //! assert_eq!(log.end_offset("findings", 3)?, 1);
 //! # Ok::<(), faultline_stream::HostError>(())
 //! ```
 
+mod attempt;
+mod clock;
 mod commit;
+mod door;
 mod embedded;
 mod error;
+mod host;
+mod intake;
 mod layout;
 mod log;
 mod memory;
+mod options;
+mod pool;
+mod retain;
 mod rocks;
+mod running;
 mod sync;
+mod task;
+mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod topics;
 
+pub use clock::{Clock, ManualClock, SystemClock};
 pub use commit::{Commit, TaskId};
+pub use door::append;
 pub use embedded::EmbeddedLog;
-pub use error::HostError;
-pub use log::{Log, Place, Positions, Record, Stored};
+pub use error::{Failure, HostError};
+pub use host::{Host, Progress};
+pub use log::{Gauge, Log, Place, Positions, Record, Retained, Stored};
 pub use memory::MemoryLog;
+pub use options::HostOptions;
+pub use retain::Readers;
 pub use rocks::Options;
-pub use topics::TopicPlan;
+pub use running::Running;
+pub use task::{HOST_ROWS, Step, Task, Work};
+pub use telemetry::{Family, InputStatus, Kind, Sample, TaskState, TaskStatus, Telemetry, text};
+pub use topics::{MAX_RECORD_BYTES, TopicPlan, topic_plans};

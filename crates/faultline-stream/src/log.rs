@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use faultline_core::store::Store;
+use faultline_model::time::Timestamp;
 
 use crate::commit::{Commit, TaskId};
 use crate::error::HostError;
+use crate::topics::TopicPlan;
 
 /// A partition of a topic.
 pub type Place = (&'static str, u32);
@@ -123,6 +125,50 @@ pub trait Log: Send + Sync {
     /// truncation past it is refused.
     fn truncate(&self, topic: &str, partition: u32, below: u64, least_position: u64) -> Result<(), HostError>;
 
+    /// One bounded step of what a topic's plan says of age: of a topic kept by time, records older than its retention are truncated;
+    /// of a compacted one, the word that a key went is dropped with the key. Never at or above `least_position`, and at most about
+    /// `max_records` are looked at. Age is counted by record time, in offset order: a younger record keeps what is behind it.
+    fn retain(&self, place: Place, now: Timestamp, least_position: u64, max_records: usize) -> Result<Retained, HostError>;
+
+    /// In a compacted topic, the offset behind the last dropped word that a key went. A reader below it may hold keys that are no
+    /// more: it begins again from nothing.
+    fn horizon(&self, topic: &str, partition: u32) -> Result<u64, HostError>;
+
     /// Waits until something was appended after the generation `since`, or the time is over; gives the generation now.
     fn wait_for_change(&self, since: u64, timeout: Duration) -> u64;
+
+    /// Ends all waiting, as if something had been appended: for a stop.
+    fn wake(&self);
+
+    /// The topics that it knows.
+    fn topics(&self) -> Vec<TopicPlan>;
+
+    /// How many partitions a topic has; one if it is global.
+    fn partitions(&self, topic: &str) -> Result<u32, HostError>;
+
+    /// The largest record that a door may append.
+    fn max_record_bytes(&self) -> usize;
+
+    /// What the store below says of itself, by name of metric: bytes on disk, in caches, behind in compaction.
+    fn gauges(&self) -> Vec<Gauge> {
+        Vec::new()
+    }
+}
+
+/// What a step of retention did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retained {
+    /// Records dropped.
+    pub records: u64,
+    /// Whether it stopped at its bound with more to do.
+    pub has_more: bool,
+}
+
+/// A number that a store tells of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gauge {
+    pub name: &'static str,
+    pub help: &'static str,
+    pub label: Option<(&'static str, &'static str)>,
+    pub value: u64,
 }

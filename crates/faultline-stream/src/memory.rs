@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use faultline_core::store::{MemoryStore, Store, StoreError, Visit};
+use faultline_model::time::Timestamp;
 
 use crate::commit::{Commit, TaskId};
 use crate::error::HostError;
-use crate::log::{Log, Page, Place, Positions, Record, Stored};
+use crate::log::{Log, Page, Place, Positions, Record, Retained, Stored};
 use crate::sync::{Bell, held};
-use crate::topics::{TopicPlan, Topics};
+use crate::topics::{MAX_RECORD_BYTES, TopicPlan, Topics};
 
 pub struct MemoryLog {
     topics: Topics,
@@ -29,13 +30,53 @@ struct Content {
 struct Partition {
     records: BTreeMap<u64, Stored>,
     latest: BTreeMap<Vec<u8>, u64>,
+    /// Record times of words that a key went, by offset.
+    gone: BTreeMap<u64, i64>,
+    horizon: u64,
     start: u64,
     end: u64,
 }
 
+impl Partition {
+    fn truncate(&mut self, below: u64) {
+        self.start = self.start.max(below.min(self.end));
+        self.records = self.records.split_off(&self.start);
+    }
+
+    fn truncate_old(&mut self, before: i64, least: u64, most: usize) -> Retained {
+        let old = self.records.range(..least).take(most).take_while(|(_, record)| record.timestamp_ms < before);
+        let (records, last) = old.fold((0, None), |(count, _), (offset, _)| (count + 1, Some(*offset)));
+        if let Some(last) = last {
+            self.truncate(last + 1);
+        }
+        Retained { records, has_more: records == most as u64 }
+    }
+
+    fn drop_gone(&mut self, before: i64, least: u64, most: usize) -> Retained {
+        let old: Vec<u64> =
+            self.gone.range(..least).take(most).take_while(|(_, time)| **time < before).map(|(offset, _)| *offset).collect();
+        let mut records = 0;
+        for offset in &old {
+            self.gone.remove(offset);
+            // What was superseded is there no more.
+            if let Some(record) = self.records.remove(offset) {
+                self.latest.remove(&record.key);
+                records += 1;
+            }
+        }
+        self.horizon = old.last().map_or(self.horizon, |last| last + 1);
+        Retained { records, has_more: old.len() == most }
+    }
+}
+
 impl MemoryLog {
     pub fn new(plans: Vec<TopicPlan>, partitions: u32) -> Result<Self, HostError> {
-        Ok(Self { topics: Topics::new(plans, partitions)?, content: Mutex::default(), bell: Bell::default() })
+        Self::with_bound(plans, partitions, MAX_RECORD_BYTES)
+    }
+
+    /// With another bound of a record.
+    pub fn with_bound(plans: Vec<TopicPlan>, partitions: u32, max_record_bytes: usize) -> Result<Self, HostError> {
+        Ok(Self { topics: Topics::new(plans, partitions, max_record_bytes)?, content: Mutex::default(), bell: Bell::default() })
     }
 
     /// Reads a partition; one that nothing was written to is empty.
@@ -60,6 +101,9 @@ impl MemoryLog {
             {
                 partition.records.remove(&older);
             }
+            if plan.compacted && record.value.is_none() {
+                partition.gone.insert(offset, record.timestamp_ms);
+            }
             partition.records.insert(offset, record.at(offset));
             offsets.push(offset);
         }
@@ -72,7 +116,7 @@ impl MemoryLog {
 
 impl Log for MemoryLog {
     fn append(&self, records: Vec<Record>) -> Result<Vec<u64>, HostError> {
-        self.topics.check(&records)?;
+        self.topics.check_appended(&records)?;
         self.write(&mut held(&self.content), records)
     }
 
@@ -104,7 +148,7 @@ impl Log for MemoryLog {
     fn commit(&self, commit: Commit) -> Result<Vec<u64>, HostError> {
         let Commit { task, positions, changes, outputs } = commit;
         // All that can be refused is refused before anything is changed.
-        self.topics.check(&outputs)?;
+        self.topics.check_outputs(&outputs)?;
         let mut content = held(&self.content);
         for (&(topic, partition), &position) in &positions {
             self.topics.plan(topic, partition)?;
@@ -129,14 +173,45 @@ impl Log for MemoryLog {
     fn truncate(&self, topic: &str, partition: u32, below: u64, least_position: u64) -> Result<(), HostError> {
         let plan = self.topics.truncatable(topic, partition, below, least_position)?;
         let mut content = held(&self.content);
-        let partition = content.partitions.entry((plan.name, partition)).or_default();
-        partition.start = partition.start.max(below.min(partition.end));
-        partition.records = partition.records.split_off(&partition.start);
+        content.partitions.entry((plan.name, partition)).or_default().truncate(below);
         Ok(())
+    }
+
+    fn retain(&self, place: Place, now: Timestamp, least_position: u64, max_records: usize) -> Result<Retained, HostError> {
+        let plan = self.topics.plan(place.0, place.1)?;
+        let mut content = held(&self.content);
+        let partition = content.partitions.entry(place).or_default();
+        let before = plan.cutoff(now);
+        Ok(if plan.compacted {
+            partition.drop_gone(before, least_position, max_records)
+        } else {
+            partition.truncate_old(before, least_position, max_records)
+        })
+    }
+
+    fn horizon(&self, topic: &str, partition: u32) -> Result<u64, HostError> {
+        self.topics.compacted(topic, partition)?;
+        self.with(topic, partition, |partition| partition.horizon)
     }
 
     fn wait_for_change(&self, since: u64, timeout: Duration) -> u64 {
         self.bell.wait(since, timeout)
+    }
+
+    fn wake(&self) {
+        self.bell.ring();
+    }
+
+    fn topics(&self) -> Vec<TopicPlan> {
+        self.topics.all()
+    }
+
+    fn partitions(&self, topic: &str) -> Result<u32, HostError> {
+        Ok(self.topics.partitions(self.topics.named(topic)?))
+    }
+
+    fn max_record_bytes(&self) -> usize {
+        self.topics.max_record_bytes()
     }
 }
 

@@ -10,6 +10,8 @@ use rocksdb::{ReadOptions, WriteBufferManager};
 
 use crate::error::HostError;
 use crate::layout::{self, FORMAT, FORMAT_ROW, PARTITIONS_ROW};
+use crate::log::Gauge;
+use crate::topics::MAX_RECORD_BYTES;
 
 /// topic, partition, offset → record.
 pub(crate) const LOG: &str = "log";
@@ -24,14 +26,26 @@ const FAMILIES: [&str; 4] = [LOG, LATEST, STATE, META];
 const MAX_OPEN_FILES: i32 = 512;
 const MIN_MEMTABLE_BYTES: usize = 1 << 20;
 
-#[derive(Clone, Copy, Debug)]
+/// Blocks and write buffers, at least: below, RocksDB would flush all the time.
+const MIN_BUDGET_BYTES: usize = 16 << 20;
+/// Files that one flush or one memtable makes are about so large.
+const BLOCK_BYTES: usize = 16 << 10;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// For blocks, indexes and filters of all column families. Memory in all is about this plus `write_buffer_bytes`.
-    pub block_cache_bytes: usize,
-    /// For what is not yet in tables. At least 8 MiB are taken: two memtables of 1 MiB for each of four families.
-    pub write_buffer_bytes: usize,
-    /// Of every topic. It is fixed when the folder is made.
+    /// For all that RocksDB holds in memory, whatever the size of the state: blocks, indexes and filters, and what is not yet in
+    /// tables (half of it at most). At least 16 MiB are taken. Default 256 MiB.
+    pub memory_budget_bytes: usize,
+    /// Of every topic that is not global. It is fixed when the folder is made. Default 4.
     pub partitions: u32,
+    /// The largest record that a door may append: key, value and headers. Default 1 MiB.
+    pub max_record_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { memory_budget_bytes: 256 << 20, partitions: 4, max_record_bytes: MAX_RECORD_BYTES }
+    }
 }
 
 pub(crate) fn open(path: &Path, options: &Options) -> Result<DB, HostError> {
@@ -40,14 +54,18 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<DB, HostError> {
         let path = path.to_owned();
         if is_lock(&source) { HostError::InUse { path, source } } else { HostError::Open { path, source } }
     };
-    let settings = settings(options);
+    let budget = Budget::new(options);
+    let settings = settings(&budget);
     let mut families: Vec<String> = FAMILIES.map(str::to_owned).to_vec();
     if path.join("CURRENT").exists() {
         // A newer format may have families that we do not know; they must be opened to read which format it is.
         let there = DB::list_cf(&settings, path).map_err(cannot)?;
         families.extend(there.into_iter().filter(|name| !FAMILIES.contains(&name.as_str())));
     }
-    let families = families.into_iter().map(|name| ColumnFamilyDescriptor::new(name, settings.clone()));
+    let families = families.into_iter().map(|name| {
+        let tables = tables(&budget, &name);
+        ColumnFamilyDescriptor::new(name, tables)
+    });
     let db = DB::open_cf_descriptors(&settings, path, families).map_err(cannot)?;
     agree(&db, path, options.partitions)?;
     Ok(db)
@@ -59,35 +77,92 @@ fn is_lock(error: &rocksdb::Error) -> bool {
     error.kind() == ErrorKind::IOError && text.contains("LOCK") && text.contains("lock ")
 }
 
-fn settings(options: &Options) -> rocksdb::Options {
-    let write_buffer_bytes = options.write_buffer_bytes.max(MIN_MEMTABLE_BYTES * 2 * FAMILIES.len());
-    let cache = Cache::new_lru_cache(options.block_cache_bytes + write_buffer_bytes);
-    // Memtables are charged to the cache: one number bounds both. Its stalls are off: two memtables a family are the bound below,
-    // and what goes over it is at most the batch being written.
-    let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(write_buffer_bytes, false, cache.clone());
+/// One cache and one write-buffer manager for all families.
+struct Budget {
+    cache: Cache,
+    buffers: WriteBufferManager,
+    write_buffer_bytes: usize,
+}
 
-    let mut blocks = BlockBasedOptions::default();
-    blocks.set_block_cache(&cache);
-    blocks.set_cache_index_and_filter_blocks(true);
-    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    blocks.set_bloom_filter(10.0, false);
+impl Budget {
+    fn new(options: &Options) -> Self {
+        let budget = options.memory_budget_bytes.max(MIN_BUDGET_BYTES);
+        let write_buffer_bytes = budget / 2;
+        let cache = Cache::new_lru_cache(budget);
+        // Memtables are charged to the cache: one number bounds both. Its stalls are off: the sizes of memtables below are the
+        // bound, and what goes over it is at most the batch being written.
+        let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(write_buffer_bytes, false, cache.clone());
+        Self { cache, buffers, write_buffer_bytes }
+    }
+}
 
+fn settings(budget: &Budget) -> rocksdb::Options {
     let mut settings = rocksdb::Options::default();
     settings.create_if_missing(true);
     settings.create_missing_column_families(true);
-    settings.set_block_based_table_factory(&blocks);
-    settings.set_compression_type(DBCompressionType::Lz4);
-    settings.set_write_buffer_manager(&buffers);
-    settings.set_write_buffer_size(write_buffer_bytes / (2 * FAMILIES.len()));
-    settings.set_max_write_buffer_number(2);
-    settings.set_max_total_wal_size(4 * write_buffer_bytes as u64);
+    settings.set_write_buffer_manager(&budget.buffers);
+    // A smaller bound would flush families that hold little, again and again; a larger one would make opening after a crash slow.
+    settings.set_max_total_wal_size((4 * budget.write_buffer_bytes) as u64);
     settings.set_max_open_files(MAX_OPEN_FILES);
     settings.set_keep_log_file_num(4);
     settings.set_max_log_file_size(4 << 20);
+    settings.set_max_background_jobs(2);
+    // Spreads the writes of flushes and compactions, so that an fsync of a door does not wait for all of them.
+    settings.set_bytes_per_sync(1 << 20);
     // A torn end of the WAL is cut; what is before it is a prefix of the writes. With several families RocksDB syncs closed
     // WALs before it installs a flushed table, so no table is ahead of the WAL that the other families recover from.
     settings.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     settings
+}
+
+/// How a family's tables are: its share of the write buffers in sixteenths, and whether single keys are asked that may be missing.
+fn tables(budget: &Budget, family: &str) -> rocksdb::Options {
+    let (share, is_asked_by_key) = match family {
+        // Append-only, and read in order: a filter would cost memory and never say no.
+        LOG => (6, false),
+        STATE => (6, true),
+        LATEST => (3, true),
+        _ => (1, false),
+    };
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(&budget.cache);
+    blocks.set_block_size(if is_asked_by_key { BLOCK_BYTES / 4 } else { BLOCK_BYTES });
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    if is_asked_by_key {
+        blocks.set_bloom_filter(10.0, false);
+    }
+    let mut settings = rocksdb::Options::default();
+    settings.set_block_based_table_factory(&blocks);
+    settings.set_compression_type(DBCompressionType::Lz4);
+    // Tables of small memtables: merging twice as many at once rewrites the level below half as often.
+    settings.set_level_zero_file_num_compaction_trigger(8);
+    settings.set_write_buffer_manager(&budget.buffers);
+    settings.set_max_write_buffer_number(2);
+    settings.set_write_buffer_size((budget.write_buffer_bytes * share / 32).max(MIN_MEMTABLE_BYTES));
+    // Superseded records and rows lie together: a file that is mostly deletions is compacted before a scan walks over them.
+    settings.add_compact_on_deletion_collector_factory(4096, 2048, 0.5);
+    settings
+}
+
+/// What RocksDB tells of itself.
+pub(crate) fn gauges(db: &DB) -> Vec<Gauge> {
+    const PER_FAMILY: [(&str, &str, &str); 3] = [
+        ("faultline_rocksdb_live_bytes", "Bytes of tables that are in use.", "rocksdb.live-sst-files-size"),
+        ("faultline_rocksdb_memtable_bytes", "Bytes that are not yet in tables.", "rocksdb.cur-size-all-mem-tables"),
+        ("faultline_rocksdb_pending_compaction_bytes", "Bytes that wait to be compacted.", "rocksdb.estimate-pending-compaction-bytes"),
+    ];
+    let mut gauges = Vec::new();
+    for (name, help, property) in PER_FAMILY {
+        for label in FAMILIES {
+            let value = db.property_int_value_cf(family(db, label), property).ok().flatten().unwrap_or(0);
+            gauges.push(Gauge { name, help, label: Some(("family", label)), value });
+        }
+    }
+    let cache = db.property_int_value_cf(family(db, STATE), "rocksdb.block-cache-usage").ok().flatten().unwrap_or(0);
+    let help = "Bytes in the one block cache, memtables included.";
+    gauges.push(Gauge { name: "faultline_rocksdb_block_cache_bytes", help, label: None, value: cache });
+    gauges
 }
 
 /// The folder's format and partition count, written when it is made, compared ever after.

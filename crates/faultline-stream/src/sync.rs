@@ -10,6 +10,30 @@ pub(crate) fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A word to stop, that a thread with nothing else to do can wait for.
+#[derive(Debug, Default)]
+pub(crate) struct Stop {
+    is_told: Mutex<bool>,
+    told: Condvar,
+}
+
+impl Stop {
+    pub(crate) fn tell(&self) {
+        *held(&self.is_told) = true;
+        self.told.notify_all();
+    }
+
+    pub(crate) fn is_told(&self) -> bool {
+        *held(&self.is_told)
+    }
+
+    /// Waits for the word at most so long; tells whether it came.
+    pub(crate) fn wait(&self, timeout: Duration) -> bool {
+        let waited = self.told.wait_timeout_while(held(&self.is_told), timeout, |is_told| !*is_told);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
 /// A counter of changes that can be waited on.
 #[derive(Debug, Default)]
 pub(crate) struct Bell {

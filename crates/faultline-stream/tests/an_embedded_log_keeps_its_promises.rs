@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use faultline_stream::{Commit, EmbeddedLog, HostError, Log, Options, Record, TaskId, TopicPlan};
 
-const PLANS: [TopicPlan; 2] = [TopicPlan { name: "findings", compacted: false }, TopicPlan { name: "risks", compacted: true }];
+const PLANS: [TopicPlan; 2] = [TopicPlan::by_time("findings"), TopicPlan::by_key("risks")];
 const TASK: TaskId = TaskId { stage: "track", partition: 1 };
 const FOLDER: &str = "FAULTLINE_TEST_FOLDER";
 
 fn open(path: &Path, partitions: u32) -> Result<EmbeddedLog, HostError> {
-    EmbeddedLog::open(path, PLANS.to_vec(), Options { block_cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20, partitions })
+    EmbeddedLog::open(path, PLANS.to_vec(), Options { memory_budget_bytes: 16 << 20, partitions, ..Options::default() })
 }
 
 fn record(topic: &'static str, key: &str, value: Option<&str>) -> Record {

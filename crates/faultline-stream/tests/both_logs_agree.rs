@@ -3,14 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use faultline_core::store::Store;
+use faultline_model::time::Timestamp;
 use faultline_stream::{Commit, EmbeddedLog, Log, MemoryLog, Options, Record, TaskId, TopicPlan};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
 const PARTITIONS: u32 = 2;
-const PLANS: [TopicPlan; 2] = [TopicPlan { name: "by-time", compacted: false }, TopicPlan { name: "by-key", compacted: true }];
+const RETENTION: Duration = Duration::from_millis(5);
+const PLANS: [TopicPlan; 2] = [TopicPlan::by_time("by-time").kept_for(RETENTION), TopicPlan::by_key("by-key").kept_for(RETENTION)];
 const STAGES: [&str; 2] = ["a", "ab"];
 
 #[derive(Clone, Debug)]
@@ -23,6 +26,13 @@ enum Step {
         partition: u32,
         below: u64,
         least: u64,
+    },
+    Retain {
+        topic: &'static str,
+        partition: u32,
+        now: i64,
+        least: u64,
+        most: usize,
     },
     Reopen,
 }
@@ -37,7 +47,7 @@ fn place() -> impl Strategy<Value = (&'static str, u32)> {
 
 fn records() -> impl Strategy<Value = Vec<Record>> {
     let header = ("[a-z]{1,3}", vec(any::<u8>(), 0..3));
-    let record = (place(), key(), proptest::option::of(vec(any::<u8>(), 0..9)), vec(header, 0..2), any::<i64>());
+    let record = (place(), key(), proptest::option::of(vec(any::<u8>(), 0..9)), vec(header, 0..2), prop_oneof![any::<i64>(), 0_i64..10]);
     let record = record.prop_map(|((topic, partition), key, value, headers, timestamp_ms)| Record {
         topic,
         partition,
@@ -60,12 +70,14 @@ fn step() -> impl Strategy<Value = Step> {
         4 => records().prop_map(Step::Append),
         4 => commit.prop_map(Step::Commit),
         2 => (place(), 0_u64..9, 0_u64..9).prop_map(|((topic, partition), below, least)| Step::Truncate { topic, partition, below, least }),
+        3 => (place(), prop_oneof![any::<i64>(), 0_i64..20], prop_oneof![0_u64..9, Just(u64::MAX)], 0_usize..4)
+            .prop_map(|((topic, partition), now, least, most)| Step::Retain { topic, partition, now, least, most }),
         1 => Just(Step::Reopen),
     ]
 }
 
 fn open(path: &std::path::Path) -> EmbeddedLog {
-    let options = Options { block_cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20, partitions: PARTITIONS };
+    let options = Options { memory_budget_bytes: 16 << 20, partitions: PARTITIONS, ..Options::default() };
     EmbeddedLog::open(path, PLANS.to_vec(), options).unwrap()
 }
 
@@ -74,6 +86,9 @@ fn take(log: &dyn Log, step: Step) -> Result<Vec<u64>, String> {
         Step::Append(records) => log.append(records),
         Step::Commit(commit) => log.commit(commit),
         Step::Truncate { topic, partition, below, least } => log.truncate(topic, partition, below, least).map(|()| vec![]),
+        Step::Retain { topic, partition, now, least, most } => log
+            .retain((topic, partition), Timestamp::from_millis(now), least, most)
+            .map(|retained| vec![retained.records, u64::from(retained.has_more)]),
         Step::Reopen => Ok(vec![]),
     };
     outcome.map_err(|error| error.to_string())
@@ -85,7 +100,8 @@ fn seen(log: &dyn Log) -> Vec<String> {
     for plan in PLANS {
         for partition in 0..PARTITIONS {
             let bounds = (log.start_offset(plan.name, partition).unwrap(), log.end_offset(plan.name, partition).unwrap());
-            seen.push(format!("{} {partition} {bounds:?}", plan.name));
+            let horizon = log.horizon(plan.name, partition).map_err(|error| error.to_string());
+            seen.push(format!("{} {partition} {bounds:?} {horizon:?}", plan.name));
             for (from, max_records, max_bytes) in [(0, 1000, 1 << 20), (2, 3, 1 << 20), (1, 1000, 12), (0, 1000, 0), (0, 0, 9)] {
                 seen.push(format!("{:?}", log.read(plan.name, partition, from, max_records, max_bytes).unwrap()));
             }

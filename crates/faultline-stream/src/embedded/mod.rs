@@ -8,21 +8,28 @@
 //! positions, state and outputs of a task agree, and what was lost is computed again from the inputs, which come before it in
 //! the WAL. An fsync of a door covers every batch before it. A crash of the process alone loses nothing.
 
+mod draft;
+mod retention;
+mod state;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use faultline_core::store::{Store, StoreError, Visit};
+use faultline_core::store::Store;
+use faultline_model::time::Timestamp;
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{DB, DBRawIterator, ReadOptions, WriteBatch};
+use rocksdb::{DB, WriteBatch};
 
+use self::draft::Draft;
+use self::state::{TaskState, rows};
 use crate::commit::{Commit, TaskId};
 use crate::error::HostError;
 use crate::layout;
-use crate::log::{Log, Page, Place, Positions, Record, Stored};
-use crate::rocks::{self, LATEST, LOG, META, Options, STATE};
+use crate::log::{Gauge, Log, Page, Place, Positions, Record, Retained, Stored};
+use crate::rocks::{self, LATEST, LOG, META, Options};
 use crate::sync::{Bell, GroupSync};
 use crate::topics::{TopicPlan, Topics};
 
@@ -46,19 +53,10 @@ struct Bounds {
     end: u64,
 }
 
-/// A batch in the making, with what it has allocated so far.
-#[derive(Default)]
-struct Draft {
-    batch: WriteBatch,
-    bounds: BTreeMap<Place, Bounds>,
-    latest: BTreeMap<Vec<u8>, u64>,
-    offsets: Vec<u64>,
-}
-
 impl EmbeddedLog {
     /// Opens a folder, or makes it. Refuses one that is in use, of a newer format, or of another partition count.
     pub fn open(path: impl AsRef<Path>, plans: Vec<TopicPlan>, options: Options) -> Result<Self, HostError> {
-        let topics = Topics::new(plans, options.partitions)?;
+        let topics = Topics::new(plans, options.partitions, options.max_record_bytes)?;
         let db = rocks::open(path.as_ref(), &options)?;
         let mut log = Self {
             db,
@@ -115,13 +113,13 @@ impl EmbeddedLog {
         HostError::Write { source }
     }
 
-    /// The one place that writes: drafts and writes a batch under the commit lock. Gives offsets and the ticket to wait for.
-    fn write(&self, draft: impl FnOnce(&mut Draft) -> Result<(), HostError>) -> Result<(Vec<u64>, u64), HostError> {
+    /// The one place that writes: completes and writes a batch under the commit lock. Gives offsets and the ticket to wait for.
+    fn write(&self, batch: WriteBatch, draft: impl FnOnce(&mut Draft) -> Result<(), HostError>) -> Result<(Vec<u64>, u64), HostError> {
         let _writer = self.writer.lock().map_err(|_| HostError::Stopped)?;
         if self.has_failed.load(Ordering::Acquire) {
             return Err(HostError::Stopped);
         }
-        let mut drafted = Draft::default();
+        let mut drafted = Draft { batch, ..Draft::default() };
         draft(&mut drafted)?;
         let Draft { mut batch, bounds, offsets, .. } = drafted;
         let meta = rocks::family(&self.db, META);
@@ -137,55 +135,6 @@ impl EmbeddedLog {
             self.bell.ring();
         }
         Ok((offsets, ticket))
-    }
-
-    fn draft_records(&self, draft: &mut Draft, records: &[Record]) -> Result<(), HostError> {
-        let (log, index) = (rocks::family(&self.db, LOG), rocks::family(&self.db, LATEST));
-        for record in records {
-            let (topic, partition) = (record.topic, record.partition);
-            let plan = self.topics.plan(topic, partition)?;
-            let bounds = match draft.bounds.get(&(topic, partition)) {
-                Some(bounds) => *bounds,
-                None => self.bounds(topic, partition)?,
-            };
-            let offset = bounds.end;
-            draft.bounds.insert((topic, partition), Bounds { end: offset + 1, ..bounds });
-            draft.offsets.push(offset);
-            draft.batch.put_cf(log, layout::log_key(topic, partition, offset), layout::encode(record));
-            if plan.compacted {
-                let key = layout::latest_key(topic, partition, &record.key);
-                let older = match draft.latest.get(&key) {
-                    Some(older) => Some(*older),
-                    None => self.latest_offset(&key)?,
-                };
-                if let Some(older) = older {
-                    draft.batch.delete_cf(log, layout::log_key(topic, partition, older));
-                }
-                draft.batch.put_cf(index, &key, offset.to_be_bytes());
-                draft.latest.insert(key, offset);
-            }
-        }
-        Ok(())
-    }
-
-    fn draft_commit(&self, draft: &mut Draft, commit: &Commit) -> Result<(), HostError> {
-        let Commit { task, positions, changes, outputs } = commit;
-        let (meta, state) = (rocks::family(&self.db, META), rocks::family(&self.db, STATE));
-        for ((topic, partition), position) in positions {
-            let end = self.bounds(topic, *partition)?.end;
-            if *position > end {
-                return Err(HostError::AheadOfLog { task: *task, topic, partition: *partition, position: *position, end });
-            }
-            draft.batch.put_cf(meta, layout::position_row(*task, topic, *partition), position.to_be_bytes());
-        }
-        for (key, value) in changes {
-            let key = layout::state_key(*task, key);
-            match value {
-                Some(value) => draft.batch.put_cf(state, key, value),
-                None => draft.batch.delete_cf(state, key),
-            }
-        }
-        self.draft_records(draft, outputs)
     }
 
     fn bounds(&self, topic: &str, partition: u32) -> Result<Bounds, HostError> {
@@ -211,8 +160,9 @@ impl Log for EmbeddedLog {
         if records.is_empty() {
             return Ok(Vec::new());
         }
-        self.topics.check(&records)?;
-        let (offsets, ticket) = self.write(|draft| self.draft_records(draft, &records))?;
+        self.topics.check_appended(&records)?;
+        let ready = self.ready(&records)?;
+        let (offsets, ticket) = self.write(WriteBatch::default(), |draft| self.draft_records(draft, ready))?;
         self.durable(ticket)?;
         Ok(offsets)
     }
@@ -260,8 +210,11 @@ impl Log for EmbeddedLog {
     }
 
     fn commit(&self, commit: Commit) -> Result<Vec<u64>, HostError> {
-        self.topics.check(&commit.outputs)?;
-        Ok(self.write(|draft| self.draft_commit(draft, &commit))?.0)
+        let Commit { task, positions, changes, outputs } = commit;
+        self.topics.check_outputs(&outputs)?;
+        let ready = self.ready(&outputs)?;
+        let own = self.own_rows(task, &positions, changes)?;
+        Ok(self.write(own, |draft| self.draft_records(draft, ready))?.0)
     }
 
     fn positions(&self, task: TaskId) -> Result<Positions, HostError> {
@@ -279,61 +232,44 @@ impl Log for EmbeddedLog {
     }
 
     fn state<'a>(&'a self, task: TaskId) -> Box<dyn Store + 'a> {
-        Box::new(TaskState { db: &self.db, task })
+        Box::new(TaskState { db: &self.db, prefix: layout::state_key(task, &[]) })
     }
 
     fn truncate(&self, topic: &str, partition: u32, below: u64, least_position: u64) -> Result<(), HostError> {
         let plan = self.topics.truncatable(topic, partition, below, least_position)?;
-        self.write(|draft| {
-            let bounds = self.bounds(topic, partition)?;
-            let start = below.min(bounds.end);
-            if start > bounds.start {
-                let first = layout::log_key(topic, partition, bounds.start);
-                draft.batch.delete_range_cf(rocks::family(&self.db, LOG), first, layout::log_key(topic, partition, start));
-                draft.bounds.insert((plan.name, partition), Bounds { start, ..bounds });
-            }
-            Ok(())
-        })?;
-        Ok(())
+        self.truncate_below((plan.name, partition), below)
+    }
+
+    fn retain(&self, place: Place, now: Timestamp, least_position: u64, max_records: usize) -> Result<Retained, HostError> {
+        self.retain_place(place, now, least_position, max_records)
+    }
+
+    fn horizon(&self, topic: &str, partition: u32) -> Result<u64, HostError> {
+        self.topics.compacted(topic, partition)?;
+        Ok(self.number(&layout::horizon_row(topic, partition))?.unwrap_or(0))
     }
 
     fn wait_for_change(&self, since: u64, timeout: Duration) -> u64 {
         self.bell.wait(since, timeout)
     }
-}
 
-/// An iterator at its first row. Without an upper bound it would walk into its neighbour's rows, and over their tombstones.
-fn rows<'d>(db: &'d DB, family: &str, from: &[u8], below: Option<Vec<u8>>) -> DBRawIterator<'d> {
-    let mut bounded = ReadOptions::default();
-    if let Some(below) = below {
-        bounded.set_iterate_upper_bound(below);
-    }
-    let mut rows = db.raw_iterator_cf_opt(rocks::family(db, family), bounded);
-    rows.seek(from);
-    rows
-}
-
-/// One task's part of the state.
-struct TaskState<'d> {
-    db: &'d DB,
-    task: TaskId,
-}
-
-impl Store for TaskState<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.db.get_cf(rocks::family(self.db, STATE), layout::state_key(self.task, key)).map_err(StoreError::read)
+    fn wake(&self) {
+        self.bell.ring();
     }
 
-    fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), StoreError> {
-        let task_bytes = layout::state_key(self.task, &[]).len();
-        let first = layout::state_key(self.task, from.max(prefix));
-        let mut rows = rows(self.db, STATE, &first, layout::after(&layout::state_key(self.task, prefix)));
-        while let Some((key, value)) = rows.item() {
-            if visit(&key[task_bytes..], value).is_break() {
-                break;
-            }
-            rows.next();
-        }
-        rows.status().map_err(StoreError::read)
+    fn topics(&self) -> Vec<TopicPlan> {
+        self.topics.all()
+    }
+
+    fn partitions(&self, topic: &str) -> Result<u32, HostError> {
+        Ok(self.topics.partitions(self.topics.named(topic)?))
+    }
+
+    fn max_record_bytes(&self) -> usize {
+        self.topics.max_record_bytes()
+    }
+
+    fn gauges(&self) -> Vec<Gauge> {
+        rocks::gauges(&self.db)
     }
 }

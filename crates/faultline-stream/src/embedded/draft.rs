@@ -1,0 +1,117 @@
+//! How records and a task's rows become one batch: most of it before the commit lock is taken, the offsets under it.
+
+use std::collections::BTreeMap;
+
+use faultline_core::store::Changes;
+use rocksdb::WriteBatch;
+
+use super::{Bounds, EmbeddedLog};
+use crate::commit::TaskId;
+use crate::error::HostError;
+use crate::layout;
+use crate::log::{Place, Positions, Record};
+use crate::rocks::{self, LATEST, LOG, META, STATE};
+
+/// A batch in the making, with what it has allocated so far.
+#[derive(Default)]
+pub(super) struct Draft {
+    pub(super) batch: WriteBatch,
+    pub(super) bounds: BTreeMap<Place, Bounds>,
+    pub(super) latest: BTreeMap<Vec<u8>, u64>,
+    pub(super) offsets: Vec<u64>,
+}
+
+/// A record as far as it can be made ready without the commit lock: all but its offset.
+pub(super) struct Ready {
+    place: Place,
+    row: Vec<u8>,
+    index: Option<Indexed>,
+}
+
+/// What the index of newest records is asked of a record in a compacted topic.
+pub(super) struct Indexed {
+    key: Vec<u8>,
+    /// The offset that it supersedes, if nothing was appended since the partition ended at `as_of`.
+    older: Option<u64>,
+    as_of: u64,
+    /// Its time, if it is the word that a key went.
+    gone_at: Option<i64>,
+}
+
+impl EmbeddedLog {
+    /// Encodes records and asks the index, so that little is left to do under the commit lock.
+    pub(super) fn ready(&self, records: &[Record]) -> Result<Vec<Ready>, HostError> {
+        let ready = |record: &Record| {
+            let (topic, partition) = (record.topic, record.partition);
+            let is_compacted = self.topics.plan(topic, partition)?.compacted;
+            let index = is_compacted.then(|| self.indexed(record)).transpose()?;
+            Ok(Ready { place: (topic, partition), row: layout::encode(record), index })
+        };
+        records.iter().map(ready).collect()
+    }
+
+    fn indexed(&self, record: &Record) -> Result<Indexed, HostError> {
+        // The end first: what is appended after it makes the answer void.
+        let as_of = self.bounds(record.topic, record.partition)?.end;
+        let key = layout::latest_key(record.topic, record.partition, &record.key);
+        let older = self.latest_offset(&key)?;
+        Ok(Indexed { key, older, as_of, gone_at: record.value.is_none().then_some(record.timestamp_ms) })
+    }
+
+    pub(super) fn draft_records(&self, draft: &mut Draft, records: Vec<Ready>) -> Result<(), HostError> {
+        let (log, meta) = (rocks::family(&self.db, LOG), rocks::family(&self.db, META));
+        draft.offsets.reserve(records.len());
+        for Ready { place, row, index } in records {
+            let (topic, partition) = place;
+            let before = self.bounds(topic, partition)?;
+            let bounds = draft.bounds.entry(place).or_insert(before);
+            let offset = bounds.end;
+            bounds.end += 1;
+            draft.offsets.push(offset);
+            draft.batch.put_cf(log, layout::log_key(topic, partition, offset), row);
+            if let Some(index) = index {
+                if let Some(time) = index.gone_at {
+                    draft.batch.put_cf(meta, layout::gone_row(topic, partition, offset), time.to_be_bytes());
+                }
+                self.draft_newest(draft, place, offset, before.end, index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a record the newest of its key, and forgets the one before. `end` is where the partition ended when the lock was taken.
+    fn draft_newest(&self, draft: &mut Draft, place: Place, offset: u64, end: u64, index: Indexed) -> Result<(), HostError> {
+        let older = match draft.latest.get(&index.key) {
+            Some(older) => Some(*older),
+            None if index.as_of == end => index.older,
+            None => self.latest_offset(&index.key)?,
+        };
+        if let Some(older) = older {
+            draft.batch.delete_cf(rocks::family(&self.db, LOG), layout::log_key(place.0, place.1, older));
+        }
+        draft.batch.put_cf(rocks::family(&self.db, LATEST), &index.key, offset.to_be_bytes());
+        draft.latest.insert(index.key, offset);
+        Ok(())
+    }
+
+    /// State and positions of a commit. A task's are its own, so that nothing of it needs the commit lock.
+    pub(super) fn own_rows(&self, task: TaskId, positions: &Positions, changes: Changes) -> Result<WriteBatch, HostError> {
+        let (meta, state) = (rocks::family(&self.db, META), rocks::family(&self.db, STATE));
+        let mut batch = WriteBatch::default();
+        for ((topic, partition), position) in positions {
+            let end = self.bounds(topic, *partition)?.end;
+            if *position > end {
+                return Err(HostError::AheadOfLog { task, topic, partition: *partition, position: *position, end });
+            }
+            batch.put_cf(meta, layout::position_row(task, topic, *partition), position.to_be_bytes());
+        }
+        for (key, value) in changes {
+            let key = layout::state_key(task, &key);
+            match value {
+                Some(value) => batch.put_cf(state, key, value),
+                None => batch.delete_cf(state, key),
+            }
+        }
+        Ok(batch)
+    }
+}

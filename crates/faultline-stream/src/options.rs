@@ -1,0 +1,42 @@
+//! How a host works: batches, commits, workers, and how often it looks at the time.
+
+use std::time::Duration;
+
+/// All bounds hold for one task and one batch; memory of a host is about `workers` times `batch_bytes`, beside the log's own budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostOptions {
+    /// Threads that step tasks. Default 2.
+    pub workers: usize,
+    /// The most input records in one commit. Default 8192.
+    pub batch_records: usize,
+    /// A batch is committed when its changes, outputs and inputs set aside weigh so much. Default 8 MiB.
+    pub batch_bytes: usize,
+    /// The most records of one input that are read before the other inputs have their turn. Default 512.
+    pub page_records: usize,
+    /// The most bytes of one input in memory at once, one record excepted. Default 1 MiB.
+    pub page_bytes: usize,
+    /// What pending work may add to a batch; what people ask for waits at most for one such slice. Default 1 MiB.
+    pub slice_bytes: usize,
+    /// The longest a batch is added to before it is committed; a drained input commits at once. Default 100 ms.
+    pub commit_interval: Duration,
+    /// How often an idle worker looks whether a timer is due. Default 1 s.
+    pub tick: Duration,
+    /// How often old records are looked for. Default 1 minute.
+    pub retain_interval: Duration,
+}
+
+impl Default for HostOptions {
+    fn default() -> Self {
+        Self {
+            workers: 2,
+            batch_records: 8192,
+            batch_bytes: 8 << 20,
+            page_records: 512,
+            page_bytes: 1 << 20,
+            slice_bytes: 1 << 20,
+            commit_interval: Duration::from_millis(100),
+            tick: Duration::from_secs(1),
+            retain_interval: Duration::from_mins(1),
+        }
+    }
+}

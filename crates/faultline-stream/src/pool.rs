@@ -1,0 +1,149 @@
+//! The tasks of a host, and the workers' way round them.
+//!
+//! A worker goes round all tasks and steps each that nobody else steps at the moment; so a task has one worker at a time, and
+//! one busy partition does not leave the other workers idle.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, TryLockError};
+use std::time::Duration;
+
+use faultline_model::time::Timestamp;
+
+use crate::clock::Clock;
+use crate::commit::TaskId;
+use crate::error::HostError;
+use crate::log::Log;
+use crate::sync::Stop;
+use crate::task::{Step, Work};
+
+/// How long a worker that found nothing leaves a task to its other worker before it looks whether all is quiet.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
+#[derive(Default)]
+pub(crate) struct Pool {
+    slots: Vec<Slot>,
+    /// Steps that had an effect; counted before the task is given free, so that who sees it free sees its effect counted.
+    effects: AtomicU64,
+    consumed: AtomicU64,
+}
+
+struct Slot {
+    id: TaskId,
+    task: Mutex<Box<dyn Work>>,
+    has_failed: AtomicBool,
+}
+
+/// What one way round found.
+struct Round {
+    had_effect: bool,
+    /// A task was in another worker's hands.
+    met_other: bool,
+    next_due: Option<Timestamp>,
+}
+
+impl Pool {
+    pub(crate) fn add(&mut self, id: TaskId, task: Mutex<Box<dyn Work>>) {
+        self.slots.push(Slot { id, task, has_failed: AtomicBool::new(false) });
+    }
+
+    pub(crate) fn has_stage(&self, stage: &str) -> bool {
+        self.slots.iter().any(|slot| slot.id.stage == stage)
+    }
+
+    /// Input records worked on.
+    pub(crate) fn consumed(&self) -> u64 {
+        self.consumed.load(Ordering::Relaxed)
+    }
+
+    /// Goes round until nothing is left to do for anybody. `stepped` is called after each step that had an effect.
+    pub(crate) fn until_quiet(&self, log: &dyn Log, clock: &dyn Clock, worker: usize, stepped: &mut dyn FnMut()) {
+        let mut first = worker;
+        loop {
+            let generation = log.wait_for_change(0, Duration::ZERO);
+            let effects = self.effects.load(Ordering::Acquire);
+            let round = self.round(clock, first, stepped);
+            first += 1;
+            if round.had_effect {
+                continue;
+            }
+            if round.met_other {
+                log.wait_for_change(generation, LOOK_AGAIN);
+            } else if self.effects.load(Ordering::Acquire) == effects {
+                return;
+            }
+        }
+    }
+
+    /// Goes round until it is told to stop, waiting where there is nothing to do.
+    pub(crate) fn until_stopped(&self, log: &dyn Log, clock: &dyn Clock, worker: usize, tick: Duration, stopping: &Stop) {
+        let mut first = worker;
+        loop {
+            let generation = log.wait_for_change(0, Duration::ZERO);
+            if stopping.is_told() {
+                return;
+            }
+            let round = self.round(clock, first, &mut || ());
+            first += 1;
+            if !round.had_effect {
+                log.wait_for_change(generation, until(round.next_due, clock.now(), tick));
+            }
+        }
+    }
+
+    fn round(&self, clock: &dyn Clock, first: usize, stepped: &mut dyn FnMut()) -> Round {
+        let mut round = Round { had_effect: false, met_other: false, next_due: None };
+        for at in 0..self.slots.len() {
+            let slot = &self.slots[(first + at) % self.slots.len()];
+            if slot.has_failed.load(Ordering::Acquire) {
+                continue;
+            }
+            let mut task = match slot.task.try_lock() {
+                Ok(task) => task,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => {
+                    round.met_other = true;
+                    continue;
+                }
+            };
+            let step = self.step(slot, &mut **task, clock);
+            let due = task.next_due();
+            drop(task);
+            round.next_due = [round.next_due, due].into_iter().flatten().min();
+            if step.had_effect {
+                round.had_effect = true;
+                stepped();
+            }
+        }
+        round
+    }
+
+    fn step(&self, slot: &Slot, task: &mut dyn Work, clock: &dyn Clock) -> Step {
+        let stepped = catch_unwind(AssertUnwindSafe(|| task.step(clock)));
+        let stepped = stepped.unwrap_or_else(|panic| Err(HostError::Panicked { task: slot.id, message: message(&*panic) }));
+        match stepped {
+            Ok(step) => {
+                self.consumed.fetch_add(step.consumed, Ordering::Relaxed);
+                self.effects.fetch_add(u64::from(step.had_effect), Ordering::AcqRel);
+                step
+            }
+            Err(error) => {
+                slot.has_failed.store(true, Ordering::Release);
+                task.failed(&error);
+                Step::default()
+            }
+        }
+    }
+}
+
+/// How long to wait for what is due next.
+fn until(due: Option<Timestamp>, now: Timestamp, tick: Duration) -> Duration {
+    let Some(due) = due else { return tick };
+    let millis = due.millis().saturating_sub(now.millis()).max(1);
+    Duration::from_millis(millis.unsigned_abs()).min(tick)
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".to_owned())
+}

@@ -1,0 +1,317 @@
+//! What a host counts: one list of metrics, filled by tasks once a batch, read when somebody asks.
+//!
+//! What it is: numbers under the names that Prometheus expects. What it is not: a server; who exports them walks
+//! [`Telemetry::families`], or takes [`text`].
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use faultline_model::time::Timestamp;
+
+use crate::commit::TaskId;
+use crate::log::{Log, Place};
+use crate::sync::held;
+
+/// Upper bounds of the buckets of a commit's duration, in microseconds; one more has all.
+const COMMIT_BUCKETS_MICROS: [u64; 8] = [100, 500, 1_000, 5_000, 10_000, 50_000, 100_000, 1_000_000];
+
+/// Whether a task works.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TaskState {
+    #[default]
+    Running,
+    /// It stopped for this reason and stays stopped; the others go on.
+    Failed { reason: String },
+}
+
+/// Where a task is in one of its inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputStatus {
+    pub topic: &'static str,
+    pub partition: u32,
+    /// The next offset to read.
+    pub position: u64,
+    /// The offset that the next record will get.
+    pub end: u64,
+}
+
+/// What can be seen of a task from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskStatus {
+    pub task: TaskId,
+    pub state: TaskState,
+    pub inputs: Vec<InputStatus>,
+    /// Whether work beyond the inputs is left.
+    pub has_pending: bool,
+    /// The time that its stage last saw.
+    pub now: Timestamp,
+}
+
+impl TaskStatus {
+    /// Records of all inputs that are still to be read; offsets of compacted topics have gaps, so it may be less.
+    pub fn lag(&self) -> u64 {
+        self.inputs.iter().map(|input| input.end.saturating_sub(input.position)).sum()
+    }
+}
+
+/// What one task counts. Held for moments only, once a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    pub(crate) state: TaskState,
+    pub(crate) positions: BTreeMap<Place, u64>,
+    pub(crate) has_pending: bool,
+    pub(crate) now: Timestamp,
+    pub(crate) consumed: Counts,
+    pub(crate) produced: Counts,
+    pub(crate) misplaced: Counts,
+    pub(crate) dead_letters: Counts,
+    pub(crate) commits: Histogram,
+    pub(crate) read: Duration,
+    pub(crate) apply: Duration,
+}
+
+type Counts = BTreeMap<&'static str, u64>;
+
+impl Meter {
+    /// Adds what a batch did.
+    pub(crate) fn count(&mut self, consumed: Counts, misplaced: Counts, dead_letters: Counts, produced: Vec<&'static str>) {
+        let add = |sums: &mut Counts, more: Counts| more.into_iter().for_each(|(topic, count)| *sums.entry(topic).or_default() += count);
+        add(&mut self.consumed, consumed);
+        add(&mut self.misplaced, misplaced);
+        add(&mut self.dead_letters, dead_letters);
+        for topic in produced {
+            *self.produced.entry(topic).or_default() += 1;
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Histogram {
+    buckets: [u64; COMMIT_BUCKETS_MICROS.len()],
+    count: u64,
+    sum: Duration,
+}
+
+impl Histogram {
+    pub(crate) fn observe(&mut self, took: Duration) {
+        let micros = took.as_micros();
+        for (bucket, bound) in self.buckets.iter_mut().zip(COMMIT_BUCKETS_MICROS) {
+            *bucket += u64::from(micros <= u128::from(bound));
+        }
+        self.count += 1;
+        self.sum += took;
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (bucket, more) in self.buckets.iter_mut().zip(other.buckets) {
+            *bucket += more;
+        }
+        self.count += other.count;
+        self.sum += other.sum;
+    }
+}
+
+/// What a family's samples are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// A metric with its samples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Family {
+    pub name: &'static str,
+    pub help: &'static str,
+    pub kind: Kind,
+    pub samples: Vec<Sample>,
+}
+
+/// One number of a metric.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// What stands behind the family's name: `_bucket`, `_sum`, `_count` of a histogram.
+    pub suffix: &'static str,
+    pub labels: Vec<(&'static str, String)>,
+    pub value: f64,
+}
+
+/// The meters of a host's tasks, and the log that they read.
+pub struct Telemetry {
+    log: Arc<dyn Log>,
+    tasks: Vec<(TaskId, Arc<Mutex<Meter>>)>,
+}
+
+impl Telemetry {
+    pub(crate) fn new(log: Arc<dyn Log>) -> Self {
+        Self { log, tasks: Vec::new() }
+    }
+
+    pub(crate) fn with(&self, task: TaskId, meter: Arc<Mutex<Meter>>) -> Self {
+        let mut tasks = self.tasks.clone();
+        tasks.push((task, meter));
+        Self { log: self.log.clone(), tasks }
+    }
+
+    /// All tasks as they are now.
+    pub fn status(&self) -> Vec<TaskStatus> {
+        self.tasks.iter().map(|(task, meter)| self.status_of(*task, &held(meter))).collect()
+    }
+
+    fn status_of(&self, task: TaskId, meter: &Meter) -> TaskStatus {
+        let input = |(&(topic, partition), &position): (&Place, &u64)| {
+            // A topic that a task reads is known to the log; if not, the task itself says so.
+            let end = self.log.end_offset(topic, partition).unwrap_or(position);
+            InputStatus { topic, partition, position, end }
+        };
+        let inputs = meter.positions.iter().map(input).collect();
+        TaskStatus { task, state: meter.state.clone(), inputs, has_pending: meter.has_pending, now: meter.now }
+    }
+
+    /// All metrics as they are now.
+    pub fn families(&self) -> Vec<Family> {
+        let by_topic = |name, help, count: fn(&Meter) -> &Counts| self.by_topic(name, help, count);
+        let mut families = vec![
+            by_topic("faultline_records_consumed_total", "Records read and worked on.", |meter| &meter.consumed),
+            by_topic("faultline_records_produced_total", "Records said by a stage.", |meter| &meter.produced),
+            by_topic("faultline_records_misplaced_total", "Records of another partition's key, sent on to it.", |meter| &meter.misplaced),
+            by_topic("faultline_dead_letters_total", "Records that a stage refused.", |meter| &meter.dead_letters),
+        ];
+        families.extend([self.commits(), self.batch_seconds(), self.lag(), self.pending(), self.states()]);
+        families.extend(self.gauges());
+        families
+    }
+
+    fn by_topic(&self, name: &'static str, help: &'static str, count: fn(&Meter) -> &Counts) -> Family {
+        let mut sums = BTreeMap::<(&str, &str), u64>::new();
+        for (task, meter) in &self.tasks {
+            for (topic, more) in count(&held(meter)) {
+                *sums.entry((task.stage, topic)).or_default() += more;
+            }
+        }
+        let sample = |((stage, topic), value)| Sample {
+            suffix: "",
+            labels: vec![("stage", String::from(stage)), ("topic", String::from(topic))],
+            value: value as f64,
+        };
+        Family { name, help, kind: Kind::Counter, samples: sums.into_iter().map(sample).collect() }
+    }
+
+    /// A value for each stage, folded over its tasks.
+    fn by_stage<T: Default>(&self, fold: impl Fn(&mut T, &Meter)) -> BTreeMap<&'static str, T> {
+        let mut stages = BTreeMap::<_, T>::new();
+        for (task, meter) in &self.tasks {
+            fold(stages.entry(task.stage).or_default(), &held(meter));
+        }
+        stages
+    }
+
+    fn commits(&self) -> Family {
+        let mut samples = Vec::new();
+        for (stage, commits) in self.by_stage(|sum: &mut Histogram, meter| sum.merge(&meter.commits)) {
+            let mut sample = |suffix, bound: Option<String>, value| {
+                let mut labels = vec![("stage", stage.to_owned())];
+                labels.extend(bound.map(|bound| ("le", bound)));
+                samples.push(Sample { suffix, labels, value });
+            };
+            for (bound, count) in COMMIT_BUCKETS_MICROS.into_iter().zip(commits.buckets) {
+                sample("_bucket", Some((bound as f64 / 1e6).to_string()), count as f64);
+            }
+            sample("_bucket", Some("+Inf".to_owned()), commits.count as f64);
+            sample("_sum", None, commits.sum.as_secs_f64());
+            sample("_count", None, commits.count as f64);
+        }
+        Family { name: "faultline_commit_seconds", help: "How long a commit took.", kind: Kind::Histogram, samples }
+    }
+
+    fn batch_seconds(&self) -> Family {
+        let mut samples = Vec::new();
+        let steps = self.by_stage(|sum: &mut [Duration; 3], meter| {
+            sum[0] += meter.read;
+            sum[1] += meter.apply;
+            sum[2] += meter.commits.sum;
+        });
+        for (stage, steps) in steps {
+            for (step, took) in ["read", "apply", "commit"].into_iter().zip(steps) {
+                let labels = vec![("stage", stage.to_owned()), ("step", step.to_owned())];
+                samples.push(Sample { suffix: "", labels, value: took.as_secs_f64() });
+            }
+        }
+        Family { name: "faultline_batch_seconds_total", help: "Where the time of batches went.", kind: Kind::Counter, samples }
+    }
+
+    fn lag(&self) -> Family {
+        let mut samples = Vec::new();
+        for status in self.status() {
+            for input in status.inputs {
+                let labels = vec![
+                    ("stage", status.task.stage.to_owned()),
+                    ("topic", input.topic.to_owned()),
+                    // The task's, so that a global topic's readers stay apart.
+                    ("partition", status.task.partition.to_string()),
+                ];
+                samples.push(Sample { suffix: "", labels, value: input.end.saturating_sub(input.position) as f64 });
+            }
+        }
+        Family { name: "faultline_consumer_lag_records", help: "Records still to be read.", kind: Kind::Gauge, samples }
+    }
+
+    fn pending(&self) -> Family {
+        let tasks = self.by_stage(|sum: &mut u64, meter| *sum += u64::from(meter.has_pending));
+        let sample = |(stage, count): (&str, u64)| Sample { suffix: "", labels: vec![("stage", stage.to_owned())], value: count as f64 };
+        let samples = tasks.into_iter().map(sample).collect();
+        Family { name: "faultline_tasks_pending", help: "Tasks with work left beside their inputs.", kind: Kind::Gauge, samples }
+    }
+
+    fn states(&self) -> Family {
+        let tasks = self.by_stage(|sum: &mut [u64; 2], meter| sum[usize::from(meter.state != TaskState::Running)] += 1);
+        let mut samples = Vec::new();
+        for (stage, counts) in tasks {
+            for (state, count) in ["running", "failed"].into_iter().zip(counts) {
+                let labels = vec![("stage", stage.to_owned()), ("state", state.to_owned())];
+                samples.push(Sample { suffix: "", labels, value: count as f64 });
+            }
+        }
+        Family { name: "faultline_tasks", help: "Tasks by what they do.", kind: Kind::Gauge, samples }
+    }
+
+    fn gauges(&self) -> Vec<Family> {
+        let mut families = Vec::<Family>::new();
+        for gauge in self.log.gauges() {
+            let labels = gauge.label.map(|(name, value)| (name, value.to_owned())).into_iter().collect();
+            let sample = Sample { suffix: "", labels, value: gauge.value as f64 };
+            match families.iter_mut().find(|family| family.name == gauge.name) {
+                Some(family) => family.samples.push(sample),
+                None => families.push(Family { name: gauge.name, help: gauge.help, kind: Kind::Gauge, samples: vec![sample] }),
+            }
+        }
+        families
+    }
+}
+
+/// Families in Prometheus' text format.
+pub fn text(families: &[Family]) -> String {
+    let mut text = String::new();
+    for Family { name, help, kind, samples } in families {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for Sample { suffix, labels, value } in samples {
+            let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
+            let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+            let _ = writeln!(text, "{name}{suffix}{labels} {value}");
+        }
+    }
+    text
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}

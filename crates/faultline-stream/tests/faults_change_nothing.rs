@@ -1,0 +1,88 @@
+//! Whatever order, repetition, crash, delay or bound: at rest the topics hold what an undisturbed run holds.
+#![allow(clippy::unwrap_used)]
+
+mod toys;
+
+use std::time::Duration;
+
+use faultline_model::time::Timestamp;
+use faultline_stream::testing::{Divergence, Random, Said, Scenario, Topology, for_each_seed, judge};
+use toys::{Amounts, FACTORS, FACTS, Sums, VETOES};
+
+/// Half of the facts have ended by then.
+const END: i64 = 1_000;
+
+fn history(random: &mut Random) -> Vec<Said> {
+    let mut said = Vec::new();
+    for _ in 0..20 + random.below(60) {
+        let time = Timestamp::from_millis(random.between(0, END));
+        let asset = format!("{}-{}", ["shop", "bank", "blog", "mail", "news", "maps", "chat"][random.below(7)], random.below(3));
+        let id = random.below(5);
+        let (topic, key, value) = match random.below(20) {
+            0 => (FACTORS, format!("f{}", random.below(2)), (!random.once_in(4)).then(|| random.below(9).to_string())),
+            1 => (VETOES, asset, Some(id.to_string())),
+            2 => (FACTS, asset, Some(["what?", "late", "end f0 1 5000"][random.below(3)].to_owned())),
+            3 => (FACTS, asset, None),
+            _ => {
+                let (factor, amount, until) = (random.below(3), random.below(100), random.between(0, 2 * END));
+                (FACTS, asset, Some(format!("{id} f{factor} {amount} {until}")))
+            }
+        };
+        said.push(Said { topic, key, value: value.map(String::into_bytes), time });
+    }
+    said
+}
+
+fn scenario(seed: u64) -> Scenario {
+    Scenario {
+        plans: toys::plans(),
+        topology: Topology::default().with(Amounts).with(Sums),
+        history: history(&mut Random::new(seed ^ 0xfeed)),
+        end: Timestamp::from_millis(END),
+        clock_drift: Duration::from_millis(300),
+    }
+}
+
+#[test]
+fn faults_change_nothing() {
+    for_each_seed(|seed| judge(&scenario(seed), seed));
+}
+
+/// So that the judge is one: what is not idempotent is found out within a few seeds.
+#[test]
+fn a_stage_that_counts_deliveries_is_found_out() {
+    use faultline_core::stage::{Batch, Input, Pending, Stage, StageError};
+    use faultline_core::store::Store;
+    use faultline_model::topic::Topic;
+
+    struct Counts;
+
+    impl Stage for Counts {
+        const NAME: &'static str = "counts";
+        const INPUTS: &'static [Topic] = &[FACTS];
+        const GLOBALS: &'static [Topic] = &[];
+        type Gathered = ();
+
+        fn apply(&self, batch: &mut Batch<'_>, (): &mut (), input: &Input<'_>) -> Result<(), StageError> {
+            let row = [&[1], input.key.as_bytes()].concat();
+            let count = batch.state.get(&row)?.map_or(1, |row| row[0].saturating_add(1));
+            batch.state.put(row, [count]);
+            batch.emit(toys::SUMS, input.key.to_owned(), toys::number(i64::from(count)))
+        }
+
+        fn end(&self, _: &mut Batch<'_>, (): ()) -> Result<(), StageError> {
+            Ok(())
+        }
+
+        fn slice(&self, _: &mut Batch<'_>, _: usize) -> Result<Pending, StageError> {
+            Ok(Pending::None)
+        }
+
+        fn next_due(&self, _: &dyn Store) -> Result<Option<Timestamp>, StageError> {
+            Ok(None)
+        }
+    }
+
+    let found = (0..20).find_map(|seed| judge(&Scenario { topology: Topology::default().with(Counts), ..scenario(seed) }, seed).err());
+    assert!(matches!(found, Some(Divergence::Value { topic: "sums", .. })), "{found:?}");
+}
