@@ -1,0 +1,223 @@
+//! What stands behind the routes: the doors through which reports, decisions, the catalog and intelligence come in.
+//!
+//! The binary gives each door over the real log; tests give doors over memory. A door's calls may block (they run on threads that
+//! may), and what they return has been appended durably: a crash after the answer loses nothing.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use faultline_model::asset::AssetId;
+use faultline_model::decision::Decision;
+use faultline_model::id::Id;
+use faultline_model::time::Timestamp;
+use serde::Serialize;
+
+/// What the publisher says of a report. What is `None` or empty is left to the report itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReportClaim {
+    pub asset: Option<AssetId>,
+    /// The service that the publisher claims; the catalog wins.
+    pub service: String,
+    /// The adapter by name; content decides without it.
+    pub tool: Option<String>,
+    pub branch: String,
+    /// Whether the branch is the asset's default one.
+    pub is_default_branch: bool,
+    pub environment: String,
+    /// Folders and files that were scanned in full.
+    pub paths: Vec<String>,
+    /// The whole asset was scanned: what the report does not hold is gone.
+    pub is_full: bool,
+    pub revision: String,
+    pub revision_time: Option<Timestamp>,
+    pub started: Option<Timestamp>,
+    /// The scan's name, where the publisher gives one: the same name is the same scan.
+    pub scan: Option<String>,
+    pub publisher: String,
+}
+
+/// A scan that was published, as a door answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PublishedScan {
+    /// Its outcome stands under this id.
+    pub scan: Id,
+    pub asset: AssetId,
+    pub tool: String,
+    /// Elements of the report: sent and refused.
+    pub observed: u64,
+    pub refused: u64,
+    pub routes: u64,
+    /// The first elements that could not be read.
+    pub refusals: Vec<RefusedElement>,
+    /// Whether this scan was published before: then nothing changes.
+    pub known: bool,
+}
+
+/// An element of a report that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RefusedElement {
+    /// Where in the report: `runs[0].results[17]`.
+    pub place: String,
+    pub reason: String,
+}
+
+/// Why a door did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    /// What was sent cannot be taken, and why, with what to do; sending it again changes nothing.
+    #[error("{0}")]
+    Refused(String),
+    /// Something that was named is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// The state is another than the asker saw.
+    #[error("{0}")]
+    Conflict(String),
+    /// Not now: the host stops, catches up, or has no room. Try again.
+    #[error("{0}")]
+    Busy(String),
+    /// A fault on our side. The text goes to the log only.
+    #[error("a fault of the service: {0}")]
+    Fault(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Takes reports.
+pub trait Reports: Send + Sync + 'static {
+    /// Reads a report and appends its records; one scan an asset that it covers. `report` stands at its beginning, holds what was
+    /// sent (gzip as content encoding is undone), and goes when the call returns.
+    fn publish(&self, report: File, claim: ReportClaim) -> Result<Vec<PublishedScan>, DoorError>;
+}
+
+/// Takes decisions.
+pub trait Decisions: Send + Sync + 'static {
+    /// Appends them as one. Their outcomes come under their keys.
+    fn append(&self, decisions: Vec<Decision>) -> Result<(), DoorError>;
+}
+
+/// What an apply of the catalog did, or would do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CatalogApplied {
+    /// The version that holds now; the same as before if nothing changed.
+    pub version: i64,
+    /// Entities written and removed.
+    pub changed: u64,
+    pub removed: u64,
+    /// What to look at: rules that nothing matches, services without owners.
+    pub warnings: Vec<String>,
+}
+
+/// Takes and shows the catalog.
+pub trait Catalog: Send + Sync + 'static {
+    /// Applies a whole catalog, as one version; only plans with `dry_run`.
+    fn apply(&self, yaml: &str, actor: &str, dry_run: bool) -> Result<CatalogApplied, DoorError>;
+
+    /// The catalog that holds, as YAML that could be applied.
+    fn show(&self) -> Result<String, DoorError>;
+}
+
+/// What a load of intelligence did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct IntelLoaded {
+    /// The feed that was recognised: `kev`, `epss`, `exploit`, `aliases`.
+    pub source: String,
+    pub read: u64,
+    pub changed: u64,
+    pub removed: u64,
+    pub refused: u64,
+}
+
+/// Takes threat intelligence.
+pub trait Intel: Send + Sync + 'static {
+    /// Reads a feed's file, recognised by content, and appends what changed.
+    fn load(&self, feed: File) -> Result<IntelLoaded, DoorError>;
+}
+
+/// Which records of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicQuery {
+    pub topic: String,
+    pub partition: u32,
+    /// The first offset.
+    pub from: u64,
+    pub limit: usize,
+    /// Only keys that begin so; empty for all.
+    pub key: String,
+}
+
+/// Records of a topic, in offset order.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TopicPage {
+    pub records: Vec<TopicRecord>,
+    /// The offset to go on at; none at the end. A page may be short, even empty, and still have a next one.
+    pub next: Option<u64>,
+}
+
+/// A record, decoded.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TopicRecord {
+    pub topic: String,
+    pub partition: u32,
+    pub offset: u64,
+    pub time: String,
+    pub key: String,
+    /// Null if the key went.
+    pub value: serde_json::Value,
+}
+
+/// Shows the topics.
+pub trait Topics: Send + Sync + 'static {
+    /// How many partitions a topic has.
+    fn partitions(&self, topic: &str) -> Result<u32, DoorError>;
+
+    /// A page of a partition's records.
+    fn read(&self, query: &TopicQuery) -> Result<TopicPage, DoorError>;
+}
+
+/// What still waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Backlog {
+    /// Records that stages or views have not read; at most, as compacted topics have gaps.
+    pub records: u64,
+    /// Whether everything that came in has reached the lists.
+    pub quiet: bool,
+}
+
+/// How the host is.
+pub trait Pulse: Send + Sync + 'static {
+    /// Whether requests can be served; the reasons why not, in words, for `/readyz`.
+    fn ready(&self) -> Result<(), Vec<String>>;
+
+    /// What the host counts, in Prometheus' text format.
+    fn metrics(&self) -> String;
+
+    /// What still waits, once nothing does or the time is over.
+    fn backlog(&self, wait: std::time::Duration) -> Result<Backlog, DoorError>;
+}
+
+/// The time; a value in tests.
+pub trait Clock: Send + Sync + 'static {
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// All doors together.
+#[derive(Clone)]
+pub struct Doors {
+    pub reports: Arc<dyn Reports>,
+    pub decisions: Arc<dyn Decisions>,
+    pub catalog: Arc<dyn Catalog>,
+    pub intel: Arc<dyn Intel>,
+    pub pulse: Arc<dyn Pulse>,
+    pub topics: Arc<dyn Topics>,
+    pub clock: Arc<dyn Clock>,
+}

@@ -1,0 +1,37 @@
+//! The organisation as YAML, in and out.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+
+use super::decisions::NAME_BYTES;
+use crate::doors::CatalogApplied;
+use crate::json;
+use crate::parameters::Parameters;
+use crate::problem::Problem;
+use crate::state::{Shared, blocking};
+use crate::upload;
+
+pub(super) async fn apply(
+    State(app): State<Shared>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<CatalogApplied>, Problem> {
+    let parameters = Parameters::read(query.as_deref(), &["actor", "dry_run"])?;
+    let (actor, dry_run) = (parameters.text("actor")?, parameters.flag("dry_run")?);
+    json::text("actor", &actor, NAME_BYTES, !dry_run)?;
+    let bytes = upload::to_memory(&headers, body, &app.limits, app.limits.catalog_bytes).await?;
+    let yaml = String::from_utf8(bytes).map_err(|error| Problem::bad_request(format!("the catalog: {error}"), "Send YAML in UTF-8."))?;
+    let catalog = app.doors.catalog.clone();
+    Ok(Json(blocking(move || catalog.apply(&yaml, &actor, dry_run)).await??))
+}
+
+pub(super) async fn show(State(app): State<Shared>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    Parameters::read(query.as_deref(), &[])?;
+    let catalog = app.doors.catalog.clone();
+    let yaml = blocking(move || catalog.show()).await??;
+    Ok(([(header::CONTENT_TYPE, "application/yaml")], yaml).into_response())
+}

@@ -1,0 +1,86 @@
+//! A scanner's report in: to a file as it comes, then through its adapter, then durably onto the log.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde::Serialize;
+
+use super::risks::asset_of;
+use crate::doors::{PublishedScan, ReportClaim};
+use crate::parameters::Parameters;
+use crate::problem::Problem;
+use crate::state::{Shared, blocking};
+use crate::upload;
+
+const PARAMETERS: &[&str] = &[
+    "asset",
+    "service",
+    "tool",
+    "branch",
+    "default_branch",
+    "environment",
+    "path",
+    "full",
+    "revision",
+    "revision_time",
+    "started",
+    "scan",
+    "publisher",
+];
+
+/// The longest of each parameter, in bytes.
+const TEXT_BYTES: usize = 1024;
+
+#[derive(Serialize)]
+pub(super) struct Accepted {
+    scans: Vec<AcceptedScan>,
+}
+
+#[derive(Serialize)]
+struct AcceptedScan {
+    #[serde(flatten)]
+    scan: PublishedScan,
+    /// Where its outcome will stand.
+    outcome: String,
+}
+
+pub(super) async fn publish(
+    State(app): State<Shared>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<Accepted>), Problem> {
+    let claim = claim_of(&Parameters::read(query.as_deref(), PARAMETERS)?)?;
+    let _place = app.upload()?;
+    let report = upload::to_file(&headers, body, &app.limits, app.spool.as_deref()).await?;
+    let reports = app.doors.reports.clone();
+    let published = blocking(move || reports.publish(report, claim)).await??;
+    let scans = published.into_iter().map(|scan| AcceptedScan { outcome: format!("/v1/outcomes/{}", scan.scan), scan }).collect();
+    Ok((StatusCode::ACCEPTED, Json(Accepted { scans })))
+}
+
+fn claim_of(parameters: &Parameters) -> Result<ReportClaim, Problem> {
+    for name in PARAMETERS {
+        if parameters.all(name).any(|value| value.len() > TEXT_BYTES) {
+            return Err(Problem::bad_request(format!("{name} is longer than {TEXT_BYTES} bytes"), "Shorten it."));
+        }
+    }
+    let optional =
+        |name| -> Result<Option<String>, Problem> { Ok(parameters.one(name)?.filter(|value| !value.is_empty()).map(ToOwned::to_owned)) };
+    Ok(ReportClaim {
+        asset: asset_of(parameters)?,
+        service: parameters.text("service")?,
+        tool: optional("tool")?,
+        branch: parameters.text("branch")?,
+        is_default_branch: parameters.flag("default_branch")?,
+        environment: parameters.text("environment")?,
+        paths: parameters.all("path").map(ToOwned::to_owned).collect(),
+        is_full: parameters.flag("full")?,
+        revision: parameters.text("revision")?,
+        revision_time: parameters.time("revision_time")?,
+        started: parameters.time("started")?,
+        scan: optional("scan")?,
+        publisher: parameters.text("publisher")?,
+    })
+}

@@ -1,0 +1,82 @@
+//! Taking back: a scan that was published by mistake, or an asset that is no longer scanned.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use faultline_model::asset::AssetId;
+use faultline_model::decision::{Decided, Decision, Outcome, REASON_BYTES, RetractScan};
+use faultline_model::id::Id;
+use serde::{Deserialize, Serialize};
+
+use super::decisions::NAME_BYTES;
+use crate::json;
+use crate::parameters::Parameters;
+use crate::problem::Problem;
+use crate::state::{App, Shared, blocking};
+
+/// How long an answer waits for the outcome where nothing is asked.
+const WAIT: Duration = Duration::from_secs(5);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    /// The scan to take back.
+    scan: Option<Id>,
+    /// The scan's asset, where its outcome is no longer known; or, without a scan, the asset to retire.
+    asset: Option<AssetId>,
+    actor: String,
+    #[serde(default)]
+    reason: String,
+    key: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Answer {
+    /// The outcome stands under this key.
+    key: String,
+    outcome: Option<Outcome>,
+}
+
+pub(super) async fn retract(
+    State(app): State<Shared>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<Answer>), Problem> {
+    let wait = Parameters::read(query.as_deref(), &["wait"])?.wait(app.limits.wait)?.unwrap_or(WAIT);
+    let asked: Asked = json::body(&headers, body, &app.limits).await?;
+    json::text("actor", &asked.actor, NAME_BYTES, true)?;
+    json::text("reason", &asked.reason, REASON_BYTES, true)?;
+    json::text("key", asked.key.as_deref().unwrap_or("-"), NAME_BYTES, true)?;
+    let (asset, what) = target(&app, &asked).await?;
+    let at = app.doors.clock.now();
+    let made_up = || {
+        let scan = asked.scan.map_or([0; 16], |scan| scan.0);
+        Id::of("retraction key", &[&scan, asset.as_str().as_bytes(), asked.actor.as_bytes(), &at.millis().to_be_bytes()]).to_string()
+    };
+    let key = asked.key.clone().unwrap_or_else(made_up);
+    let record = Decision { key: key.clone(), asset, actor: asked.actor, reason: asked.reason, at, what };
+    let door = app.doors.decisions.clone();
+    blocking(move || door.append(vec![record])).await??;
+    let outcome = app.outcomes(vec![key.clone()], wait).await?.remove(&key);
+    let status = if outcome.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, Json(Answer { key, outcome })))
+}
+
+async fn target(app: &App, asked: &Asked) -> Result<(AssetId, Decided), Problem> {
+    match (asked.scan, &asked.asset) {
+        (None, None) => Err(Problem::bad_request("neither scan nor asset is given", "Name the scan to take back, or the asset to retire.")),
+        (None, Some(asset)) => Ok((asset.clone(), Decided::RetireAsset)),
+        (Some(scan), Some(asset)) => Ok((asset.clone(), Decided::RetractScan(RetractScan { scan }))),
+        (Some(scan), None) => {
+            let trace = app.ask(move |views| views.trace(scan)).await?;
+            let of_outcome = trace.outcome.map(|outcome| outcome.asset);
+            let asset = of_outcome.or_else(|| trace.lines.into_iter().next().map(|line| line.asset));
+            let none = || Problem::not_found(format!("No scan {scan} is known."), "Give its asset as well, if it was published long ago.");
+            Ok((asset.ok_or_else(none)?, Decided::RetractScan(RetractScan { scan })))
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Where is it? And what was refused.
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use faultline_model::decision::Outcome;
+use faultline_model::risk::Risk;
+use faultline_model::tracked::TrackedLine;
+use serde::Serialize;
+
+use super::findings::FindingBody;
+use super::{id_of, limit_of};
+use crate::parameters::Parameters;
+use crate::problem::Problem;
+use crate::state::Shared;
+
+#[derive(Serialize)]
+pub(super) struct TraceBody {
+    outcome: Option<Outcome>,
+    lines: Vec<TrackedLine>,
+    findings: Vec<FindingBody>,
+    risks: Vec<Risk>,
+}
+
+#[derive(Serialize)]
+pub(super) struct DeadLetterBody {
+    number: i64,
+    key: String,
+    topic: String,
+    partition: i32,
+    offset: i64,
+    stage: String,
+    reason: String,
+    /// Bytes of the value; the value itself stays in the topic.
+    value_bytes: usize,
+}
+
+#[derive(Serialize)]
+pub(super) struct DeadLetters {
+    items: Vec<DeadLetterBody>,
+    /// Goes into `below` for older ones; none at the end.
+    next: Option<i64>,
+}
+
+pub(super) async fn show(State(app): State<Shared>, Path(id): Path<String>, RawQuery(query): RawQuery) -> Result<Json<TraceBody>, Problem> {
+    Parameters::read(query.as_deref(), &[])?;
+    let id = id_of(&id)?;
+    let trace = app.ask(move |views| views.trace(id)).await?;
+    if trace == faultline_views::Trace::default() {
+        let advice = "It may be on its way: GET /readyz and /metrics tell how far behind the stages and the views are.";
+        return Err(Problem::not_found(format!("No report, finding or risk {id} is known."), advice));
+    }
+    let findings = trace.findings.into_iter().map(FindingBody::from).collect();
+    Ok(Json(TraceBody { outcome: trace.outcome, lines: trace.lines, findings, risks: trace.risks }))
+}
+
+pub(super) async fn dead_letters(State(app): State<Shared>, RawQuery(query): RawQuery) -> Result<Json<DeadLetters>, Problem> {
+    let parameters = Parameters::read(query.as_deref(), &["below", "limit"])?;
+    let (below, limit) = (parameters.read_one("below", "the number of a dead letter")?, limit_of(&parameters)?);
+    let kept = app.ask(move |views| views.dead_letters(below, limit)).await?;
+    let next = kept.last().filter(|_| kept.len() == limit).map(|last| last.number);
+    let items = kept
+        .into_iter()
+        .map(|kept| DeadLetterBody {
+            number: kept.number,
+            key: kept.key,
+            value_bytes: kept.letter.value.map_or(0, |value| value.len()),
+            topic: kept.letter.topic,
+            partition: kept.letter.partition,
+            offset: kept.letter.offset,
+            stage: kept.letter.stage,
+            reason: kept.letter.reason,
+        })
+        .collect();
+    Ok(Json(DeadLetters { items, next }))
+}

@@ -1,0 +1,115 @@
+//! What all routes share.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use faultline_model::decision::Outcome;
+use faultline_views::{ViewError, Views};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::time::{Instant, timeout_at};
+
+use crate::counters::Counters;
+use crate::doors::Doors;
+use crate::problem::Problem;
+use crate::settings::{Limits, Settings, Token};
+
+/// The doors, the views, and the bounds on their use.
+pub(crate) struct App {
+    pub doors: Doors,
+    pub views: Arc<Views>,
+    pub limits: Limits,
+    pub spool: Option<PathBuf>,
+    pub token: Option<Token>,
+    /// Whether only this machine can reach us: then the name that we are called by must say so.
+    pub is_loopback: bool,
+    pub counters: Counters,
+    pub requests: Semaphore,
+    uploads: Semaphore,
+    waiters: Semaphore,
+    /// Counts batches that the views applied.
+    applied: watch::Receiver<u64>,
+    /// True once the server is to stop.
+    pub stopping: watch::Sender<bool>,
+}
+
+pub(crate) type Shared = Arc<App>;
+
+impl App {
+    pub fn new(settings: &Settings, doors: Doors, views: Arc<Views>) -> Self {
+        let (heard, applied) = watch::channel(0_u64);
+        views.after_apply(move || heard.send_modify(|batches| *batches = batches.wrapping_add(1)));
+        let limits = settings.limits.clone();
+        Self {
+            doors,
+            views,
+            spool: settings.spool.clone(),
+            token: settings.token.clone(),
+            is_loopback: settings.is_loopback(),
+            counters: Counters::default(),
+            requests: Semaphore::new(limits.requests),
+            uploads: Semaphore::new(limits.uploads),
+            waiters: Semaphore::new(limits.waiters),
+            applied,
+            stopping: watch::channel(false).0,
+            limits,
+        }
+    }
+
+    /// A place among the uploads.
+    pub fn upload(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        self.uploads.try_acquire().map_err(|_| Problem::busy("As many reports and feeds as may be are being read."))
+    }
+
+    /// Requests that wait for an outcome now.
+    pub fn waiting(&self) -> usize {
+        self.limits.waiters.saturating_sub(self.waiters.available_permits())
+    }
+
+    /// Asks the views, on a thread that may wait for the disk.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Views) -> Result<T, ViewError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let views = Arc::clone(&self.views);
+        Ok(blocking(move || question(&views)).await??)
+    }
+
+    /// The outcomes of these ids that are known by the end of the wait; all of them, it is hoped.
+    ///
+    /// With no room among the waiters, or once the server is to stop, it answers with what is known now.
+    pub async fn outcomes(&self, ids: Vec<String>, wait: Duration) -> Result<BTreeMap<String, Outcome>, Problem> {
+        let place = self.waiters.try_acquire();
+        let until = Instant::now() + if place.is_ok() { wait } else { Duration::ZERO };
+        let mut applied = self.applied.clone();
+        let mut stopping = self.stopping.subscribe();
+        let mut known = BTreeMap::new();
+        loop {
+            // Seen before asking, so that what is applied while asking wakes us.
+            applied.borrow_and_update();
+            let missing: Vec<String> = ids.iter().filter(|id| !known.contains_key(*id)).cloned().collect();
+            let found = self
+                .ask(move |views| missing.into_iter().map(|id| Ok((views.outcome(&id)?, id))).collect::<Result<Vec<_>, ViewError>>())
+                .await?;
+            known.extend(found.into_iter().filter_map(|(outcome, id)| Some((id, outcome?))));
+            if known.len() == ids.len() || *stopping.borrow_and_update() {
+                return Ok(known);
+            }
+            let change = async {
+                tokio::select! {
+                    changed = applied.changed() => changed.is_ok(),
+                    _ = stopping.changed() => true,
+                }
+            };
+            if !matches!(timeout_at(until, change).await, Ok(true)) {
+                return Ok(known);
+            }
+        }
+    }
+}
+
+/// Runs what may block on a thread for that.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Problem::fault(&error))
+}

@@ -1,0 +1,348 @@
+//! A real server on loopback, over doors in memory that note what came in.
+// Each test file uses its part; what fails here fails the test.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::fs::File;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use faultline_model::asset::AssetId;
+use faultline_model::avro;
+use faultline_model::decision::{Decision, Outcome, OutcomeStatus};
+use faultline_model::id::Id;
+use faultline_model::locus::{Code, Locus};
+use faultline_model::observation::{Observation, ScanKind, Severity};
+use faultline_model::risk::{self, EvidenceState, Fix, Member, Risk, RiskState, Score};
+use faultline_model::time::Timestamp;
+use faultline_model::tracked::{self, FactKind, FindingState, TrackedFinding, TrackedRecord};
+use faultline_server::doors::{
+    Backlog, Catalog, CatalogApplied, Clock, Decisions, DoorError, Doors, Intel, IntelLoaded, PublishedScan, Pulse, RefusedElement,
+    ReportClaim, Reports, TopicPage, TopicQuery, Topics,
+};
+use faultline_server::{Server, Settings};
+use faultline_views::{ViewRecord, Views};
+use reqwest::blocking::{Client, RequestBuilder, Response};
+use tokio::sync::oneshot;
+
+/// What came in, and how the doors answer.
+pub struct Memory {
+    pub views: Arc<Views>,
+    pub reports: Mutex<Vec<(ReportClaim, Vec<u8>)>>,
+    pub decisions: Mutex<Vec<Decision>>,
+    /// Whether a decision's outcome is there at once.
+    pub decides: bool,
+}
+
+impl Reports for Memory {
+    fn publish(&self, mut report: File, claim: ReportClaim) -> Result<Vec<PublishedScan>, DoorError> {
+        let mut bytes = Vec::new();
+        report.read_to_end(&mut bytes).map_err(|error| DoorError::Fault(error.into()))?;
+        match bytes.as_slice() {
+            b"nonsense" => return Err(DoorError::Refused("no adapter knows this report: it begins with \"nonsense\"".into())),
+            b"busy" => return Err(DoorError::Busy("the log has no room".into())),
+            b"fault" => return Err(DoorError::Fault("the disk at /secret/path is gone".into())),
+            _ => {}
+        }
+        let asset = claim.asset.clone().unwrap_or_else(shop);
+        let published = PublishedScan {
+            scan: scan_id(),
+            asset,
+            tool: claim.tool.clone().unwrap_or_else(|| "sarif".into()),
+            observed: bytes.len() as u64,
+            refused: 1,
+            routes: 0,
+            refusals: vec![RefusedElement { place: "results[3]".into(), reason: "has no rule".into() }],
+            known: false,
+        };
+        self.reports.lock().unwrap().push((claim, bytes));
+        Ok(vec![published])
+    }
+}
+
+impl Decisions for Memory {
+    fn append(&self, decisions: Vec<Decision>) -> Result<(), DoorError> {
+        if self.decides {
+            for decision in &decisions {
+                apply_outcome(&self.views, &decision.key);
+            }
+        }
+        self.decisions.lock().unwrap().extend(decisions);
+        Ok(())
+    }
+}
+
+impl Catalog for Memory {
+    fn apply(&self, yaml: &str, actor: &str, dry_run: bool) -> Result<CatalogApplied, DoorError> {
+        if yaml.starts_with("services: ~") {
+            return Err(DoorError::Refused("catalog.yaml, services: expected a list".into()));
+        }
+        Ok(CatalogApplied { version: i64::from(!dry_run), changed: yaml.len() as u64, removed: 0, warnings: vec![format!("by {actor}")] })
+    }
+
+    fn show(&self) -> Result<String, DoorError> {
+        Ok("services: []\n".into())
+    }
+}
+
+impl Intel for Memory {
+    fn load(&self, mut feed: File) -> Result<IntelLoaded, DoorError> {
+        let mut text = String::new();
+        feed.read_to_string(&mut text).map_err(|error| DoorError::Refused(error.to_string()))?;
+        Ok(IntelLoaded { source: "kev".into(), read: text.lines().count() as u64, changed: 1, removed: 0, refused: 0 })
+    }
+}
+
+impl Pulse for Memory {
+    fn ready(&self) -> Result<(), Vec<String>> {
+        let is_behind = self.reports.lock().unwrap().len() > 2;
+        if is_behind { Err(vec!["The views are 3 records behind.".into()]) } else { Ok(()) }
+    }
+
+    fn metrics(&self) -> String {
+        "# TYPE faultline_up gauge\nfaultline_up 1\n".into()
+    }
+
+    fn backlog(&self, _: std::time::Duration) -> Result<Backlog, DoorError> {
+        Ok(Backlog { records: 0, quiet: true })
+    }
+}
+
+impl Topics for Memory {
+    fn partitions(&self, topic: &str) -> Result<u32, DoorError> {
+        if topic == "risks" { Ok(2) } else { Err(DoorError::NotFound(format!("there is no topic {topic:?}"))) }
+    }
+
+    fn read(&self, query: &TopicQuery) -> Result<TopicPage, DoorError> {
+        self.partitions(&query.topic)?;
+        Ok(TopicPage { records: Vec::new(), next: Some(query.from + query.limit as u64) })
+    }
+}
+
+/// It is always the same moment.
+struct StoppedClock;
+
+impl Clock for StoppedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_750_000_000_000)
+    }
+}
+
+/// A server that stops when it is dropped.
+pub struct Running {
+    pub address: SocketAddr,
+    pub memory: Arc<Memory>,
+    pub client: Client,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    pub fn start() -> Self {
+        Self::with(|_| {}, true)
+    }
+
+    /// With settings changed, and with or without somebody who decides.
+    pub fn with(change: impl FnOnce(&mut Settings), decides: bool) -> Self {
+        let mut settings = Settings { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Settings::default() };
+        change(&mut settings);
+        let views = Arc::new(Views::in_memory().unwrap());
+        let memory = Arc::new(Memory { views: Arc::clone(&views), reports: Mutex::default(), decisions: Mutex::default(), decides });
+        let server = Server::bind(&settings, doors(&memory), views).unwrap();
+        let address = server.address();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            let stop = async {
+                let _ = stopped.await;
+            };
+            runtime.block_on(server.serve(stop)).unwrap();
+        });
+        Self { address, memory, client: client(), stop: Some(stop), thread: Some(thread) }
+    }
+
+    pub fn stop(&mut self) {
+        if let (Some(stop), Some(thread)) = (self.stop.take(), self.thread.take()) {
+            let _ = stop.send(());
+            thread.join().unwrap();
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn get(&self, path: &str) -> Response {
+        self.client.get(self.url(path)).send().unwrap()
+    }
+
+    pub fn post(&self, path: &str) -> RequestBuilder {
+        self.client.post(self.url(path))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+pub fn doors(memory: &Arc<Memory>) -> Doors {
+    Doors {
+        reports: memory.clone(),
+        decisions: memory.clone(),
+        catalog: memory.clone(),
+        intel: memory.clone(),
+        pulse: memory.clone(),
+        topics: memory.clone(),
+        clock: Arc::new(StoppedClock),
+    }
+}
+
+pub fn client() -> Client {
+    // The first test that comes installs it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().no_proxy().build().unwrap()
+}
+
+/// Status and body; the body of a problem must say what to do.
+pub fn answer(response: Response) -> (u16, serde_json::Value) {
+    let status = response.status().as_u16();
+    let kind = response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned()).unwrap_or_default();
+    let body: serde_json::Value = response.json().unwrap();
+    if status >= 400 {
+        assert_eq!(kind, "application/problem+json");
+        assert_eq!(body["status"], status);
+        for member in ["type", "title", "detail", "what_to_do"] {
+            assert!(!body[member].as_str().unwrap().is_empty(), "{member}");
+        }
+    } else {
+        assert_eq!(kind, "application/json");
+    }
+    (status, body)
+}
+
+pub fn shop() -> AssetId {
+    AssetId::read("repo:github.com/acme/shop").unwrap()
+}
+
+pub fn scan_id() -> Id {
+    Id::of("scan", &[b"1"])
+}
+
+pub fn finding_id(number: u32) -> Id {
+    Id::of("test finding", &[&number.to_be_bytes()])
+}
+
+pub fn apply(views: &Views, topic: &str, key: &str, value: &[u8]) {
+    let offset = views.positions().unwrap().get(&(topic.to_owned(), 0)).copied().unwrap_or(0);
+    let record = ViewRecord { topic, partition: 0, offset, key: key.as_bytes(), value: Some(value) };
+    assert_eq!(views.apply(&[record]).unwrap().named, []);
+}
+
+pub fn apply_outcome(views: &Views, id: &str) {
+    let outcome = Outcome {
+        id: id.to_owned(),
+        status: OutcomeStatus::Done,
+        reason: String::new(),
+        asset: shop(),
+        at: Timestamp::from_millis(1),
+        counts: None,
+    };
+    apply(views, "outcomes", id, &avro::encode(outcome).unwrap());
+}
+
+pub fn apply_risk(views: &Views, risk: &Risk) {
+    apply(views, "risks", &risk::key(&risk.service, risk.risk), &avro::encode(risk.clone()).unwrap());
+}
+
+pub fn apply_finding(views: &Views, number: u32) {
+    let finding = TrackedFinding {
+        finding: finding_id(number),
+        fingerprint: finding_id(number),
+        asset: shop(),
+        service: "shop".into(),
+        is_owner: true,
+        tool: "semgrep".into(),
+        kind: ScanKind::Sast,
+        observation: Observation::new("sql-injection", Severity::High, Locus::Code(Code::at("src/users.rs", 12))),
+        state: FindingState::Open,
+        is_preview: false,
+        first_seen: Timestamp::from_millis(0),
+        state_since: Timestamp::from_millis(0),
+        lines: Vec::new(),
+        places: Vec::new(),
+        moved_from: None,
+        verdict: None,
+        assignment: None,
+        version: 0,
+        service_claim: String::new(),
+        owners: Vec::new(),
+    };
+    let key = tracked::key("shop", FactKind::Finding, finding.finding);
+    apply(views, "tracked", &key, &avro::encode(TrackedRecord::Finding(finding)).unwrap());
+}
+
+/// A risk that a finding founds, with further findings: cited ones are no home of theirs.
+pub fn risk(founder: u32, score: i32, home: &[u32], cited: &[u32]) -> Risk {
+    let is_home = |home| move |number: &u32| member(*number, home);
+    let findings: Vec<Member> = [founder].iter().chain(home).map(is_home(true)).chain(cited.iter().map(is_home(false))).collect();
+    Risk {
+        risk: risk::id_of("shop", finding_id(founder)),
+        service: "shop".into(),
+        title: "SQL injection in users".into(),
+        family: "sql-injection".into(),
+        state: RiskState::Open,
+        evidence: EvidenceState::Reported,
+        score: Score {
+            total: score,
+            inherent: score,
+            band: Severity::High,
+            contributions: Vec::new(),
+            due: Timestamp::from_millis(0),
+            changes_at: None,
+            policy_version: "1".into(),
+        },
+        confidence_ppm: 500_000,
+        founder: finding_id(founder),
+        also: Vec::new(),
+        asset: shop(),
+        anchor: Locus::Code(Code::at("src/users.rs", 12)),
+        findings_total: findings.len() as i32,
+        findings,
+        links: Vec::new(),
+        links_total: 0,
+        vulnerabilities: Vec::new(),
+        fix: Fix {
+            fix: finding_id(founder),
+            also: Vec::new(),
+            kind: "code".into(),
+            what: String::new(),
+            guidance: String::new(),
+            fixed_versions: Vec::new(),
+        },
+        owners: Vec::new(),
+        assigned_to: String::new(),
+        first_seen: Timestamp::from_millis(0),
+    }
+}
+
+fn member(number: u32, is_home: bool) -> Member {
+    Member {
+        finding: finding_id(number),
+        asset: shop(),
+        tool: "semgrep".into(),
+        kind: ScanKind::Sast,
+        rule: "sql-injection".into(),
+        title: "SQL injection".into(),
+        severity: Severity::High,
+        locus: Locus::Code(Code::at("src/users.rs", 12)),
+        state: FindingState::Open,
+        verdict: None,
+        is_home,
+        first_seen: Timestamp::from_millis(0),
+        version: 2,
+        lines: Vec::new(),
+    }
+}

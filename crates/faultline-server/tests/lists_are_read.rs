@@ -1,0 +1,123 @@
+//! Lists, single things, summaries, traces, and what supervisors ask.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::{Running, answer, apply_finding, apply_outcome, apply_risk, finding_id, risk, scan_id};
+use serde_json::json;
+
+#[test]
+fn risks_come_sorted_in_pages_that_follow_each_other() {
+    let server = Running::start();
+    for number in 0..5 {
+        apply_risk(&server.memory.views, &risk(number, 100 * number as i32, &[], &[]));
+    }
+    let (mut scores, mut query) = (Vec::new(), "/v1/risks?limit=2".to_owned());
+    loop {
+        let (status, page) = answer(server.get(&query));
+        assert_eq!(status, 200);
+        scores.extend(page["items"].as_array().unwrap().iter().map(|item| item["score"]["total"].as_i64().unwrap()));
+        match page["next"].as_str() {
+            Some(cursor) => query = format!("/v1/risks?limit=2&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(scores, [400, 300, 200, 100, 0]);
+    let total = |query: &str| answer(server.get(query)).1["total"]["count"].clone();
+    for (query, count) in [
+        ("/v1/risks", 5),
+        ("/v1/risks?state=closed,false-positive", 0),
+        ("/v1/risks?state=any&band=high&kind=sast&text=users", 5),
+        ("/v1/risks?min_score=200&service=shop", 3),
+        ("/v1/risks?asset=https://github.com/acme/shop.git", 5),
+        ("/v1/risks?assigned_to=ben", 0),
+        ("/v1/findings?state=any", 0),
+    ] {
+        assert_eq!(total(query), count, "{query}");
+    }
+}
+
+#[test]
+fn what_is_asked_wrongly_is_answered_with_what_was_expected() {
+    let server = Running::start();
+    for (query, status, part) in [
+        ("/v1/risks?stat=open", 400, "no parameter"),
+        ("/v1/risks?state=opened", 400, "state is \"opened\""),
+        ("/v1/risks?min_score=high", 400, "min_score"),
+        ("/v1/risks?cursor=page2", 400, "cursor"),
+        ("/v1/risks?limit=none", 400, "limit"),
+        ("/v1/risks/none", 400, "32 hex digits"),
+        ("/v1/findings?first_seen_from=then", 400, "first_seen_from"),
+        ("/v1/outcomes/k?wait=long", 400, "wait"),
+        ("/v1/services?node=a&unassigned", 400, "unassigned"),
+        ("/v1/trace/00000000000000000000000000000000", 404, "is known"),
+        ("/v1/risks/00000000000000000000000000000000", 404, "No risk"),
+        ("/v1/findings/00000000000000000000000000000000", 404, "No finding"),
+        ("/v2/risks", 404, "No route"),
+        ("/v1/decisions", 405, "method"),
+    ] {
+        let (found, body) = answer(server.get(query));
+        assert!(found == status && body["detail"].as_str().unwrap().contains(part), "{query}: {body}");
+    }
+}
+
+#[test]
+fn an_id_leads_to_what_it_names() {
+    let server = Running::start();
+    let views = &server.memory.views;
+    let one = risk(1, 500, &[2], &[]);
+    apply_risk(views, &one);
+    apply_finding(views, 1);
+    apply_outcome(views, &scan_id().to_string());
+    assert_eq!(answer(server.get(&format!("/v1/risks/{}", one.risk))).1, serde_json::to_value(&one).unwrap());
+    let (_, finding) = answer(server.get(&format!("/v1/findings/{}", finding_id(1))));
+    assert_eq!((&finding["finding"], &finding["last_seen"]), (&json!(finding_id(1)), &serde_json::Value::Null));
+    let trace = |id: &str| answer(server.get(&format!("/v1/trace/{id}"))).1;
+    let of_finding = trace(&finding_id(1).to_string());
+    assert_eq!((of_finding["findings"].as_array().unwrap().len(), &of_finding["risks"][0]["risk"]), (1, &json!(one.risk)));
+    assert_eq!(trace(&scan_id().to_string())["outcome"]["status"], "done");
+    let (_, summary) = answer(server.get("/v1/summary"));
+    assert_eq!(
+        (&summary["roll_up"], &summary["open_by_band"]["high"], &summary["by_state"]["false_positive"]),
+        (&json!(500), &json!(1), &json!(0))
+    );
+    assert_eq!(answer(server.get("/v1/services")).1["items"][0]["roll_up"], 500);
+    assert_eq!(answer(server.get("/v1/nodes")).1["items"], json!([]));
+    assert_eq!(answer(server.get("/v1/dead-letters")).1["items"], json!([]));
+}
+
+#[test]
+fn supervisors_are_told_how_it_is() {
+    let server = Running::start();
+    assert_eq!(answer(server.get("/healthz")), (200, json!({ "status": "alive" })));
+    assert_eq!(answer(server.get("/readyz")), (200, json!({ "status": "ready" })));
+    for _ in 0..3 {
+        server.post("/v1/reports").body("report").send().unwrap();
+    }
+    let (status, body) = answer(server.get("/readyz"));
+    assert!(status == 503 && body["detail"].as_str().unwrap().contains("3 records behind"));
+    let metrics = server.get("/metrics").text().unwrap();
+    assert!(metrics.contains("faultline_up 1\n"), "{metrics}");
+    assert!(metrics.contains("faultline_http_requests_total{method=\"POST\",route=\"/v1/reports\",status=\"202\"} 3\n"), "{metrics}");
+}
+
+/// `docs/openapi.yaml` is written by hand; this keeps it whole.
+#[test]
+fn every_route_stands_in_the_description_and_nothing_else() {
+    let text = include_str!("../../../docs/openapi.yaml");
+    let described: serde_yaml_ng::Value = serde_yaml_ng::from_str(text).unwrap();
+    let mut paths = BTreeSet::new();
+    for (path, methods) in described["paths"].as_mapping().unwrap() {
+        for (method, operation) in methods.as_mapping().unwrap() {
+            assert!(operation["summary"].is_string() && operation["responses"].is_mapping(), "{path:?}");
+            paths.insert((method.as_str().unwrap().to_ascii_uppercase(), path.as_str().unwrap().to_owned()));
+        }
+    }
+    let routes: BTreeSet<_> = faultline_server::routes().into_iter().map(|(method, path)| (method.to_owned(), path.to_owned())).collect();
+    assert_eq!(paths, routes);
+    let page = include_str!("../../../docs/api.md");
+    for (method, path) in routes {
+        assert!(page.contains(&format!("{method} {path}")), "docs/api.md does not tell of {method} {path}");
+    }
+}

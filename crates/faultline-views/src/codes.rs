@@ -1,0 +1,34 @@
+//! Small numbers for the model's words in rows. They are the views' own: another numbering is another schema version.
+
+use faultline_model::decision::Verdict;
+use faultline_model::observation::{ScanKind, Severity};
+use faultline_model::risk::{EvidenceState, RiskState};
+use faultline_model::tracked::FindingState;
+
+/// The states of a risk, by code.
+pub(crate) const RISK_STATES: [RiskState; 3] = [RiskState::Open, RiskState::Closed, RiskState::FalsePositive];
+/// The states of evidence, by code.
+pub(crate) const EVIDENCE: [EvidenceState; 3] = [EvidenceState::Reported, EvidenceState::Corroborated, EvidenceState::Verified];
+/// The states of a finding, by code.
+pub(crate) const FINDING_STATES: [FindingState; 3] = [FindingState::Open, FindingState::Unknown, FindingState::Closed];
+/// Kinds of tools, by the bit that they have in a set.
+pub(crate) const KINDS: [ScanKind; 7] =
+    [ScanKind::Sast, ScanKind::Sca, ScanKind::Secret, ScanKind::Iac, ScanKind::Dast, ScanKind::Posture, ScanKind::Other];
+
+/// A word's place in its table.
+pub(crate) fn code<T: PartialEq>(table: &[T], word: &T) -> i64 {
+    table.iter().position(|known| known == word).expect("the tables above hold every word") as i64
+}
+
+pub(crate) fn severity(severity: Severity) -> i64 {
+    code(&Severity::ALL, &severity)
+}
+
+/// 0 for none, which no filter asks for.
+pub(crate) fn verdict(verdict: Option<Verdict>) -> i64 {
+    verdict.map_or(0, |verdict| 1 + code(&Verdict::ALL, &verdict))
+}
+
+pub(crate) fn kind_bit(kind: ScanKind) -> i64 {
+    1 << code(&KINDS, &kind)
+}

@@ -1,0 +1,40 @@
+//! The read side: the topics as a SQL database that answers lists, filters and roll-ups.
+//!
+//! What it is: a projection into SQLite. It takes records with their offsets, keeps positions in the same transaction, and can be thrown
+//! away at any time: the topics fill it again. What it is not: a place where anything is decided, or the only copy of anything.
+//!
+//! The way through it: [`Views::apply`] takes a batch of [`ViewRecord`]s from where [`Views::positions`] says; [`Views::risks`] and its
+//! neighbours answer. Every list has a bounded cost: it reads one covering index in the list's order from its cursor on, looks at a
+//! bounded number of rows, and fetches the bodies of what it found.
+//!
+//! ```
+//! use faultline_views::{RiskFilter, Views};
+//!
+//! let views = Views::in_memory()?;
+//! let page = views.risks(&RiskFilter::default(), None, 50)?;
+//! assert!(page.items.is_empty() && page.next.is_none());
+//! # Ok::<(), faultline_views::ViewError>(())
+//! ```
+
+mod apply;
+mod codes;
+mod connections;
+mod error;
+mod filter;
+mod options;
+mod page;
+mod read;
+mod schema;
+mod views;
+mod words;
+
+pub use apply::{Applied, Unreadable, ViewRecord};
+pub use error::ViewError;
+pub use filter::{FindingFilter, RiskFilter, TEXT_BYTES};
+pub use options::{Bodies, BodySource, Bounds, Options};
+pub use page::{PAGE_ITEMS, Page, Total};
+pub use read::catalog::{NodeSummary, ServiceSummary};
+pub use read::findings::ListedFinding;
+pub use read::summary::Summary;
+pub use read::trace::{KeptDeadLetter, Trace};
+pub use views::{Positions, TOPICS, Views};

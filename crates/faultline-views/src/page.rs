@@ -1,0 +1,125 @@
+//! A part of a list, and where the next one begins.
+
+use std::hash::{Hash, Hasher};
+
+use crate::error::ViewError;
+
+/// The most items of a page; a larger limit counts as this one.
+pub const PAGE_ITEMS: usize = 1000;
+
+/// A part of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// Asks for what follows; none at the end. A page may be short, even empty, and still have a next one: a page looks at a bounded
+    /// number of rows, so that no filter makes it slow.
+    pub next: Option<String>,
+    /// How many there are in all; on the first page only.
+    pub total: Option<Total>,
+    /// Rows of this page that are left out because a newer program wrote what this one cannot read.
+    pub unreadable: usize,
+}
+
+/// How many items a list has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Total {
+    pub count: u64,
+    /// Else there are at least so many: counting stopped at its bound.
+    pub is_exact: bool,
+}
+
+/// The kind of list that a cursor is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ListKind {
+    Risks = 1,
+    Findings = 2,
+}
+
+/// A place in a list: after this item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position {
+    /// What the list is sorted by, ascending.
+    pub rank: i64,
+    pub id: [u8; 16],
+}
+
+/// Begins each cursor, with the version of what follows.
+const PREFIX: &str = "c1";
+/// List, filter's hash, rank, id.
+const CURSOR_BYTES: usize = 1 + 4 + 2 + 16;
+
+impl Position {
+    /// As text. The filter is hashed in, so that a cursor under another filter is an error rather than a strange page.
+    pub fn to_cursor(self, list: ListKind, filter: &impl Hash) -> String {
+        use std::fmt::Write;
+        let mut bytes = Vec::with_capacity(CURSOR_BYTES);
+        bytes.push(list as u8);
+        bytes.extend(hash_of(filter).to_be_bytes());
+        bytes.extend((self.rank as u16).to_be_bytes());
+        bytes.extend(self.id);
+        bytes.iter().fold(PREFIX.to_owned(), |mut text, byte| {
+            // Writing into a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    /// Back from text.
+    pub fn from_cursor(text: &str, list: ListKind, filter: &impl Hash) -> Result<Self, ViewError> {
+        let fails = |why| ViewError::Cursor { text: text.chars().take(80).collect(), why };
+        let digits = text.strip_prefix(PREFIX).ok_or_else(|| fails("is not of this version"))?;
+        let bytes = unhex(digits).filter(|bytes| bytes.len() == CURSOR_BYTES).ok_or_else(|| fails("is cut or changed"))?;
+        if bytes[0] != list as u8 {
+            return Err(fails("is of another list"));
+        }
+        if bytes[1..5] != hash_of(filter).to_be_bytes() {
+            return Err(fails("was made under another filter"));
+        }
+        let mut id = [0; 16];
+        id.copy_from_slice(&bytes[7..]);
+        Ok(Self { rank: i64::from(u16::from_be_bytes([bytes[5], bytes[6]])), id })
+    }
+}
+
+fn unhex(digits: &str) -> Option<Vec<u8>> {
+    if !digits.is_ascii() || !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok()).collect()
+}
+
+/// A filter's hash, the same in every process: FNV-1a, as the standard hasher promises nothing from release to release.
+fn hash_of(filter: &impl Hash) -> u32 {
+    struct Fnv(u32);
+    impl Hasher for Fnv {
+        fn finish(&self) -> u64 {
+            u64::from(self.0)
+        }
+        fn write(&mut self, bytes: &[u8]) {
+            for byte in bytes {
+                self.0 = (self.0 ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+            }
+        }
+    }
+    let mut hasher = Fnv(0x811c_9dc5);
+    filter.hash(&mut hasher);
+    hasher.finish() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_gives_back_its_place_and_fits_its_list_and_filter_only() {
+        let place = Position { rank: 137, id: [9; 16] };
+        let text = place.to_cursor(ListKind::Risks, &"open");
+        assert_eq!(Position::from_cursor(&text, ListKind::Risks, &"open").unwrap(), place);
+        let error = |text: &str, list, filter: &str| Position::from_cursor(text, list, &filter).unwrap_err().to_string();
+        assert!(error(&text, ListKind::Findings, "open").contains("another list"));
+        assert!(error(&text, ListKind::Risks, "closed").contains("another filter"));
+        assert!(error(&text[..20], ListKind::Risks, "open").contains("cut"));
+        assert!(error("page-2", ListKind::Risks, "open").contains("version"));
+        assert!(error(&format!("{PREFIX}ää"), ListKind::Risks, "open").contains("cut"));
+    }
+}

@@ -1,0 +1,10 @@
+//! What the views answer, one file a subject.
+
+mod bodies;
+pub(crate) mod catalog;
+mod conditions;
+pub(crate) mod findings;
+mod list;
+mod risks;
+pub(crate) mod summary;
+pub(crate) mod trace;

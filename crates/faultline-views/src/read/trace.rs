@@ -1,0 +1,99 @@
+//! Where is it? What the views know of an id, whatever it is the id of; and what was refused.
+
+use faultline_model::dead_letter::DeadLetter;
+use faultline_model::decision::Outcome;
+use faultline_model::id::Id;
+use faultline_model::risk::Risk;
+use faultline_model::tracked::{TrackedLine, TrackedRecord};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::catalog::routes;
+use super::findings::{ListedFinding, findings_of};
+use super::{bodies, risks};
+use crate::error::ViewError;
+use crate::views::Views;
+
+/// The most dead letters that are listed at once.
+const DEAD_LETTERS_LISTED: usize = 1000;
+
+/// What is known of an id. All empty if nothing is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// Of a report or a decision: how it ended.
+    pub outcome: Option<Outcome>,
+    /// Of a report: the lines of scans that keep its scan, one for each service.
+    pub lines: Vec<TrackedLine>,
+    /// Of a finding: as it stands in each service, the owner first.
+    pub findings: Vec<ListedFinding>,
+    /// The risk of the id, or those that the finding is part of.
+    pub risks: Vec<Risk>,
+}
+
+/// A refused record that is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptDeadLetter {
+    /// Newer ones have higher numbers; they begin afresh when the views are filled again.
+    pub number: i64,
+    pub key: String,
+    pub letter: DeadLetter,
+}
+
+impl Views {
+    /// How a report or a decision ended.
+    pub fn outcome(&self, id: &str) -> Result<Option<Outcome>, ViewError> {
+        outcome(&*self.connections.reader()?, id)
+    }
+
+    /// What is known of an id: of a report (its scan), a finding or a risk.
+    pub fn trace(&self, id: Id) -> Result<Trace, ViewError> {
+        let reader = self.reader()?;
+        let snapshot = reader.unchecked_transaction()?;
+        let findings = findings_of(&snapshot, &self.options.bodies, id)?;
+        let risks = if findings.is_empty() {
+            risks::by_id(&snapshot, &self.options.bodies, id)?.into_iter().collect()
+        } else {
+            risks::risks_of(&snapshot, &self.options.bodies, id)?
+        };
+        Ok(Trace { outcome: outcome(&snapshot, &id.to_string())?, lines: lines_with(&snapshot, id)?, findings, risks })
+    }
+
+    /// How many entries of route maps, and visits of dynamic scans, a service has.
+    pub fn routes(&self, service: &str) -> Result<(u64, u64), ViewError> {
+        routes(&*self.reader()?, service)
+    }
+
+    /// Refused records, the newest first, from below a number on.
+    pub fn dead_letters(&self, below: Option<i64>, limit: usize) -> Result<Vec<KeptDeadLetter>, ViewError> {
+        let reader = self.reader()?;
+        let mut statement = reader.prepare_cached("SELECT n, key, body FROM dead_letter WHERE n < ? ORDER BY n DESC LIMIT ?")?;
+        let limit = limit.min(DEAD_LETTERS_LISTED) as i64;
+        let rows =
+            statement.query_map((below.unwrap_or(i64::MAX), limit), |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, Vec<u8>>(2)?)))?;
+        let mut letters = Vec::new();
+        for row in rows {
+            let (number, key, body) = row?;
+            letters.push(KeptDeadLetter { number, key, letter: bodies::decoded(&body, "dead_letter", number)? });
+        }
+        Ok(letters)
+    }
+}
+
+fn outcome(connection: &Connection, id: &str) -> Result<Option<Outcome>, ViewError> {
+    let mut statement = connection.prepare_cached("SELECT n, body FROM outcome WHERE id = ?")?;
+    let row: Option<(i64, Vec<u8>)> = statement.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    row.map(|(number, body)| bodies::decoded(&body, "outcome", number)).transpose()
+}
+
+fn lines_with(connection: &Connection, scan: Id) -> Result<Vec<TrackedLine>, ViewError> {
+    let sql =
+        "SELECT body FROM scan JOIN line ON line.id = scan.line AND line.service = scan.service WHERE scan.id = ? ORDER BY scan.service";
+    let mut statement = connection.prepare_cached(sql)?;
+    let bodies = statement.query_map([scan.0.as_slice()], |row| row.get::<_, Vec<u8>>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut lines = Vec::new();
+    for body in bodies {
+        if let TrackedRecord::Line(line) = bodies::decoded(&body, "line", 0)? {
+            lines.push(line);
+        }
+    }
+    Ok(lines)
+}
