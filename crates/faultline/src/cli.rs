@@ -1,0 +1,392 @@
+//! The command line: nouns, then verbs.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Turns the reports of security scanners into one short, explained list of risks.
+///
+/// Where a service runs on the same data folder, commands speak to it; where none does, they open the folder themselves.
+/// Results go to standard output, notes and progress to standard error.
+#[derive(Parser)]
+#[command(name = "faultline", version, propagate_version = true, max_term_width = 110, after_help = EXITS)]
+pub struct Cli {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXITS: &str = "Exit codes: 0 done; 1 failed; 2 wrong use; 3 refused; 4 partly done; 5 not reachable.
+
+Example: faultline publish report.sarif && faultline risks list";
+
+/// What every command takes.
+#[derive(Args, Clone, Default)]
+pub struct Common {
+    /// The configuration file [default: $XDG_CONFIG_HOME/faultline/faultline.yaml, if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The data folder [default: $XDG_DATA_HOME/faultline]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub data: Option<PathBuf>,
+    /// The service to speak to, whatever runs here, e.g. https://faultline.example:8470
+    #[arg(long, global = true, value_name = "URL")]
+    pub server: Option<String>,
+    /// Results as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No notes and no progress
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run the service: gateway, stages, views and API in one process
+    #[command(after_help = "Example: faultline up --listen 127.0.0.1:8470")]
+    Up(Up),
+    /// Publish scanners' reports; formats are recognised by content
+    #[command(after_help = "Example: faultline publish semgrep.sarif --full\n         faultline publish --list reports.yaml")]
+    Publish(Publish),
+    /// Scored risks
+    #[command(subcommand)]
+    Risks(Risks),
+    /// Findings, as tools report them
+    #[command(subcommand)]
+    Findings(Findings),
+    /// Decide on a risk or a finding: a verdict, or who deals with it
+    #[command(after_help = "Example: faultline decide 3f2a… --verdict false-positive --reason \"input is a constant\"")]
+    Decide(Decide),
+    /// Take a published report back, as if it had never been
+    #[command(after_help = "Example: faultline retract 3f2a…   (the id that publish printed)")]
+    Retract(Retract),
+    /// Say that an asset is no longer scanned: its findings close
+    #[command(after_help = "Example: faultline retire repo:github.com/acme/old-shop --reason \"archived\"")]
+    Retire(Retire),
+    /// The organisation: units, services, which place belongs to whom, the risk policy
+    #[command(subcommand)]
+    Catalog(Catalog),
+    /// Threat intelligence
+    #[command(subcommand)]
+    Intel(Intel),
+    /// How much there is, in all or below a unit of the organisation
+    #[command(after_help = "Example: faultline summary --node retail")]
+    Summary(Summary),
+    /// Report formats
+    #[command(subcommand)]
+    Adapters(Adapters),
+    /// The topics behind it all
+    #[command(subcommand)]
+    Topics(Topics),
+    /// Where a report, a finding or a risk is, at every stage
+    #[command(after_help = "Example: faultline trace 3f2a…")]
+    Trace(Trace),
+    /// The configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Completions for a shell
+    #[command(after_help = "Example: faultline completions bash > /etc/bash_completion.d/faultline")]
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Args)]
+pub struct Up {
+    /// Where to listen [default: 127.0.0.1:8470]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+}
+
+#[derive(Args, Default)]
+pub struct Publish {
+    /// Reports, plain or gzipped
+    #[arg(required_unless_present = "list", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// A YAML list of reports, each with `file` and the options below; paths are relative to it
+    #[arg(long, value_name = "FILE", conflicts_with = "files")]
+    pub list: Option<PathBuf>,
+    #[command(flatten)]
+    pub claim: Claim,
+}
+
+/// What is said of a report beside what stands in it.
+#[derive(Args, Clone, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Claim {
+    /// What was scanned, e.g. github.com/acme/shop or image:ghcr.io/acme/shop [default: what the report or the Git work tree says]
+    #[arg(long)]
+    pub asset: Option<String>,
+    /// The service that it is for; a claim, the catalog wins
+    #[arg(long)]
+    pub service: Option<String>,
+    /// The report's format [default: recognised by content]
+    #[arg(long)]
+    pub tool: Option<String>,
+    /// The branch that was scanned; main, master and trunk are taken for the default one unless Git or the catalog knows [default: the Git work tree's]
+    #[arg(long)]
+    pub branch: Option<String>,
+    /// The environment that was scanned, for what runs
+    #[arg(long)]
+    pub environment: Option<String>,
+    /// Folders and files that were scanned in full; may be given often
+    #[arg(long = "path", value_name = "PATH")]
+    #[serde(rename = "paths")]
+    pub paths: Vec<String>,
+    /// The revision that was scanned [default: the Git work tree's]
+    #[arg(long)]
+    pub revision: Option<String>,
+    /// When the scan began (RFC 3339) [default: what the report says, else now]
+    #[arg(long)]
+    pub started: Option<String>,
+    /// The scan covered the whole asset: what it no longer sees closes
+    #[arg(long)]
+    pub full: bool,
+    /// A name for the scan [default: the same report is the same scan]
+    #[arg(long, value_name = "NAME")]
+    pub scan: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub enum Risks {
+    /// The list, the highest score first
+    #[command(after_help = "Example: faultline risks list --service shop --limit 10")]
+    List(RiskFilter),
+    /// One risk in short
+    Show {
+        /// A risk's id
+        id: String,
+    },
+    /// One risk in full: evidence, links, each contribution to the score
+    #[command(after_help = "Example: faultline risks explain --top --evidence verified")]
+    Explain {
+        /// A risk's id
+        #[arg(required_unless_present = "top")]
+        id: Option<String>,
+        /// The first of the list that the filter gives
+        #[arg(long, conflicts_with = "id")]
+        top: bool,
+        #[command(flatten)]
+        filter: RiskFilter,
+    },
+}
+
+#[derive(Args, Clone, Default)]
+pub struct RiskFilter {
+    /// open, closed, false_positive or any [default: open]
+    #[arg(long)]
+    pub state: Option<String>,
+    /// critical, high, medium, low or info
+    #[arg(long)]
+    pub band: Option<String>,
+    /// reported, corroborated or verified
+    #[arg(long)]
+    pub evidence: Option<String>,
+    /// Weakness family, e.g. sql-injection
+    #[arg(long)]
+    pub family: Option<String>,
+    #[arg(long)]
+    pub service: Option<String>,
+    /// A unit of the organisation, with all below it
+    #[arg(long)]
+    pub node: Option<String>,
+    #[arg(long)]
+    pub tool: Option<String>,
+    #[arg(long)]
+    pub asset: Option<String>,
+    /// CVE, GHSA, …
+    #[arg(long)]
+    pub vulnerability: Option<String>,
+    #[arg(long)]
+    pub assigned_to: Option<String>,
+    /// Words of the title
+    #[arg(long)]
+    pub text: Option<String>,
+    /// Lowest score
+    #[arg(long)]
+    pub min_score: Option<i32>,
+    /// How many
+    #[arg(long, default_value_t = 20)]
+    pub limit: u32,
+    /// Where the last page ended
+    #[arg(long)]
+    pub cursor: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub enum Findings {
+    /// The list
+    List(FindingFilter),
+}
+
+#[derive(Args, Clone, Default)]
+pub struct FindingFilter {
+    /// open, closed, unknown or any [default: open]
+    #[arg(long)]
+    pub state: Option<String>,
+    #[arg(long)]
+    pub service: Option<String>,
+    #[arg(long)]
+    pub asset: Option<String>,
+    #[arg(long)]
+    pub tool: Option<String>,
+    /// CVE, GHSA, …
+    #[arg(long)]
+    pub vulnerability: Option<String>,
+    /// How many
+    #[arg(long, default_value_t = 20)]
+    pub limit: u32,
+    /// Where the last page ended
+    #[arg(long)]
+    pub cursor: Option<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum VerdictName {
+    Confirmed,
+    FalsePositive,
+    NotExploitable,
+    Withdrawn,
+}
+
+#[derive(Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["verdict", "assign"])))]
+pub struct Decide {
+    /// A risk's or a finding's id
+    pub id: String,
+    #[arg(long)]
+    pub verdict: Option<VerdictName>,
+    /// Who deals with it; empty for nobody
+    #[arg(long, value_name = "WHO")]
+    pub assign: Option<String>,
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    /// Who decides [default: $USER]
+    #[arg(long)]
+    pub actor: Option<String>,
+    /// Refuse if this is not the number of decisions on it so far
+    #[arg(long)]
+    pub expected_version: Option<i32>,
+    /// Idempotency key: the same key is the same decision [default: a new one]
+    #[arg(long)]
+    pub key: Option<String>,
+}
+
+#[derive(Args)]
+pub struct Retract {
+    /// The report's id, as `publish` printed it
+    pub report: String,
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    /// Who says so [default: $USER]
+    #[arg(long)]
+    pub actor: Option<String>,
+}
+
+#[derive(Args)]
+pub struct Retire {
+    pub asset: String,
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    /// Who says so [default: $USER]
+    #[arg(long)]
+    pub actor: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub enum Catalog {
+    /// Apply a catalog as one version
+    #[command(after_help = "Example: faultline catalog apply catalog.yaml --dry-run")]
+    Apply {
+        /// The catalog's YAML
+        file: PathBuf,
+        /// Tell what would change, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// The catalog as it is applied, as YAML
+    Show,
+}
+
+#[derive(Subcommand)]
+pub enum Intel {
+    /// Load feeds: CISA KEV, EPSS, exploits, OSV aliases; recognised by content. What a whole KEV or EPSS feed no longer has goes
+    #[command(after_help = "Example: faultline intel load kev.json epss.csv.gz")]
+    Load {
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Args)]
+pub struct Summary {
+    /// A unit of the organisation, with all below it
+    #[arg(long)]
+    pub node: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub enum Adapters {
+    /// The formats that are read
+    List,
+    /// Which format a file is
+    Detect {
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Read a report and print its findings, one a line; nothing is stored
+    #[command(after_help = "Example: faultline adapters read report.sarif --json | head")]
+    Read {
+        file: PathBuf,
+        /// The report's format [default: recognised by content]
+        #[arg(long)]
+        tool: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum Topics {
+    /// Print records of a topic, decoded
+    #[command(after_help = "Example: faultline topics read risks --limit 5 --json")]
+    Read {
+        topic: String,
+        /// Only this partition [default: all]
+        #[arg(long)]
+        partition: Option<u32>,
+        /// The first offset
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+        /// Only records whose key begins so
+        #[arg(long)]
+        key: Option<String>,
+    },
+}
+
+#[derive(Args)]
+pub struct Trace {
+    /// The id of a report, a finding or a risk
+    pub id: String,
+}
+
+#[derive(Subcommand)]
+pub enum ConfigCommand {
+    /// Tell everything that is wrong with the configuration
+    Check,
+    /// The settings in force; secrets are masked
+    Show {
+        /// Where each value came from
+        #[arg(long)]
+        origin: bool,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}

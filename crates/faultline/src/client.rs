@@ -1,0 +1,139 @@
+//! One API, two ways to it: HTTP to a service that runs, or the same routes inside this process over the data folder.
+
+mod here;
+mod there;
+
+use std::path::Path;
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use serde_json::Value;
+
+use crate::cli::Common;
+use crate::failure::{Exit, Failure};
+use crate::settings::{Settings, Sources};
+
+pub use there::{Beacon, no_file};
+
+/// How long a command waits for what it asked to be worked on.
+pub const PATIENCE: Duration = Duration::from_mins(10);
+
+/// What is sent along.
+pub enum Body<'a> {
+    None,
+    Json(&'a Value),
+    Text(String),
+    File(&'a Path),
+}
+
+/// The way to the API.
+pub enum Client {
+    Here(here::Here),
+    There(there::There),
+}
+
+impl Client {
+    /// The service that `--server` names, else one that runs on the data folder, else the folder itself.
+    pub fn connect(common: &Common) -> Result<Self, Failure> {
+        let settings = settings(common)?;
+        if let Some(url) = &common.server {
+            return Ok(Self::There(there::There::at(url, &settings)?));
+        }
+        match Beacon::find(&settings) {
+            Some(url) => Ok(Self::There(there::There::at(&url, &settings)?)),
+            None => Ok(Self::Here(here::Here::open(&settings)?)),
+        }
+    }
+
+    pub fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, Failure> {
+        self.send(&Method::GET, path, query, Body::None)
+    }
+
+    /// Sends and takes the answer's JSON; an answer that is an error becomes a failure with its exit code.
+    pub fn send(&self, method: &Method, path: &str, query: &[(&str, String)], body: Body<'_>) -> Result<Value, Failure> {
+        let target = with_query(path, query);
+        let (status, text) = match self {
+            Self::Here(here) => here.send(method, &target, body)?,
+            Self::There(there) => there.send(method, &target, body)?,
+        };
+        answer(status, &text)
+    }
+
+    /// Waits until what came in has reached the lists. `progress` hears how many records are left, where that is known.
+    pub fn settle(&self, progress: &mut dyn FnMut(u64)) -> Result<(), Failure> {
+        match self {
+            Self::Here(here) => here.settle(progress),
+            Self::There(there) => there.settle(progress),
+        }
+    }
+
+    /// Ends: a service inside this process is stopped cleanly.
+    pub fn end(self) -> Result<(), Failure> {
+        match self {
+            Self::Here(here) => here.stop(),
+            Self::There(_) => Ok(()),
+        }
+    }
+}
+
+/// The settings that hold for a command.
+pub fn settings(common: &Common) -> Result<Settings, Failure> {
+    let layers = sources(common)
+        .load()
+        .map_err(|error| Failure::of(Exit::WrongUse, &error, "`faultline config show --origin` tells where each value comes from"))?;
+    Ok(Settings::of(&layers))
+}
+
+/// Where the settings of a command come from.
+pub fn sources(common: &Common) -> Sources {
+    let data = common.data.iter().map(|folder| ("data.folder", folder.display().to_string()));
+    Sources::of_process(common.config.clone(), data.collect())
+}
+
+/// A path with its query, percent-encoded.
+fn with_query(path: &str, query: &[(&str, String)]) -> String {
+    if query.is_empty() {
+        return path.to_owned();
+    }
+    let mut url = url::Url::parse("http://localhost").expect("a fixed URL parses");
+    url.query_pairs_mut().extend_pairs(query);
+    format!("{path}?{}", url.query().unwrap_or_default())
+}
+
+/// JSON, or the problem that the service tells.
+fn answer(status: StatusCode, text: &str) -> Result<Value, Failure> {
+    if status.is_success() {
+        return Ok(serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())));
+    }
+    let problem: Value = serde_json::from_str(text).unwrap_or(Value::Null);
+    let said = |member: &str| problem[member].as_str().unwrap_or_default().to_owned();
+    let what = [said("detail"), said("title")].into_iter().find(|text| !text.is_empty());
+    let exit = match status {
+        StatusCode::NOT_FOUND | StatusCode::INTERNAL_SERVER_ERROR => Exit::Failed,
+        StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => Exit::Refused,
+        StatusCode::SERVICE_UNAVAILABLE => Exit::NotReachable,
+        _ if status.is_client_error() => Exit::WrongUse,
+        _ => Exit::Failed,
+    };
+    Err(Failure::new(exit, what.unwrap_or_else(|| format!("the service answers {status}")), said("what_to_do")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_encoded() {
+        assert_eq!(with_query("/v1/risks", &[]), "/v1/risks");
+        assert_eq!(with_query("/v1/risks", &[("text", "a&b c".into())]), "/v1/risks?text=a%26b+c");
+    }
+
+    #[test]
+    fn a_problem_becomes_a_failure_with_its_exit_code() {
+        let failure =
+            answer(StatusCode::CONFLICT, r#"{"title":"Stale","detail":"it has 2 decisions","what_to_do":"look again"}"#).unwrap_err();
+        assert_eq!(failure.exit(), Exit::Refused);
+        assert_eq!(answer(StatusCode::OK, "[1]").unwrap(), serde_json::json!([1]));
+        assert_eq!(answer(StatusCode::BAD_GATEWAY, "<html>").unwrap_err().exit(), Exit::Failed);
+    }
+}

@@ -1,0 +1,65 @@
+//! `faultline config check|show`.
+
+use serde_json::json;
+
+use crate::cli::{Common, ConfigCommand};
+use crate::client::sources;
+use crate::commands::print_json;
+use crate::failure::{Exit, Failure};
+use crate::settings::SETTINGS;
+use crate::show::Table;
+
+pub fn run(common: &Common, command: &ConfigCommand) -> Result<Exit, Failure> {
+    let layers = sources(common)
+        .load()
+        .map_err(|error| Failure::of(Exit::WrongUse, &error, "settings, their meaning and their defaults are in docs/configuration.md"))?;
+    let doc = |key: &str| SETTINGS.iter().find(|setting| setting.key == key).map(|setting| setting.doc);
+    let shown = |key: &str, value: &str| match SETTINGS.iter().find(|setting| setting.key == key) {
+        Some(setting) if setting.is_secret && !value.is_empty() => "***".to_owned(),
+        _ => value.to_owned(),
+    };
+    match command {
+        ConfigCommand::Check if common.json => print_json(&json!({ "ok": true })),
+        ConfigCommand::Check => println!("the configuration is well: {} settings", layers.len()),
+        ConfigCommand::Show { .. } if common.json => {
+            let entries = layers.iter().map(|(key, (value, origin))| {
+                ((*key).to_owned(), json!({ "value": shown(key, value), "origin": origin.to_string(), "doc": doc(key) }))
+            });
+            print_json(&serde_json::Value::Object(entries.collect()));
+        }
+        ConfigCommand::Show { origin: with_origin } => {
+            let mut table = Table::new(if *with_origin { &["key", "value", "origin"] } else { &["key", "value"] });
+            for (key, (value, origin)) in &layers {
+                let origin = with_origin.then(|| origin.to_string());
+                table.row([(*key).to_owned(), shown(key, value)].into_iter().chain(origin));
+            }
+            print!("{table}");
+        }
+    }
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::SETTINGS;
+
+    /// The reference page is written from the table: run with `FAULTLINE_WRITE_DOCS=1` after a change of it.
+    #[test]
+    fn the_reference_page_is_that_of_the_table() {
+        let mut page = String::from(
+            "# Settings\n\nOne YAML file, overridden by the environment, overridden by flags. In the file a dot is a level; in the environment \
+             `http.listen` is\n`FAULTLINE__HTTP__LISTEN`, and `FAULTLINE__HTTP__TOKEN__FILE` names a file that holds the value. `faultline config \
+             check` tells all errors at once,\n`faultline config show --origin` where each value comes from. This page is written from the \
+             program's own table.\n\n| setting | default | what |\n| --- | --- | --- |\n",
+        );
+        for setting in SETTINGS {
+            let default = if setting.default.is_empty() { String::new() } else { format!("`{}`", setting.default) };
+            page.push_str(&format!("| `{}` | {default} | {} Accepted: {}. |\n", setting.key, setting.doc, setting.expected));
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+        if std::env::var_os("FAULTLINE_WRITE_DOCS").is_some() {
+            std::fs::write(path, &page).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), page, "run the tests once with FAULTLINE_WRITE_DOCS=1");
+    }
+}

@@ -1,0 +1,104 @@
+//! The commands, one file a noun, and what they share.
+
+mod adapters;
+mod catalog;
+mod config;
+mod decide;
+mod findings;
+mod intel;
+mod publish;
+mod risks;
+mod summary;
+mod topics;
+mod trace;
+mod up;
+
+use std::io::{IsTerminal, Write};
+
+use clap::CommandFactory;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
+
+use crate::cli::{Cli, Command, Common};
+use crate::failure::{Exit, Failure};
+
+/// Does what was asked.
+pub fn run(cli: Cli) -> Result<Exit, Failure> {
+    let Cli { common, command } = cli;
+    match command {
+        Command::Up(arguments) => up::run(&common, &arguments),
+        Command::Publish(arguments) => publish::run(&common, &arguments),
+        Command::Risks(command) => risks::run(&common, &command),
+        Command::Findings(command) => findings::run(&common, &command),
+        Command::Decide(arguments) => decide::decide(&common, &arguments),
+        Command::Retract(arguments) => decide::retract(&common, &arguments),
+        Command::Retire(arguments) => decide::retire(&common, &arguments),
+        Command::Catalog(command) => catalog::run(&common, &command),
+        Command::Intel(command) => intel::run(&common, &command),
+        Command::Summary(arguments) => summary::run(&common, &arguments),
+        Command::Adapters(command) => adapters::run(&common, &command),
+        Command::Topics(command) => topics::run(&common, &command),
+        Command::Trace(arguments) => trace::run(&common, &arguments),
+        Command::Config(command) => config::run(&common, &command),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "faultline", &mut std::io::stdout());
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// A result as JSON. A reader that has seen enough (`| head`) is no error.
+pub fn print_json(value: &Value) {
+    print_line(&format!("{value:#}"));
+}
+
+/// A line of a result.
+pub fn print_line(line: &str) {
+    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+        let is_closed = error.kind() == std::io::ErrorKind::BrokenPipe;
+        std::process::exit(if is_closed { Exit::Done as i32 } else { Exit::Failed as i32 });
+    }
+}
+
+/// A note for people, on standard error.
+pub fn note(common: &Common, text: &str) {
+    if !common.quiet {
+        eprintln!("note: {text}");
+    }
+}
+
+/// Who acts: as named, else the operating system's user.
+pub fn actor(named: Option<&str>) -> String {
+    let user = || ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok()).filter(|name| !name.is_empty());
+    named.map_or_else(|| user().unwrap_or_else(|| "local".to_owned()), str::to_owned)
+}
+
+/// A progress bar on a terminal; nothing elsewhere.
+pub struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    pub fn new(common: &Common, what: &'static str, length: u64) -> Self {
+        let is_shown = std::io::stderr().is_terminal() && !common.quiet && !common.json;
+        let target = if is_shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(length), target).with_message(what);
+        bar.set_style(ProgressStyle::with_template("{msg:>12} {wide_bar} {pos}/{len}").expect("a fixed template parses"));
+        Self { bar }
+    }
+
+    pub fn advance(&self, by: u64) {
+        self.bar.inc(by);
+    }
+
+    /// So much is left of what is taken to be the whole.
+    pub fn left(&self, left: u64) {
+        let whole = self.bar.length().unwrap_or(0).max(left);
+        self.bar.set_length(whole);
+        self.bar.set_position(whole - left);
+    }
+
+    pub fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}

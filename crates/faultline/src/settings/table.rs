@@ -1,0 +1,135 @@
+//! The settings, one entry each: key, default, what it is, what is accepted.
+
+use std::net::SocketAddr;
+
+use super::value::{bytes, duration};
+
+/// One setting.
+pub struct Setting {
+    /// Dotted key in the file; `FAULTLINE__` and the key with `__` for `.` in the environment.
+    pub key: &'static str,
+    pub default: &'static str,
+    pub doc: &'static str,
+    /// What is accepted, in words.
+    pub expected: &'static str,
+    pub accepts: fn(&str) -> bool,
+    /// Whether its value is never shown.
+    pub is_secret: bool,
+}
+
+const fn setting(
+    key: &'static str,
+    default: &'static str,
+    doc: &'static str,
+    expected: &'static str,
+    accepts: fn(&str) -> bool,
+) -> Setting {
+    Setting { key, default, doc, expected, accepts, is_secret: false }
+}
+
+const fn secret(key: &'static str, doc: &'static str, expected: &'static str, accepts: fn(&str) -> bool) -> Setting {
+    Setting { key, default: "", doc, expected, accepts, is_secret: true }
+}
+
+fn is_some(text: &str) -> bool {
+    !text.trim().is_empty()
+}
+
+fn is_any(_: &str) -> bool {
+    true
+}
+
+fn is_address(text: &str) -> bool {
+    text.parse::<SocketAddr>().is_ok()
+}
+
+fn is_duration(text: &str) -> bool {
+    duration(text).is_some()
+}
+
+fn is_size(text: &str) -> bool {
+    bytes(text).is_some_and(|bytes| bytes >= 1 << 20)
+}
+
+fn is_small_number(text: &str) -> bool {
+    text.parse::<u32>().is_ok_and(|number| (1..=256).contains(&number))
+}
+
+fn is_level(text: &str) -> bool {
+    ["error", "warn", "info", "debug", "trace"].contains(&text)
+}
+
+fn is_format(text: &str) -> bool {
+    ["text", "json"].contains(&text)
+}
+
+fn is_token(text: &str) -> bool {
+    text.is_empty() || text.len() >= 32
+}
+
+fn is_key(text: &str) -> bool {
+    text.is_empty() || text.len() >= 16
+}
+
+/// Every setting.
+pub const SETTINGS: &[Setting] = &[
+    setting("data.folder", "", "The folder that holds log, state and views. Default `$XDG_DATA_HOME/faultline`.", "a path", is_some),
+    setting(
+        "http.listen",
+        "127.0.0.1:8470",
+        "Where `faultline up` listens. Other than loopback needs TLS and a token.",
+        "an address and a port such as 127.0.0.1:8470",
+        is_address,
+    ),
+    setting("http.tls_certificate", "", "PEM file of the certificate chain; empty for none.", "a path", is_any),
+    setting("http.tls_key", "", "PEM file of the certificate's private key; empty for none.", "a path", is_any),
+    secret("http.token", "What a caller must send as `Authorization: Bearer …`; empty for none.", "at least 32 characters", is_token),
+    setting("http.report_limit", "512MiB", "The largest report that is taken, unpacked.", "a size such as 512MiB", is_size),
+    setting(
+        "stream.partitions",
+        "4",
+        "Partitions of the keyed topics, fixed when the data folder is made.",
+        "a number from 1 to 256",
+        is_small_number,
+    ),
+    setting("stream.workers", "2", "Threads that work on tasks.", "a number from 1 to 256", is_small_number),
+    setting(
+        "stream.commit_interval",
+        "100ms",
+        "The longest a task works before it commits; a drained input commits at once.",
+        "a duration such as 100ms",
+        is_duration,
+    ),
+    setting(
+        "memory.budget",
+        "256MiB",
+        "What RocksDB's caches and write buffers may take in all.",
+        "a size of at least 1MiB such as 256MiB",
+        is_size,
+    ),
+    setting("retention.findings", "7d", "How long records of `findings` stay.", "a duration such as 7d", is_duration),
+    setting(
+        "retention.decisions",
+        "90d",
+        "How long records of `decisions` and `outcomes` stay. Decisions live on in state.",
+        "a duration such as 90d",
+        is_duration,
+    ),
+    setting("retention.dead_letters", "30d", "How long records of `dead-letters` stay.", "a duration such as 30d", is_duration),
+    setting("retention.tombstones", "7d", "How long the end of a key stays in a compacted topic.", "a duration such as 7d", is_duration),
+    setting(
+        "track.scan_timeout",
+        "1h",
+        "How long a scan may stay open; then it counts as unfinished and closes nothing.",
+        "a duration such as 1h",
+        is_duration,
+    ),
+    secret(
+        "secrets.key",
+        "Key for the hashes of secrets that scanners find; empty for one that is made once and kept in the data folder.",
+        "at least 16 characters",
+        is_key,
+    ),
+    setting("log.level", "info", "What is logged.", "error, warn, info, debug or trace", is_level),
+    setting("log.format", "text", "How log lines look; `json` for machines.", "text or json", is_format),
+];

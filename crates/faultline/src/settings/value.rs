@@ -1,0 +1,138 @@
+//! The settings as values, after all of them were accepted.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Layers, Origin};
+
+/// What the program runs with.
+#[derive(Clone)]
+pub struct Settings {
+    pub data_folder: PathBuf,
+    pub listen: SocketAddr,
+    pub tls: Option<(PathBuf, PathBuf)>,
+    pub token: Option<Secret>,
+    pub report_limit_bytes: u64,
+    pub partitions: u32,
+    /// Whether somebody chose the partition count: a folder that exists is then refused if it has another.
+    pub partitions_are_chosen: bool,
+    pub workers: usize,
+    pub commit_interval: Duration,
+    pub memory_budget_bytes: u64,
+    pub retention_findings: Duration,
+    pub retention_decisions: Duration,
+    pub retention_dead_letters: Duration,
+    pub retention_tombstones: Duration,
+    pub scan_timeout: Duration,
+    pub secrets_key: Option<Secret>,
+    pub log_level: String,
+    pub log_is_json: bool,
+}
+
+/// A text that is never printed.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Settings {
+    /// From layers that were accepted.
+    pub fn of(layers: &Layers) -> Self {
+        let text = |key: &str| layers[key].0.clone();
+        let span = |key: &str| duration(&layers[key].0).expect("the table accepted it");
+        let size = |key: &str| bytes(&layers[key].0).expect("the table accepted it");
+        let number = |key: &str| layers[key].0.parse::<u32>().expect("the table accepted it");
+        let secret = |key: &str| Some(text(key)).filter(|text| !text.is_empty()).map(Secret::new);
+        let (certificate, key) = (text("http.tls_certificate"), text("http.tls_key"));
+        Self {
+            data_folder: text("data.folder").into(),
+            listen: text("http.listen").parse().expect("the table accepted it"),
+            tls: (!certificate.is_empty() && !key.is_empty()).then(|| (certificate.into(), key.into())),
+            token: secret("http.token"),
+            report_limit_bytes: size("http.report_limit"),
+            partitions: number("stream.partitions"),
+            partitions_are_chosen: layers["stream.partitions"].1 != Origin::Default,
+            workers: number("stream.workers") as usize,
+            commit_interval: span("stream.commit_interval"),
+            memory_budget_bytes: size("memory.budget"),
+            retention_findings: span("retention.findings"),
+            retention_decisions: span("retention.decisions"),
+            retention_dead_letters: span("retention.dead_letters"),
+            retention_tombstones: span("retention.tombstones"),
+            scan_timeout: span("track.scan_timeout"),
+            secrets_key: secret("secrets.key"),
+            log_level: text("log.level"),
+            log_is_json: text("log.format") == "json",
+        }
+    }
+}
+
+/// `100ms`, `5s`, `10m`, `1h`, `7d`.
+pub fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = split(text)?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    number.checked_mul(millis).map(Duration::from_millis)
+}
+
+/// `512KiB`, `64MiB`, `2GiB`, `1000000B`.
+pub fn bytes(text: &str) -> Option<u64> {
+    let (number, unit) = split(text)?;
+    let bytes = match unit {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(bytes)
+}
+
+fn split(text: &str) -> Option<(u64, &str)> {
+    let text = text.trim();
+    let at = text.find(|c: char| !c.is_ascii_digit())?;
+    Some((text[..at].parse().ok()?, text[at..].trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_need_their_unit() {
+        assert_eq!(duration("100ms"), Some(Duration::from_millis(100)));
+        assert_eq!(duration("7 d"), Some(Duration::from_hours(7 * 24)));
+        assert_eq!(bytes("2GiB"), Some(2 << 30));
+        for wrong in ["", "5", "s", "5 years", "-1s", "99999999999999999999s"] {
+            assert_eq!(duration(wrong), None, "{wrong}");
+            assert_eq!(bytes(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_secret_prints_as_stars() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2")), "***");
+    }
+}

@@ -1,0 +1,165 @@
+//! Both stages together, over an organisation whose risks are known: the truth comes out, and no fault on the way changes it.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use faultline_core::correlate::Correlate;
+use faultline_core::track::Track;
+use faultline_model::avro::{self, TopicValue};
+use faultline_model::decision::{Decided, Decision, FindingVerdict, RetractScan, Verdict};
+use faultline_model::id::Id;
+use faultline_model::risk::{EvidenceState, Risk, RiskState};
+use faultline_model::testing::scale::{Order, Scale, Scan};
+use faultline_model::time::Timestamp;
+use faultline_model::topic::{CATALOG, DECISIONS, FINDINGS, INTEL, RISKS, Topic};
+use faultline_stream::testing::{Said, Scenario, Topology, for_each_seed, judge};
+use faultline_stream::{Host, HostOptions, Log, MemoryLog, append, topic_plans};
+
+/// What the doors said, in order, and where somebody looked at what had become of it before going on.
+#[derive(Default)]
+struct History {
+    said: Vec<Said>,
+    looks: Vec<usize>,
+}
+
+impl History {
+    fn say<T: TopicValue>(&mut self, topic: Topic, key: String, record: T, time: Timestamp) {
+        self.said.push(Said { topic, key, value: Some(avro::encode(record).unwrap()), time });
+    }
+
+    /// Whoever decides has seen what is decided upon.
+    fn look(&mut self) {
+        self.looks.push(self.said.len());
+    }
+
+    fn organisation(&mut self, scale: &Scale) {
+        scale.catalog().for_each(|(key, record)| self.say(CATALOG, key, record, scale.end_of(0)));
+        scale.intel().for_each(|(key, record)| self.say(INTEL, key, record, scale.end_of(0)));
+    }
+
+    fn scan(&mut self, scan: &Scan<'_>, order: Order, time: Timestamp) {
+        let asset = scan.asset().to_string();
+        scan.records(order).for_each(|record| self.say(FINDINGS, asset.clone(), record, time));
+    }
+
+    fn decide(&mut self, scan: &Scan<'_>, what: Decided, time: Timestamp) {
+        let asset = scan.asset();
+        let key = format!("{asset}/{}", self.said.len());
+        let decision = Decision { key, asset: asset.clone(), actor: "ana".into(), reason: "seen".into(), at: time, what };
+        self.say(DECISIONS, asset.to_string(), decision, time);
+    }
+}
+
+/// Everything worked off on an undisturbed host.
+fn risks(history: &History, now: Timestamp) -> BTreeMap<Id, Risk> {
+    let log: Arc<dyn Log> = Arc::new(MemoryLog::new(topic_plans(), 3).unwrap());
+    let mut host = Host::new(log.clone(), HostOptions::default());
+    host.add(Track::default()).unwrap().add(Correlate::new()).unwrap();
+    for (at, said) in history.said.iter().enumerate() {
+        if history.looks.contains(&at) {
+            host.run_until_quiet(&now, &mut |_| ()).unwrap();
+        }
+        append(&*log, said.topic, vec![(said.key.clone(), said.value.clone())], said.time, &[]).unwrap();
+    }
+    host.run_until_quiet(&now, &mut |_| ()).unwrap();
+    let mut risks = BTreeMap::new();
+    for partition in 0..log.partitions(RISKS.name).unwrap() {
+        for stored in log.read(RISKS.name, partition, 0, usize::MAX, usize::MAX).unwrap() {
+            if let Some(risk) = stored.value.map(|value| avro::decode::<Risk>(&value).unwrap()) {
+                risks.insert(risk.risk, risk);
+            }
+        }
+    }
+    risks
+}
+
+#[test]
+fn the_known_truth_comes_out() {
+    let scale = Scale::new(7, 6_000);
+    let mut history = History::default();
+    history.organisation(&scale);
+    scale.scans().for_each(|scan| history.scan(&scan, Order::Stable, scale.end_of(0)));
+    let risks = risks(&history, scale.end_of(0));
+    assert_eq!(risks.len() as u64, scale.expected_risks());
+    let verified = risks.values().filter(|risk| risk.evidence == EvidenceState::Verified).count();
+    assert_eq!(verified as u64, scale.expected_verified());
+    // Findings of one true risk are home in one risk, and no two true risks share one.
+    let mut homes = BTreeMap::new();
+    for risk in risks.values() {
+        risk.findings.iter().filter(|member| member.is_home).for_each(|member| assert_eq!(homes.insert(member.finding, risk.risk), None));
+    }
+    let mut of_truth = BTreeMap::new();
+    for truth in scale.truth() {
+        let home = homes[&truth.finding];
+        assert_eq!(*of_truth.entry((truth.service.clone(), truth.risk)).or_insert(home), home, "{truth:?}");
+    }
+    assert_eq!(of_truth.len(), risks.len());
+}
+
+#[test]
+fn a_rescan_a_kev_entry_and_a_retraction_touch_what_they_should() {
+    let scale = Scale::new(3, 2_000);
+    let mut history = History::default();
+    history.organisation(&scale);
+    scale.scans().for_each(|scan| history.scan(&scan, Order::Stable, scale.end_of(0)));
+    let before = risks(&history, scale.end_of(1));
+    let rescans: Vec<Scan<'_>> = scale.rescans(1).collect();
+    for scan in &rescans {
+        history.scan(scan, Order::Shuffled, scale.end_of(1));
+    }
+    assert_eq!(risks(&history, scale.end_of(1)), before, "a rescan of what is known changes nothing");
+    history.look();
+    for scan in &rescans {
+        history.decide(scan, Decided::RetractScan(RetractScan { scan: scan.id() }), scale.end_of(1));
+    }
+    assert_eq!(risks(&history, scale.end_of(1)), before, "nor does taking it back");
+    let (key, record) = scale.kev(1).unwrap();
+    let vulnerability = key.split('\u{1f}').next().unwrap().to_owned();
+    history.say(INTEL, key, record, scale.end_of(1));
+    let after = risks(&history, scale.end_of(1));
+    let changed: Vec<&Risk> = after.values().filter(|risk| before[&risk.risk] != **risk).collect();
+    assert!(!changed.is_empty() && changed.iter().all(|risk| risk.vulnerabilities.contains(&vulnerability)));
+    assert!(changed.iter().all(|risk| risk.score.total >= before[&risk.risk].score.total), "a KEV entry never lowers a score");
+}
+
+/// Every law that a host can break: order, repetition, restart. Decisions are taken as given, so each comes after what it is about.
+#[test]
+fn no_fault_on_the_way_changes_what_comes_out() {
+    let scale = Scale::with_services(11, 60, 2);
+    let mut history = History::default();
+    history.organisation(&scale);
+    scale.scans().for_each(|scan| history.scan(&scan, Order::Stable, scale.end_of(0)));
+    scale.rescans(1).for_each(|scan| history.scan(&scan, Order::Shuffled, scale.end_of(1)));
+    let (key, record) = scale.kev(1).unwrap();
+    history.say(INTEL, key, record, scale.end_of(1));
+    let scenario = Scenario {
+        plans: topic_plans(),
+        // A word that a fact went elsewhere is gone as soon as it was read.
+        topology: Topology::default().with(Track { went_kept_ms: 0, ..Track::default() }).with(Correlate::new()),
+        history: history.said,
+        end: scale.end_of(30),
+        clock_drift: std::time::Duration::ZERO,
+    };
+    for_each_seed(|seed| judge(&scenario, seed));
+}
+
+#[test]
+fn a_false_positive_stays_one() {
+    let scale = Scale::new(5, 400);
+    let mut history = History::default();
+    history.organisation(&scale);
+    scale.scans().for_each(|scan| history.scan(&scan, Order::Stable, scale.end_of(0)));
+    let before = risks(&history, scale.end_of(1));
+    let chosen = before.values().find(|risk| risk.findings_total == 1).unwrap();
+    let member = &chosen.findings[0];
+    let scan = scale.scans().find(|scan| scan.asset() == member.asset).unwrap();
+    let verdict = FindingVerdict { finding: member.finding, verdict: Verdict::FalsePositive, expected_version: Some(0) };
+    history.look();
+    history.decide(&scan, Decided::Verdict(verdict), scale.end_of(0));
+    scale.rescans(1).for_each(|scan| history.scan(&scan, Order::Stable, scale.end_of(1)));
+    let after = risks(&history, scale.end_of(1));
+    assert_eq!(after[&chosen.risk].state, RiskState::FalsePositive);
+    let others = |risks: &BTreeMap<Id, Risk>| risks.values().filter(|risk| risk.risk != chosen.risk).cloned().collect::<Vec<_>>();
+    assert_eq!(others(&after), others(&before));
+}
