@@ -1,0 +1,279 @@
+//! The embedded service at a million findings: throughput, state written, re-scoring, memory, disk, lists.
+//!
+//! Prints one JSON line a measurement, with what was asked for and the ratio to it. `FAULTLINE_BENCH_FINDINGS` sets the size (default
+//! 1,000,000); the folder lies under `TMPDIR`. Both cores are shared by the publisher, the stages and RocksDB.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use faultline_benches::counting::CountingLog;
+use faultline_benches::{Line, latency, resident_bytes};
+use faultline_core::correlate::Correlate;
+use faultline_core::track::Track;
+use faultline_model::avro::{self, TopicValue};
+use faultline_model::testing::scale::{Order, Scale, Scan};
+use faultline_model::time::Timestamp;
+use faultline_model::topic::{CATALOG, FINDINGS, INTEL, RISKS, Topic};
+use faultline_stream::{EmbeddedLog, Host, HostOptions, Log, ManualClock, Options, Running, append, topic_plans};
+use faultline_views::{Bodies, BodySource, RiskFilter, TOPICS, ViewRecord, Views};
+
+/// How much is appended at once: one fsync each, as the report door does it.
+const PIECE_BYTES: usize = 4 << 20;
+/// What RocksDB may hold; the process stays below 512 MiB with it.
+const MEMORY_BYTES: usize = 224 << 20;
+
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+
+struct Bench {
+    scale: Scale,
+    log: Arc<CountingLog>,
+    clock: Arc<ManualClock>,
+    running: Running,
+    folder: PathBuf,
+    highest_resident: u64,
+}
+
+fn main() -> Fallible<()> {
+    let findings: u64 = std::env::var("FAULTLINE_BENCH_FINDINGS").ok().map_or(Ok(1_000_000), |text| text.parse())?;
+    let folder = tempfile::tempdir()?;
+    let mut bench = Bench::open(folder.path(), findings)?;
+    let records: Vec<_> = bench.scale.catalog().collect();
+    bench.append(CATALOG, records)?;
+    let records: Vec<_> = bench.scale.intel().collect();
+    bench.append(INTEL, records)?;
+    bench.quiet()?;
+
+    let written = bench.written();
+    let spent = bench.publish(0, Order::Stable)?;
+    let live = bench.scale.findings();
+    Line::new("first-time findings through risk")
+        .rate(live, spent, 15_000)
+        .with("findings", live)
+        .with("state_bytes_a_finding", (bench.written() - written) / live)
+        .print();
+    let risks = bench.risks()?;
+    Line::new("risks of a known truth").with("risks", risks).with("expected", bench.scale.expected_risks()).print();
+
+    for (day, order, bar) in [(1, Order::Stable, 1.0), (2, Order::Shuffled, 2.0)] {
+        let (written, produced) = (bench.written(), bench.log.produced(RISKS.name));
+        let spent = bench.publish(day, order)?;
+        let name = if order == Order::Stable { "rescan, stable order" } else { "rescan, shuffled" };
+        Line::new(name)
+            .rate(live, spent, 50_000)
+            .with("findings", live)
+            .with("risks_written", bench.log.produced(RISKS.name) - produced)
+            .print();
+        let bytes = (bench.written() - written) as f64 / live as f64;
+        Line::new(&format!("state written, {name}")).at_most("bytes_a_finding", bytes, bar).print();
+    }
+    for (touched, bar) in [(1, 0.05), (10_000, 1.0)] {
+        bench.kev(touched, bar)?;
+    }
+    bench.views()?;
+    let disk = size_of(folder.path())? as f64 / 1e9 * 1e6 / live as f64;
+    Line::new("disk per million live findings").at_most("gigabytes", disk, 2.0).print();
+    let resident = bench.highest_resident.max(resident_bytes()) as f64 / f64::from(1 << 20);
+    Line::new("resident memory, highest").at_most("mebibytes", resident, 512.0).with("findings", live).print();
+    bench.running.stop()?;
+    Ok(())
+}
+
+impl Bench {
+    fn open(folder: &Path, findings: u64) -> Fallible<Self> {
+        let options = Options { memory_budget_bytes: MEMORY_BYTES, ..Options::default() };
+        let log = Arc::new(CountingLog::over(EmbeddedLog::open(folder.join("log"), topic_plans(), options)?));
+        let scale = Scale::new(7, findings);
+        let clock = Arc::new(ManualClock::new(scale.end_of(0)));
+        let mut host = Host::new(log.clone(), HostOptions::default());
+        host.add(Track::default())?.add(Correlate::default())?;
+        let running = host.start(clock.clone())?;
+        Ok(Self { scale, log, clock, running, folder: folder.to_owned(), highest_resident: 0 })
+    }
+
+    fn append<T: TopicValue>(&self, topic: Topic, records: Vec<(String, T)>) -> Fallible<()> {
+        for piece in records.chunks(4096) {
+            let piece =
+                piece.iter().map(|(key, record)| Ok((key.clone(), Some(avro::encode(record.clone())?)))).collect::<Fallible<Vec<_>>>()?;
+            append(&*self.log, topic, piece, self.now(), &[])?;
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Timestamp {
+        faultline_stream::Clock::now(&*self.clock)
+    }
+
+    /// Publishes one round of scans, and waits until all of it is worked on.
+    fn publish(&mut self, day: u32, order: Order) -> Fallible<Duration> {
+        self.clock.set(self.scale.end_of(day));
+        let begun = Instant::now();
+        let scale = self.scale.clone();
+        let scans: Vec<Scan<'_>> = if day == 0 { scale.scans().collect() } else { scale.rescans(day).collect() };
+        let mut piece = Vec::new();
+        let mut bytes = 0;
+        for scan in scans {
+            let asset = scan.asset().to_string();
+            for record in scan.records(order) {
+                let value = avro::encode(record)?;
+                bytes += value.len();
+                piece.push((asset.clone(), Some(value)));
+                if bytes >= PIECE_BYTES {
+                    append(&*self.log, FINDINGS, std::mem::take(&mut piece), self.now(), &[])?;
+                    bytes = 0;
+                    self.highest_resident = self.highest_resident.max(resident_bytes());
+                }
+            }
+        }
+        append(&*self.log, FINDINGS, piece, self.now(), &[])?;
+        self.quiet()?;
+        Ok(begun.elapsed())
+    }
+
+    /// Waits until no task has input or pending work left.
+    fn quiet(&mut self) -> Fallible<()> {
+        let mut generation = 0;
+        let mut calm = 0;
+        while calm < 2 {
+            let status = self.running.status();
+            if let Some(failure) = self.running.failures().first() {
+                return Err(format!("task {}: {}", failure.task, failure.reason).into());
+            }
+            let is_quiet = status.iter().all(|task| task.lag() == 0 && !task.has_pending);
+            calm = if is_quiet { calm + 1 } else { 0 };
+            generation = self.log.wait_for_change(generation, Duration::from_millis(1));
+            self.highest_resident = self.highest_resident.max(resident_bytes());
+        }
+        Ok(())
+    }
+
+    fn written(&self) -> u64 {
+        self.log.state_bytes("track")
+    }
+
+    fn risks(&self) -> Fallible<u64> {
+        let mut count = 0;
+        for partition in 0..self.log.partitions(RISKS.name)? {
+            let mut from = 0;
+            loop {
+                let page = self.log.read(RISKS.name, partition, from, 4096, 4 << 20)?;
+                let Some(last) = page.last() else { break };
+                from = last.offset + 1;
+                count += page.iter().filter(|record| record.value.is_some()).count() as u64;
+            }
+        }
+        Ok(count)
+    }
+
+    /// A KEV entry for the vulnerability of so many findings.
+    fn kev(&mut self, touched: u64, bar_seconds: f64) -> Fallible<()> {
+        let Some((key, record)) = self.scale.kev(touched) else { return Ok(()) };
+        let produced = self.log.produced(RISKS.name);
+        let begun = Instant::now();
+        self.append(INTEL, vec![(key, record)])?;
+        self.quiet()?;
+        let spent = begun.elapsed().as_secs_f64();
+        let written = self.log.produced(RISKS.name) - produced;
+        Line::new(&format!("KEV entry that touches {touched}"))
+            .at_most("seconds", spent, bar_seconds)
+            .with("risks_written", written)
+            .print();
+        Ok(())
+    }
+
+    /// Fills the views and asks for the first page and page 1,000.
+    fn views(&mut self) -> Fallible<()> {
+        let bodies = Bodies::Elsewhere(Arc::new(LogBodies(self.log.clone())));
+        let views =
+            Views::open(&self.folder.join("views.sqlite"), faultline_views::Options { bodies, ..faultline_views::Options::default() })?;
+        let begun = Instant::now();
+        let mut records = 0;
+        for topic in TOPICS {
+            for partition in 0..self.log.partitions(topic.name)? {
+                let mut from = 0;
+                loop {
+                    let page = self.log.read(topic.name, partition, from, 16_384, 16 << 20)?;
+                    let Some(last) = page.last() else { break };
+                    from = last.offset + 1;
+                    let batch: Vec<ViewRecord<'_>> = page
+                        .iter()
+                        .map(|one| ViewRecord {
+                            topic: topic.name,
+                            partition,
+                            offset: one.offset,
+                            key: &one.key,
+                            value: one.value.as_deref(),
+                        })
+                        .collect();
+                    records += batch.len() as u64;
+                    views.apply(&batch)?;
+                }
+            }
+        }
+        views.ensure_lists()?;
+        Line::new("views filled anew").rate(records, begun.elapsed(), 50_000).print();
+        let filter = RiskFilter::default();
+        let mut cursor = None;
+        for page in 1..=1000_u32 {
+            let begun = Instant::now();
+            let list = views.risks(&filter, cursor.as_deref(), 50)?;
+            let spent = begun.elapsed().as_secs_f64() * 1e3;
+            if page == 1 || page == 1000 {
+                Line::new(&format!("page {page} of the sorted risk list"))
+                    .at_most("milliseconds", spent, 50.0)
+                    .with("items", list.items.len())
+                    .print();
+            }
+            cursor = list.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        self.latency(&Arc::new(views))
+    }
+
+    /// Small reports under the load of a rescan.
+    fn latency(&mut self, views: &Arc<Views>) -> Fallible<()> {
+        const REPORTS: usize = 300;
+        const PER_SECOND: usize = 2000;
+        self.clock.set(self.scale.end_of(3));
+        let scale = self.scale.clone();
+        let load = scale.rescans(3).flat_map(|scan| {
+            let asset = scan.asset().to_string();
+            scan.records(Order::Stable).filter_map(move |record| Some((asset.clone(), avro::encode(record).ok()?)))
+        });
+        let log: Arc<dyn Log> = self.log.clone();
+        let measured = latency::measure(&log, views, self.now(), REPORTS, PER_SECOND, load).map_err(|error| error.to_string())?;
+        Line::new("a small report to its risk readable, under 2,000 observations a second, p99")
+            .at_most("milliseconds", measured[REPORTS * 99 / 100], 100.0)
+            .with("p50_milliseconds", measured[REPORTS / 2])
+            .with("reports", REPORTS)
+            .print();
+        self.quiet()
+    }
+}
+
+/// Bodies as the service has them: in the log.
+struct LogBodies(Arc<CountingLog>);
+
+impl BodySource for LogBodies {
+    fn newest(&self, topic: &'static str, key: &str) -> Result<Option<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>> {
+        let Some(topic) = Topic::named(topic) else { return Ok(None) };
+        let partition = topic.partition_of(key, self.0.partitions(topic.name)?);
+        Ok(self.0.latest(topic.name, partition, key.as_bytes())?.and_then(|stored| stored.value))
+    }
+}
+
+fn size_of(folder: &Path) -> Fallible<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        bytes += if meta.is_dir() { size_of(&entry.path())? } else { meta.len() };
+    }
+    Ok(bytes)
+}
