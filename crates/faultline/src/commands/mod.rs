@@ -41,7 +41,9 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Trace(arguments) => trace::run(&common, &arguments),
         Command::Config(command) => config::run(&common, &command),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "faultline", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "faultline", &mut script);
+            print_line(String::from_utf8_lossy(&script).trim_end());
             Ok(Exit::Done)
         }
     }
