@@ -1,8 +1,8 @@
 //! Files that moved: a complete scan misses a finding that was open and brings a new one with the same rule and snippet in
 //! another file, one to one.
 //!
-//! A move is a fact of one scan of one line and of those before it, so it is worked out anew whenever one of these changes. It
-//! stays once its scan is folded.
+//! A move is a fact of one scan of one line and of those before it that count, so it is worked out anew whenever one of these
+//! changes. None can once the scan is on its way into the floor: from there on the move stays.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,6 @@ use super::desk::numbers_under;
 use super::keys::{Table, key};
 use super::line::Progress;
 use super::observe::hash_of;
-use super::ordinals::block_of;
 use super::rows::asset::Decisions;
 use super::rows::detail::{Detail, Link};
 use super::rows::line::{LineRow, Scan};
@@ -57,15 +56,15 @@ impl Work<'_, '_> {
     ///
     /// Each line is asked, not only the first: a link whose scan was folded stays, and must be the same whenever that was.
     pub(super) fn links_of(&mut self, ordinal: u32, detail: &Detail, on: &[On]) -> Result<Vec<Link>> {
-        let block = block_of(ordinal);
         let mut links = Vec::new();
         for on in on {
-            let before = detail.links.iter().find(|link| link.line == on.number);
-            let folded = before.filter(|link| on.line.place_of(link.scan, block).is_none());
-            let link = match folded {
-                Some(link) => Some(*link),
-                None if detail.alike == 0 => None,
-                None => self.link_on(ordinal, detail, on)?,
+            let before = detail.links.iter().find(|link| link.line == on.number).copied();
+            let link = if before.is_some_and(|link| on.line.is_settled(link.scan)) {
+                before
+            } else if detail.alike == 0 {
+                None
+            } else {
+                self.link_on(ordinal, detail, on, before)?
             };
             links.extend(link.map(|link| ((!on.line.counts, on.line.id), link)));
         }
@@ -74,10 +73,14 @@ impl Work<'_, '_> {
     }
 
     /// The finding of a line that one moved from there: missed by the complete scan that first saw this one.
-    fn link_on(&mut self, ordinal: u32, detail: &Detail, on: &On) -> Result<Option<Link>> {
+    fn link_on(&mut self, ordinal: u32, detail: &Detail, on: &On, before: Option<Link>) -> Result<Option<Link>> {
         let Some(place) = on.sightings.first() else { return Ok(None) };
         if !brings_new(&on.line, place) {
             return Ok(None);
+        }
+        if on.line.is_settled(on.line.scans[place].number) {
+            // Some blocks of it are folded and some are not: what it was worked out to be before stays.
+            return Ok(before);
         }
         let prefix = alike_key(self, detail.alike);
         // One more than may be, so that too many are seen.

@@ -27,16 +27,16 @@ pub(super) struct Sightings {
     pub at_floor: Option<AtFloor>,
     /// By the place of the scan on its line; those that are folded or do not count are false.
     pub saw: Vec<bool>,
-    /// Whether a scan saw it that was too old when it came and is not folded yet.
-    pub is_older: bool,
     /// The earliest start of any scan that saw it; `None` if it is not known on the line.
     pub first_seen: Option<Timestamp>,
 }
 
 impl Sightings {
-    /// The place of the oldest scan that saw it, if none at the floor did.
+    /// The place of the oldest scan that counts and saw it, if none that was folded did. A scan that was too old when it came
+    /// speaks of first seen alone, folded or not.
     pub fn first(&self) -> Option<usize> {
-        self.saw.iter().position(|saw| *saw).filter(|_| self.at_floor.is_none() && !self.is_older)
+        let is_older = self.at_floor.is_some_and(|at| at.stand.standing != Standing::Forgotten);
+        self.saw.iter().position(|saw| *saw).filter(|_| !is_older)
     }
 }
 
@@ -128,17 +128,16 @@ impl Work<'_, '_> {
             None
         };
         let mut first_seen = at_floor.map(|at| at.first_seen);
-        let (mut saw, mut is_older) = (Vec::with_capacity(line.scans.len()), false);
+        let mut saw = Vec::with_capacity(line.scans.len());
         for scan in &line.scans {
             let is_there = scan.progress != Progress::Retracted && !line.is_folded(scan.number, block);
             let has = is_there && self.desk.saw(&self.batch.state, scan.number, scan.has_log, block)?.has(ordinal);
             if has {
                 first_seen = Some(first_seen.map_or(scan.order.started, |first| first.min(scan.order.started)));
             }
-            is_older |= has && scan.is_too_old;
             saw.push(has && scan.counts());
         }
-        Ok(Sightings { at_floor, saw, is_older, first_seen })
+        Ok(Sightings { at_floor, saw, first_seen })
     }
 
     /// How a finding stands on a line, by all of its scans or by those before a place.

@@ -161,7 +161,8 @@ impl Task {
         cuts.crash_every > 0 && self.steps.is_multiple_of(cuts.crash_every)
     }
 
-    fn batch(&mut self, records: &[Record], cuts: &Cuts) {
+    /// One batch, without the work that it leaves.
+    pub fn batch(&mut self, records: &[Record], cuts: &Cuts) {
         for record in records.iter().filter(|record| record.topic == topic::CATALOG) {
             match &record.value {
                 Some(value) => self.globals.0.insert(record.key.clone(), value.clone()),

@@ -100,6 +100,11 @@ impl LineRow {
         self.folding.is_some_and(|folding| folding.scan == scan && block < folding.next)
     }
 
+    /// Whether a scan is in the floor or on its way there: nothing that comes can change any more what it says.
+    pub fn is_settled(&self, scan: u32) -> bool {
+        self.folding.is_some_and(|folding| folding.scan == scan) || self.scan(scan).is_none()
+    }
+
     /// Of the newest scan that counts: its kind, and whether it was of the default branch.
     pub fn newest(&self) -> Option<(ScanKind, bool)> {
         let newest = self.scans.iter().rev().find(|scan| scan.counts());
