@@ -25,7 +25,8 @@ use crate::secret::{SecretKey, SecretText};
 pub(crate) const ADAPTER: Adapter = Adapter { name: "sarif", kind: ScanKind::Sast, tests_for: &[], recognises, read };
 
 /// CWE of rules that name none, by the rule's name: those of SpotBugs and FindSecBugs.
-/// Source: <https://find-sec-bugs.github.io/bugs.htm>, <https://spotbugs.readthedocs.io/en/stable/bugDescriptions.html>.
+/// Source: `cweid` in SpotBugs 4.10.4 (2026-08-19), `spotbugs/etc/findbugs.xml`, of the pattern or else of its code, as SpotBugs itself
+/// does; and in FindSecBugs 1.14.0 (2025-06-17), `findsecbugs-plugin/src/main/resources/metadata/findbugs.xml`.
 const CWE_OF_RULE: &str = include_str!("cwe_of_rule.tsv");
 /// Fingerprints that change with any edit of the file, with the tool's rules, or with the indentation.
 const UNSTABLE_PRINTS: [&str; 3] = ["scanFileHash", "scanTagsHash", "primaryLocationStartColumnFingerprint"];

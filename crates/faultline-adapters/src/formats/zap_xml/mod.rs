@@ -42,7 +42,10 @@ const VISITS_REMEMBERED: usize = 1_000_000;
 /// The most instances of one alert that are kept until its other members are read; ZAP writes at most 500 by default.
 const INSTANCES_HELD: usize = 1_000_000;
 
-/// CWE of alerts for which a report names none (0 or −1), by plugin id. Source: <https://www.zaproxy.org/docs/alerts/>.
+/// CWE of alerts for which a report names none (0 or −1), by plugin id; of a plugin whose alerts differ, that of the alert named like it.
+/// Source: <https://www.zaproxy.org/docs/alerts/> (zaproxy-website at e2c990f, 2026-08-21), checked against the rules of zap-extensions
+/// (at aea3dee, 2026-08-21), which add 90030. Scripts 100033 and 100045: community-scripts (at e01faf4, 2026-02-18). Rules withdrawn since
+/// 2018 (10012, 10016, 10046, 10053): as they last were in zap-extensions. 40041: the one CWE among its alert's references.
 const CWE_OF_PLUGIN: &str = include_str!("cwe_of_plugin.tsv");
 
 /// One `alertitem` while it is read.
