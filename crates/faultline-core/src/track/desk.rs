@@ -20,6 +20,7 @@ use super::rows::asset::{AssetRow, ServiceSets};
 use super::rows::detail::Detail;
 use super::rows::floor::{FloorRow, KnownRow};
 use super::rows::line::{LineRow, Said, ScanAt, ScanProgress};
+use super::rows::route::RouteSet;
 use super::timeline::Reported;
 use crate::stage::Batch;
 use crate::store::{Store, StoreError};
@@ -45,6 +46,8 @@ pub(super) struct Desk {
     floors: BTreeMap<(u32, u32), Arc<FloorRow>>,
     known: BTreeMap<(u32, u32), KnownRow>,
     known_changed: BTreeSet<(u32, u32)>,
+    known_routes: BTreeMap<u32, BTreeSet<u32>>,
+    known_routes_changed: BTreeSet<u32>,
     pub(super) places: Option<Arc<Vec<Places>>>,
     pub(super) sets: Option<(ServiceSets, BTreeMap<Vec<String>, u32>)>,
     pub(super) sets_changed: bool,
@@ -73,6 +76,10 @@ pub(super) struct OpenScan {
     pub progress: ScanProgress,
     /// What this batch saw, in the order of arrival.
     pub seen: Vec<u32>,
+    /// The routes that it reported; none if they were not read yet.
+    pub routes: Option<RouteSet>,
+    /// Those that this batch reported.
+    pub routes_now: RouteSet,
     pub is_changed: bool,
 }
 
@@ -110,6 +117,8 @@ impl Desk {
             floors: BTreeMap::new(),
             known: BTreeMap::new(),
             known_changed: BTreeSet::new(),
+            known_routes: BTreeMap::new(),
+            known_routes_changed: BTreeSet::new(),
             places: None,
             sets: None,
             sets_changed: false,
@@ -301,6 +310,12 @@ impl Desk {
                     scan.has_log = true;
                 }
             }
+            if !open.routes_now.is_empty() {
+                let row = self.number(Table::ScanRoutes, &[open.scan, self.row.next_seen]);
+                self.row.next_seen += 1;
+                self.row_changed = true;
+                codec::put(&mut batch.state, row, &open.routes_now);
+            }
             self.put_progress(open.scan, open.progress);
         }
         // Read before the marks were written.
@@ -365,6 +380,19 @@ impl Desk {
         self.known_changed.insert((line, block));
     }
 
+    /// Which routes of a line are named by a scan that is kept, or by its floor.
+    pub fn known_routes(&mut self, state: &dyn Store, line: u32) -> Result<&mut BTreeSet<u32>> {
+        if !self.known_routes.contains_key(&line) {
+            let row: Option<Ordinals> = codec::get(state, &self.number(Table::KnownRoutes, &[line]))?;
+            self.known_routes.insert(line, row.unwrap_or_default().0.into_iter().collect());
+        }
+        Ok(self.known_routes.get_mut(&line).expect("it was read just now"))
+    }
+
+    pub fn known_routes_changed(&mut self, line: u32) {
+        self.known_routes_changed.insert(line);
+    }
+
     // Findings.
 
     pub fn detail(&self, state: &dyn Store, ordinal: u32) -> Result<Option<Detail>> {
@@ -387,6 +415,10 @@ impl Desk {
         }
         for (line, block) in std::mem::take(&mut self.known_changed) {
             codec::put(&mut batch.state, numbered(Table::Known, self.key, &[line, block]), &self.known[&(line, block)]);
+        }
+        for line in std::mem::take(&mut self.known_routes_changed) {
+            let known = Ordinals(self.known_routes[&line].iter().copied().collect());
+            codec::put(&mut batch.state, numbered(Table::KnownRoutes, self.key, &[line]), &known);
         }
         if let Some((sets, _)) = self.sets.as_ref().filter(|_| self.sets_changed) {
             codec::put(&mut batch.state, key(Table::Services, self.key, &[]), sets);

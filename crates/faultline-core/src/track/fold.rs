@@ -111,7 +111,7 @@ impl Work<'_, '_> {
         let (gone, kept): (Vec<Scan>, Vec<Scan>) = std::mem::take(&mut row.scans).into_iter().partition(is_gone);
         row.scans = kept;
         for scan in gone {
-            forget_scan(self, &scan)?;
+            forget_scan(self, line, &scan)?;
             forget_said(self, line, scan.said)?;
         }
         self.desk.lines_dirty.insert(line);

@@ -52,18 +52,22 @@ pub(super) enum Table {
     Pending = 20,
     /// Records that say that a fact went elsewhere and will go themselves.
     Went = 21,
-    /// Routes by id.
+    /// Routes by their number.
     Route = 22,
-    /// Which routes a scan reported.
-    ScanRoute = 23,
+    /// Which routes a batch of a scan reported.
+    ScanRoutes = 23,
     /// Which routes hold on a line.
-    LineRoute = 24,
+    LineRoutes = 24,
     /// Which routes hold before the oldest scan that is kept.
-    FloorRoute = 25,
+    FloorRoutes = 25,
     /// Which assets looked at a key of the catalog: the key's hash stands before the asset.
     LookedAt = 26,
     /// What is due when: the time stands before the asset.
     Timer = 27,
+    /// The number of a route by its id.
+    RouteOf = 28,
+    /// Which routes scans of a line that are kept, or its floor, name.
+    KnownRoutes = 29,
 }
 
 /// The key of a row of an asset.

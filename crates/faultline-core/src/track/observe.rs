@@ -14,6 +14,7 @@ use super::rows::body::{lines_of, write_body};
 use super::rows::detail::Detail;
 use super::rows::finding::{FindingRow, known_and_unchanged};
 use super::rows::line::ScanAt;
+use super::rows::route::RouteSet;
 use super::timeline::{Entry, Reported, TOO_OLD};
 use super::{Result, StageError, Work, ordinals};
 use crate::store::Store;
@@ -67,6 +68,8 @@ impl Work<'_, '_> {
             as_of: row.order.as_of,
             progress: self.desk.progress(&self.batch.state, at)?.clone(),
             seen: Vec::new(),
+            routes: None,
+            routes_now: RouteSet::default(),
             is_changed: false,
         };
         self.desk.open.insert(scan, open);

@@ -167,7 +167,7 @@ impl Work<'_, '_> {
                 self.desk.routes_dirty.insert(line);
             }
             Cause::Retracted { line, scan } => {
-                forget_seen(self, scan)?;
+                forget_seen(self, line, scan)?;
                 self.desk.routes_dirty.insert(line);
             }
             Cause::Line { .. } | Cause::Fold { .. } | Cause::Asset | Cause::Places => {}

@@ -3,52 +3,63 @@
 //! Entries of a map are those of the newest complete scan of the whole asset and of the complete scans after it; visits are
 //! those of the newest complete scan alone. Only lines that count have any.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use faultline_model::id::Id;
 use faultline_model::record::RouteObserved;
 use faultline_model::tracked::{FactKind, TrackedRecord, TrackedRoute};
 
-use super::codec::{self, Row, Writer};
-use super::desk::{each, keys_under};
-use super::keys::{Table, id_at, key};
+use super::codec::{self, Writer};
+use super::desk::{delete_all, each, keys_under};
+use super::keys::{Table, key, number_at};
 use super::line::Progress;
 use super::observe::hash_of;
 use super::rows::line::{LineRow, Scan};
-use super::rows::route::{HasRoute, RouteRow};
+use super::rows::route::{RouteRow, RouteSet};
 use super::{Result, Work};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// The most routes of one scan; what is beyond is left out, counted, and said in the scan's outcome.
 const ROUTES: u32 = 20_000;
 
-type Routes = BTreeMap<Id, HasRoute>;
-
 impl Work<'_, '_> {
-    /// One route of a scan.
-    pub(super) fn see_route(&mut self, route: RouteObserved) -> Result<()> {
-        if !self.read_scan(route.scan)? {
+    /// One route of a scan. A route that its line knows costs two look-ups and a mark.
+    pub(super) fn see_route(&mut self, seen: RouteObserved) -> Result<()> {
+        if !self.read_scan(seen.scan)? {
             return Ok(());
         }
-        let open = &self.desk.open[&route.scan];
-        let (id_of_scan, line, scan, is_visit) = (route.scan, open.line, open.scan, route.is_visit);
-        let row = RouteRow::of(&open.tool, route);
+        let (id_of_scan, is_visit) = (seen.scan, seen.is_visit);
+        let open = &self.desk.open[&id_of_scan];
+        let (line, scan) = (open.line, open.scan);
+        let row = RouteRow::of(&open.tool, seen);
         let id = id_of(self.desk.asset.as_str(), &row);
-        let at = self.has_key(Table::ScanRoute, scan, id);
-        if self.batch.state.get(&at)?.is_some() {
+        let known = self.route_of(id)?;
+        let before = if open.routes.is_none() { Some(self.routes_of(scan)?) } else { None };
+        let open = self.desk.open.get_mut(&id_of_scan).expect("it is at hand");
+        let routes = open.routes.get_or_insert_with(|| before.unwrap_or_default());
+        if known.is_some_and(|route| routes.has(route)) {
             return Ok(());
         }
-        let open = self.desk.open.get_mut(&id_of_scan).expect("it is at hand");
         open.is_changed = true;
         if open.progress.routes >= ROUTES {
             open.progress.routes_cut += 1;
             return Ok(());
         }
         open.progress.routes += 1;
-        self.put(at, &HasRoute { is_visit, families: Vec::new() });
-        let mut row = self.route(id)?.unwrap_or(row);
-        row.named += 1;
-        self.put(self.route_key(id), &row);
+        let route = known.unwrap_or(self.desk.row.next_route);
+        routes.insert(route, is_visit);
+        open.routes_now.insert(route, is_visit);
+        if known.is_none() {
+            self.desk.row.next_route += 1;
+            self.desk.row_changed = true;
+            self.batch.state.put(self.route_of_key(id), route.to_be_bytes());
+        }
+        if self.desk.known_routes(&self.batch.state, line)?.insert(route) {
+            self.desk.known_routes_changed(line);
+            let mut row = self.route(route)?.unwrap_or(row);
+            row.named += 1;
+            self.put(self.route_key(route), &row);
+        }
         let kept = self.desk.line(&self.batch.state, line)?;
         if !kept.has_routes {
             self.desk.line_mut(&self.batch.state, line)?.has_routes = true;
@@ -59,51 +70,83 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    fn route_key(&self, id: Id) -> Vec<u8> {
-        key(Table::Route, self.desk.key, &[&id.0])
+    fn route_key(&self, route: u32) -> Vec<u8> {
+        self.desk.number(Table::Route, &[route])
     }
 
-    fn route(&self, id: Id) -> Result<Option<RouteRow>> {
-        Ok(codec::get(&self.batch.state, &self.route_key(id))?)
+    fn route_of_key(&self, id: Id) -> Vec<u8> {
+        key(Table::RouteOf, self.desk.key, &[&id.0])
     }
 
-    fn has_key(&self, table: Table, number: u32, id: Id) -> Vec<u8> {
-        key(table, self.desk.key, &[&number.to_be_bytes(), &id.0])
+    /// The number of a route.
+    fn route_of(&self, id: Id) -> Result<Option<u32>> {
+        let at = self.route_of_key(id);
+        let Some(row) = self.batch.state.get(&at)? else { return Ok(None) };
+        let number = row.as_slice().try_into().map(u32::from_be_bytes);
+        number.map(Some).map_err(|_| StoreError::corrupt("route numbers", &at, "it has not four bytes").into())
     }
 
-    /// The routes of a scan, a line or a floor.
-    fn routes(&self, table: Table, number: u32) -> Result<Routes> {
-        let mut routes = Routes::new();
-        each(&self.batch.state, &self.desk.number(table, &[number]), |at, row| {
-            routes.insert(id_at(at, 21), HasRoute::parse(at, row)?);
+    fn route(&self, route: u32) -> Result<Option<RouteRow>> {
+        Ok(codec::get(&self.batch.state, &self.route_key(route))?)
+    }
+
+    /// The routes that a scan reported, those of this batch apart.
+    fn routes_of(&self, scan: u32) -> Result<RouteSet> {
+        let mut routes = RouteSet::default();
+        each(&self.batch.state, &self.desk.number(Table::ScanRoutes, &[scan]), |at, row| {
+            routes.add(&codec::Row::parse(at, row)?);
             Ok(())
         })?;
         Ok(routes)
     }
 
-    /// Removes what a scan or a floor says of routes.
-    pub(super) fn drop_routes(&mut self, table: Table, number: u32) -> Result<()> {
-        for id in self.routes(table, number)?.into_keys() {
-            self.batch.state.delete(self.has_key(table, number, id));
-            self.name_less(id)?;
-        }
-        Ok(())
+    /// The routes of a line or its floor.
+    fn routes(&self, table: Table, line: u32) -> Result<RouteSet> {
+        Ok(codec::get(&self.batch.state, &self.desk.number(table, &[line]))?.unwrap_or_default())
     }
 
-    /// One scan or floor less names a route.
-    fn name_less(&mut self, id: Id) -> Result<()> {
-        if let Some(mut row) = self.route(id)? {
-            row.named = row.named.saturating_sub(1);
-            self.put_route(id, &row);
-        }
-        Ok(())
-    }
-
-    fn put_route(&mut self, id: Id, row: &RouteRow) {
-        if row.named == 0 && row.holds.is_empty() {
-            self.batch.state.delete(self.route_key(id));
+    fn put_routes(&mut self, table: Table, line: u32, routes: &RouteSet) {
+        let at = self.desk.number(table, &[line]);
+        if routes.is_empty() {
+            self.batch.state.delete(at);
         } else {
-            self.put(self.route_key(id), row);
+            self.put(at, routes);
+        }
+    }
+
+    /// Removes what a scan says of routes, and the routes that nothing else names.
+    pub(super) fn drop_routes(&mut self, line: u32, scan: u32) -> Result<()> {
+        let row = self.desk.line(&self.batch.state, line)?;
+        if !row.has_routes {
+            return Ok(());
+        }
+        delete_all(self.batch, &self.desk.number(Table::ScanRoutes, &[scan]))?;
+        let mut named: BTreeSet<u32> = self.routes(Table::FloorRoutes, line)?.iter().collect();
+        for scan in &row.scans {
+            named.extend(self.routes_of(scan.number)?.iter());
+        }
+        let known = self.desk.known_routes(&self.batch.state, line)?;
+        let gone: Vec<u32> = known.difference(&named).copied().collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        known.retain(|route| named.contains(route));
+        self.desk.known_routes_changed(line);
+        for route in gone {
+            if let Some(mut row) = self.route(route)? {
+                row.named = row.named.saturating_sub(1);
+                self.put_route(route, &row);
+            }
+        }
+        Ok(())
+    }
+
+    fn put_route(&mut self, route: u32, row: &RouteRow) {
+        if row.named == 0 && row.holds.is_empty() {
+            self.batch.state.delete(self.route_key(route));
+            self.batch.state.delete(self.route_of_key(id_of(self.desk.asset.as_str(), row)));
+        } else {
+            self.put(self.route_key(route), row);
         }
     }
 
@@ -113,47 +156,52 @@ impl Work<'_, '_> {
         if !line.has_routes {
             return Ok(());
         }
-        let before = self.routes(Table::LineRoute, number)?;
-        let after = if line.counts { self.holding(number, &line)? } else { Routes::new() };
-        let ids: BTreeSet<&Id> = before.keys().chain(after.keys()).collect();
-        for id in ids.into_iter().filter(|id| before.get(id) != after.get(id)) {
-            let at = self.has_key(Table::LineRoute, number, *id);
-            match after.get(id) {
-                Some(has) => self.put(at, has),
-                None => self.batch.state.delete(at),
-            }
-            let Some(mut row) = self.route(*id)? else { continue };
+        let before = self.routes(Table::LineRoutes, number)?;
+        let after = if line.counts { self.holding(number, &line)? } else { RouteSet::default() };
+        if before == after {
+            return Ok(());
+        }
+        self.put_routes(Table::LineRoutes, number, &after);
+        let either: BTreeSet<u32> = before.iter().chain(after.iter()).collect();
+        for route in either.into_iter().filter(|route| before.families_of(*route) != after.families_of(*route)) {
+            let Some(mut row) = self.route(route)? else { continue };
             row.holds.retain(|(line, _)| *line != number);
-            row.holds.extend(after.get(id).map(|has| (number, has.families.clone())));
-            self.publish_route(*id, row)?;
+            row.holds.extend(after.families_of(route).map(|families| (number, families.to_vec())));
+            self.publish_route(route, row)?;
         }
         Ok(())
     }
 
     /// The routes that hold on a line.
-    fn holding(&mut self, number: u32, line: &LineRow) -> Result<Routes> {
+    fn holding(&mut self, number: u32, line: &LineRow) -> Result<RouteSet> {
         let retired = self.desk.row.retired.filter(|at| line.floor_retired.is_none_or(|folded| folded < *at));
         let first = match retired {
             Some(at) => line.scans.iter().position(|scan| scan.counts() && scan.order.started > at).unwrap_or(line.scans.len()),
             None => 0,
         };
         let complete: Vec<&Scan> = line.scans[first..].iter().filter(|scan| scan.counts() && scan.progress == Progress::Complete).collect();
-        let mut holding = if retired.is_none() { self.routes(Table::FloorRoute, number)? } else { Routes::new() };
-        for scan in complete {
+        // Nothing before the newest scan of the whole asset holds after it.
+        let newest_full = complete.iter().rposition(|scan| scan.is_full);
+        let is_floor_needed = retired.is_none() && newest_full.is_none();
+        let mut holding = if is_floor_needed { self.routes(Table::FloorRoutes, number)? } else { RouteSet::default() };
+        for scan in &complete[newest_full.unwrap_or(0)..] {
             self.add_routes(number, scan, &mut holding)?;
         }
         Ok(holding)
     }
 
     /// What holds after one more complete scan, which is newer than all before.
-    fn add_routes(&mut self, number: u32, scan: &Scan, holding: &mut Routes) -> Result<()> {
-        holding.retain(|_, has| !has.is_visit && !scan.is_full);
-        let mut families = self.desk.progress(&self.batch.state, scan.number)?.families.clone();
-        let said = self.desk.said(&self.batch.state, number, scan.said)?;
-        families.retain(|family| said.tests_for.binary_search(family).is_ok());
-        for (id, has) in self.routes(Table::ScanRoute, scan.number)? {
-            let families = if has.is_visit { families.clone() } else { Vec::new() };
-            holding.insert(id, HasRoute { families, ..has });
+    fn add_routes(&mut self, number: u32, scan: &Scan, holding: &mut RouteSet) -> Result<()> {
+        if scan.is_full {
+            holding.entries.clear();
+        }
+        holding.visits.clear();
+        holding.families.clear();
+        holding.add(&self.routes_of(scan.number)?);
+        if !holding.visits.is_empty() {
+            let said = self.desk.said(&self.batch.state, number, scan.said)?;
+            let families = &self.desk.progress(&self.batch.state, scan.number)?.families;
+            holding.families = families.iter().filter(|family| said.tests_for.binary_search(family).is_ok()).cloned().collect();
         }
         Ok(())
     }
@@ -163,29 +211,19 @@ impl Work<'_, '_> {
         if !self.desk.line(&self.batch.state, number)?.has_routes {
             return Ok(());
         }
-        let before = self.routes(Table::FloorRoute, number)?;
-        let mut after = if is_retired { Routes::new() } else { before.clone() };
+        let before = self.routes(Table::FloorRoutes, number)?;
+        let mut after = if is_retired { RouteSet::default() } else { before.clone() };
         if scan.counts() && scan.progress == Progress::Complete {
             self.add_routes(number, scan, &mut after)?;
         }
-        for (id, has) in after.iter().filter(|(id, has)| before.get(id) != Some(has)) {
-            self.put(self.has_key(Table::FloorRoute, number, *id), has);
-            if !before.contains_key(id)
-                && let Some(mut row) = self.route(*id)?
-            {
-                row.named += 1;
-                self.put_route(*id, &row);
-            }
-        }
-        for id in before.into_keys().filter(|id| !after.contains_key(id)) {
-            self.batch.state.delete(self.has_key(Table::FloorRoute, number, id));
-            self.name_less(id)?;
+        if before != after {
+            self.put_routes(Table::FloorRoutes, number, &after);
         }
         Ok(())
     }
 
     /// Publishes a route where the catalog says, if anything changed.
-    fn publish_route(&mut self, id: Id, mut row: RouteRow) -> Result<()> {
+    fn publish_route(&mut self, route: u32, mut row: RouteRow) -> Result<()> {
         row.holds.sort_unstable();
         let families: BTreeSet<&String> = row.holds.iter().flat_map(|(_, families)| families).collect();
         let families: Vec<String> = families.into_iter().cloned().collect();
@@ -195,13 +233,14 @@ impl Work<'_, '_> {
         let digest = if row.holds.is_empty() { 0 } else { digest_of(&families) };
         if digest != row.digest || set != row.services {
             let before = self.set(row.services)?;
+            let id = id_of(self.desk.asset.as_str(), &row);
             let record = tracked_route(id, self.desk.asset.clone(), &row, families);
             self.publish(FactKind::Route, id, &before, &services, |service, _| {
                 TrackedRecord::Route(TrackedRoute { service: service.to_owned(), ..record.clone() })
             })?;
             (row.digest, row.services) = (digest, set);
         }
-        self.put_route(id, &row);
+        self.put_route(route, &row);
         Ok(())
     }
 
@@ -209,9 +248,9 @@ impl Work<'_, '_> {
     pub(super) fn publish_routes(&mut self) -> Result<()> {
         let prefix = key(Table::Route, self.desk.key, &[]);
         for at in keys_under(&self.batch.state, &prefix, &prefix, usize::MAX)? {
-            let id = id_at(&at, 17);
-            if let Some(row) = self.route(id)? {
-                self.publish_route(id, row)?;
+            let route = number_at(&at, 0);
+            if let Some(row) = self.route(route)? {
+                self.publish_route(route, row)?;
             }
         }
         Ok(())

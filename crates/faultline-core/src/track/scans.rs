@@ -279,15 +279,15 @@ pub(super) fn sorted(mut all: Vec<String>) -> Vec<String> {
 }
 
 /// Removes what a scan left outside of its line's row.
-pub(super) fn forget_scan(work: &mut Work<'_, '_>, scan: &Scan) -> Result<()> {
+pub(super) fn forget_scan(work: &mut Work<'_, '_>, line: u32, scan: &Scan) -> Result<()> {
     work.desk.put_scan_at(work.batch, scan.order.id, None);
     work.desk.drop_progress(work.batch, scan.number);
-    forget_seen(work, scan.number)
+    forget_seen(work, line, scan.number)
 }
 
 /// Removes what a scan saw.
-pub(super) fn forget_seen(work: &mut Work<'_, '_>, scan: u32) -> Result<()> {
-    work.drop_routes(Table::ScanRoute, scan)?;
+pub(super) fn forget_seen(work: &mut Work<'_, '_>, line: u32, scan: u32) -> Result<()> {
+    work.drop_routes(line, scan)?;
     delete_all(work.batch, &work.desk.number(Table::Marks, &[scan]))?;
     delete_all(work.batch, &work.desk.number(Table::Seen, &[scan]))?;
     work.desk.forget_marks();

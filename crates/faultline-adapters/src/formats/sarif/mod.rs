@@ -7,7 +7,8 @@
 
 mod run;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
 
 use faultline_model::family::Family;
 use faultline_model::locus::{Code, Locus, Secret, asset_path, snippet_hash};
@@ -27,7 +28,10 @@ pub(crate) const ADAPTER: Adapter = Adapter { name: "sarif", kind: ScanKind::Sas
 /// CWE of rules that name none, by the rule's name: those of SpotBugs and FindSecBugs.
 /// Source: `cweid` in SpotBugs 4.10.4 (2026-08-19), `spotbugs/etc/findbugs.xml`, of the pattern or else of its code, as SpotBugs itself
 /// does; and in FindSecBugs 1.14.0 (2025-06-17), `findsecbugs-plugin/src/main/resources/metadata/findbugs.xml`.
-const CWE_OF_RULE: &str = include_str!("cwe_of_rule.tsv");
+const CWE_OF_RULE_TSV: &str = include_str!("cwe_of_rule.tsv");
+static CWE_OF_RULE: LazyLock<HashMap<&str, i32>> = LazyLock::new(|| {
+    CWE_OF_RULE_TSV.lines().filter_map(|line| line.split_once('\t')).filter_map(|(rule, cwe)| Some((rule, cwe.parse().ok()?))).collect()
+});
 /// Fingerprints that change with any edit of the file, with the tool's rules, or with the indentation.
 const UNSTABLE_PRINTS: [&str; 3] = ["scanFileHash", "scanTagsHash", "primaryLocationStartColumnFingerprint"];
 /// The family of rules whose findings quote a secret (Bandit: `Possible hardcoded password: '…'`).
@@ -300,8 +304,7 @@ fn cwes(finding: &Finding<'_>, rule: Option<&Rule>, rule_id: &str) -> Vec<i32> {
     finding.taxa.iter().flatten().filter_map(Reference::cwe).for_each(&mut add);
     finding.properties.iter().flat_map(cwes_of).for_each(&mut add);
     if found.is_empty() {
-        let by_name = CWE_OF_RULE.lines().filter_map(|line| line.split_once('\t')).find(|(name, _)| *name == rule_id);
-        found.extend(by_name.and_then(|(_, cwe)| cwe.parse::<i32>().ok()));
+        found.extend(CWE_OF_RULE.get(rule_id));
     }
     found
 }
@@ -322,10 +325,8 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_rules_has_a_name_and_a_number_a_line() {
-        for line in CWE_OF_RULE.lines() {
-            let (name, cwe) = line.split_once('\t').expect("two columns");
-            assert!(!name.is_empty() && cwe.parse::<i32>().is_ok_and(|cwe| cwe > 0), "{line}");
-        }
+    fn the_table_of_rules_has_a_name_and_a_number_a_line_each_name_once() {
+        assert_eq!(CWE_OF_RULE.len(), CWE_OF_RULE_TSV.lines().count());
+        assert!(CWE_OF_RULE.iter().all(|(rule, cwe)| !rule.is_empty() && *cwe > 0));
     }
 }

@@ -4,8 +4,9 @@
 //! own. Source: ZAP's traditional XML report, versions 2.6 to 2.16, <https://www.zaproxy.org/docs/desktop/addons/report-generation/>.
 //! Attacks, evidence, requests, responses and query values are not read: they hold payloads and sessions.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::BufReader;
+use std::sync::LazyLock;
 
 use faultline_model::asset::AssetKind;
 use faultline_model::id::Id;
@@ -46,7 +47,10 @@ const INSTANCES_HELD: usize = 1_000_000;
 /// Source: <https://www.zaproxy.org/docs/alerts/> (zaproxy-website at e2c990f, 2026-08-21), checked against the rules of zap-extensions
 /// (at aea3dee, 2026-08-21), which add 90030. Scripts 100033 and 100045: community-scripts (at e01faf4, 2026-02-18). Rules withdrawn since
 /// 2018 (10012, 10016, 10046, 10053): as they last were in zap-extensions. 40041: the one CWE among its alert's references.
-const CWE_OF_PLUGIN: &str = include_str!("cwe_of_plugin.tsv");
+const CWE_OF_PLUGIN_TSV: &str = include_str!("cwe_of_plugin.tsv");
+static CWE_OF_PLUGIN: LazyLock<HashMap<&str, i32>> = LazyLock::new(|| {
+    CWE_OF_PLUGIN_TSV.lines().filter_map(|line| line.split_once('\t')).filter_map(|(id, cwe)| Some((id, cwe.parse().ok()?))).collect()
+});
 
 /// One `alertitem` while it is read.
 #[derive(Default)]
@@ -230,8 +234,7 @@ fn severity(risk: &str) -> Option<Severity> {
 }
 
 fn cwe_of(plugin: &str) -> Option<i32> {
-    let mut rows = CWE_OF_PLUGIN.lines().filter_map(|line| line.split_once('\t'));
-    rows.find(|(id, _)| *id == plugin).and_then(|(_, cwe)| cwe.parse().ok())
+    CWE_OF_PLUGIN.get(plugin).copied()
 }
 
 /// The place of an instance. Query and fragment are dropped: values never enter an identity.
@@ -297,12 +300,8 @@ mod tests {
 
     #[test]
     fn the_table_of_plugins_has_two_numbers_a_line_each_plugin_once() {
-        let rows: Vec<(i32, i32)> = CWE_OF_PLUGIN
-            .lines()
-            .map(|line| line.split_once('\t').expect("two columns"))
-            .map(|(plugin, cwe)| (plugin.parse().unwrap(), cwe.parse().unwrap()))
-            .collect();
-        assert!(rows.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        assert_eq!(CWE_OF_PLUGIN.len(), CWE_OF_PLUGIN_TSV.lines().count());
+        assert!(CWE_OF_PLUGIN.iter().all(|(plugin, cwe)| plugin.parse::<u32>().is_ok() && *cwe > 0));
         assert_eq!((cwe_of("40018"), cwe_of("1")), (Some(89), None));
     }
 

@@ -16,6 +16,7 @@ pub(in crate::track) struct AssetRow {
     pub next_scan: u32,
     pub next_job: u32,
     pub next_seen: u32,
+    pub next_route: u32,
     /// The newest time at which it was retired: what only older scans saw is closed.
     pub retired: Option<Timestamp>,
 }
@@ -25,7 +26,7 @@ impl Row for AssetRow {
 
     fn write(&self, out: &mut Writer) {
         out.text(&self.name);
-        for number in [self.next_ordinal, self.next_line, self.next_scan, self.next_job, self.next_seen] {
+        for number in [self.next_ordinal, self.next_line, self.next_scan, self.next_job, self.next_seen, self.next_route] {
             out.uint(number.into());
         }
         out.option(self.retired.as_ref(), |out, at| out.time(*at));
@@ -39,6 +40,7 @@ impl Row for AssetRow {
             next_scan: from.small()?,
             next_job: from.small()?,
             next_seen: from.small()?,
+            next_route: from.small()?,
             retired: from.option(Reader::time)?,
         })
     }

@@ -1,8 +1,11 @@
-//! A route by its id: what was reported, and on which lines it holds.
+//! A route by its number: what was reported, and on which lines it holds. Sets of routes.
+
+use std::collections::BTreeSet;
 
 use faultline_model::record::RouteObserved;
 
 use crate::track::codec::{Reader, Row, Writer};
+use crate::track::ordinals::Ordinals;
 
 /// What a route is, without the scan that reported it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,7 +20,7 @@ pub(in crate::track) struct RouteRow {
     pub is_visit: bool,
     /// The lines of scans on which it holds, each with the families that its visit counts for.
     pub holds: Vec<(u32, Vec<String>)>,
-    /// How many scans and floors name it; without any it goes.
+    /// How many lines name it, in a scan that is kept or in their floor; without any it goes.
     pub named: u32,
     /// Which services it is published for.
     pub services: u32,
@@ -78,23 +81,58 @@ impl Row for RouteRow {
     }
 }
 
-/// That a scan, a line or a floor has a route.
+/// The routes that a scan, a line or a floor has, by their numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::track) struct HasRoute {
-    pub is_visit: bool,
-    /// For a visit that holds: the families that it counts for.
+pub(in crate::track) struct RouteSet {
+    pub entries: BTreeSet<u32>,
+    pub visits: BTreeSet<u32>,
+    /// Where visits hold: the families that they count for, sorted.
     pub families: Vec<String>,
 }
 
-impl Row for HasRoute {
-    const TABLE: &'static str = "routes of scans";
+impl RouteSet {
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.visits.is_empty()
+    }
+
+    pub fn has(&self, route: u32) -> bool {
+        self.entries.contains(&route) || self.visits.contains(&route)
+    }
+
+    /// Adds a route; false if it was there.
+    pub fn insert(&mut self, route: u32, is_visit: bool) -> bool {
+        if is_visit { self.visits.insert(route) } else { self.entries.insert(route) }
+    }
+
+    /// Adds routes, whatever they count for.
+    pub fn add(&mut self, other: &Self) {
+        self.entries.extend(&other.entries);
+        self.visits.extend(&other.visits);
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        self.entries.iter().chain(&self.visits).copied()
+    }
+
+    /// The families that a route counts for; `None` if it is not here.
+    pub fn families_of(&self, route: u32) -> Option<&[String]> {
+        let of_visit = self.visits.contains(&route).then_some(self.families.as_slice());
+        of_visit.or_else(|| self.entries.contains(&route).then_some(&[]))
+    }
+}
+
+impl Row for RouteSet {
+    const TABLE: &'static str = "sets of routes";
 
     fn write(&self, out: &mut Writer) {
-        out.flag(self.is_visit);
+        for set in [&self.entries, &self.visits] {
+            Ordinals(set.iter().copied().collect()).write(out);
+        }
         out.texts(&self.families);
     }
 
     fn read(from: &mut Reader<'_>) -> Option<Self> {
-        Some(Self { is_visit: from.flag()?, families: from.texts()? })
+        let mut set = || Ordinals::read(from).map(|set| set.0.into_iter().collect());
+        Some(Self { entries: set()?, visits: set()?, families: from.texts()? })
     }
 }
