@@ -16,8 +16,8 @@ pub struct CountingLog {
 
 #[derive(Default)]
 struct Counts {
-    /// By stage: keys and values of state that were put or deleted.
-    state_bytes: BTreeMap<&'static str, u64>,
+    /// By stage and table (the first byte of the key): keys and values of state that were put or deleted.
+    state_bytes: BTreeMap<(&'static str, u8), u64>,
     /// By topic: records that stages wrote.
     produced: BTreeMap<&'static str, u64>,
 }
@@ -27,9 +27,10 @@ impl CountingLog {
         Self { below, counts: Mutex::default() }
     }
 
-    /// Bytes of state that a stage wrote, keys included.
-    pub fn state_bytes(&self, stage: &str) -> u64 {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).state_bytes.get(stage).copied().unwrap_or(0)
+    /// Bytes of state that a stage wrote, by table, keys included.
+    pub fn state_bytes(&self, stage: &str) -> BTreeMap<u8, u64> {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.state_bytes.iter().filter(|((of, _), _)| *of == stage).map(|((_, table), bytes)| (*table, *bytes)).collect()
     }
 
     /// Records that stages wrote to a topic.
@@ -42,8 +43,11 @@ impl Log for CountingLog {
     fn commit(&self, commit: Commit) -> Result<Vec<u64>, HostError> {
         {
             let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-            let bytes: usize = commit.changes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
-            *counts.state_bytes.entry(commit.task.stage).or_default() += bytes as u64;
+            for (key, value) in &commit.changes {
+                let table = key.first().copied().unwrap_or_default();
+                let bytes = key.len() + value.as_ref().map_or(0, Vec::len);
+                *counts.state_bytes.entry((commit.task.stage, table)).or_default() += bytes as u64;
+            }
             for output in &commit.outputs {
                 *counts.produced.entry(output.topic).or_default() += 1;
             }

@@ -3,6 +3,7 @@
 //! Prints one JSON line a measurement, with what was asked for and the ratio to it. `FAULTLINE_BENCH_FINDINGS` sets the size (default
 //! 1,000,000); the folder lies under `TMPDIR`. Both cores are shared by the publisher, the stages and RocksDB.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,19 +49,19 @@ fn main() -> Fallible<()> {
     bench.append(INTEL, records)?;
     bench.quiet()?;
 
-    let written = bench.written();
     let spent = bench.publish(0, Order::Stable)?;
     let live = bench.scale.findings();
     Line::new("first-time findings through risk")
         .rate(live, spent, 15_000)
         .with("findings", live)
-        .with("state_bytes_a_finding", (bench.written() - written) / live)
+        .with("track_bytes_a_finding", a_finding(&bench.written("track"), live))
+        .with("correlate_bytes_a_finding", a_finding(&bench.written("correlate"), live))
         .print();
     let risks = bench.risks()?;
     Line::new("risks of a known truth").with("risks", risks).with("expected", bench.scale.expected_risks()).print();
 
     for (day, order, bar) in [(1, Order::Stable, 1.0), (2, Order::Shuffled, 2.0)] {
-        let (written, produced) = (bench.written(), bench.log.produced(RISKS.name));
+        let (written, produced) = (bench.written("track"), bench.log.produced(RISKS.name));
         let spent = bench.publish(day, order)?;
         let name = if order == Order::Stable { "rescan, stable order" } else { "rescan, shuffled" };
         Line::new(name)
@@ -68,8 +69,13 @@ fn main() -> Fallible<()> {
             .with("findings", live)
             .with("risks_written", bench.log.produced(RISKS.name) - produced)
             .print();
-        let bytes = (bench.written() - written) as f64 / live as f64;
-        Line::new(&format!("state written, {name}")).at_most("bytes_a_finding", bytes, bar).print();
+        let mut by_table = bench.written("track");
+        for (table, bytes) in &mut by_table {
+            *bytes -= written.get(table).copied().unwrap_or(0);
+        }
+        let bytes = by_table.values().sum::<u64>() as f64 / live as f64;
+        let by_table = a_finding(&by_table, live);
+        Line::new(&format!("state written, {name}")).at_most("bytes_a_finding", bytes, bar).with("by_table", by_table).print();
     }
     for (touched, bar) in [(1, 0.05), (10_000, 1.0)] {
         bench.kev(touched, bar)?;
@@ -81,6 +87,12 @@ fn main() -> Fallible<()> {
     Line::new("resident memory, highest").at_most("mebibytes", resident, 512.0).with("findings", live).print();
     bench.running.stop()?;
     Ok(())
+}
+
+/// Bytes a finding by table; tables with less than a hundredth of a byte are left out.
+fn a_finding(by_table: &BTreeMap<u8, u64>, findings: u64) -> serde_json::Value {
+    let each = by_table.iter().map(|(table, bytes)| (table.to_string(), (*bytes as f64 / findings as f64 * 100.0).round() / 100.0));
+    each.filter(|(_, bytes)| *bytes > 0.0).map(|(table, bytes)| (table, serde_json::Value::from(bytes))).collect()
 }
 
 impl Bench {
@@ -151,8 +163,9 @@ impl Bench {
         Ok(())
     }
 
-    fn written(&self) -> u64 {
-        self.log.state_bytes("track")
+    /// Bytes of state that a stage has written, by table.
+    fn written(&self, stage: &str) -> BTreeMap<u8, u64> {
+        self.log.state_bytes(stage)
     }
 
     fn risks(&self) -> Fallible<u64> {
@@ -272,8 +285,13 @@ fn size_of(folder: &Path) -> Fallible<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        let meta = entry.metadata()?;
-        bytes += if meta.is_dir() { size_of(&entry.path())? } else { meta.len() };
+        bytes += match entry.metadata() {
+            Ok(meta) if meta.is_dir() => size_of(&entry.path())?,
+            Ok(meta) => meta.len(),
+            // RocksDB removed it since it was listed.
+            Err(gone) if gone.kind() == std::io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error.into()),
+        };
     }
     Ok(bytes)
 }

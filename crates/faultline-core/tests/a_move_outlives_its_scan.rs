@@ -16,7 +16,8 @@ fn after() -> Observation {
 }
 
 fn keeping(scans_kept: usize) -> Task {
-    Task::new(Track { scans_kept, ..Track::default() })
+    // All in slices.
+    Task::new(Track { scans_kept, closed_at_once: 0, ..Track::default() })
 }
 
 /// Work between records in all amounts from none to all, in the smallest slices.

@@ -195,6 +195,11 @@ fn facts(history: &History, task: &Task, kept: usize) -> Facts {
     facts
 }
 
+/// A task that keeps so many scans, and closes as few findings at once as it may slices: when is not to matter.
+fn task(scans_kept: usize, cuts: &Cuts) -> Task {
+    Task::new(Track { scans_kept, closed_at_once: cuts.slices, ..Track::default() })
+}
+
 fn assert_same(task: &Task, facts: &Facts) -> Result<(), TestCaseError> {
     assert_equal(&task.facts(), &facts.tracked())
 }
@@ -217,7 +222,7 @@ proptest! {
     /// Laws 1, 2, 3, 4 and 5 at once: any mix, any cuts, records twice, scans taken back, stops anywhere.
     #[test]
     fn a_stream_says_what_the_facts_say(history in history()) {
-        let mut task = Task::default();
+        let mut task = task(32, &history.cuts);
         task.run(&mixed(&history), &history.cuts);
         prop_assert_eq!(&task.poisoned, &Vec::<String>::new());
         assert_same(&task, &facts(&history, &task, 32))?;
@@ -239,7 +244,7 @@ proptest! {
         history.scans.sort_by_key(order_of);
         // Days of acts that retire are those before all scans or after, so that they do not come before what they close.
         history.acts.retain(|act| !matches!(act, Act::Retire { .. }));
-        let mut task = Task::new(Track { scans_kept: kept, ..Track::default() });
+        let mut task = task(kept, &history.cuts);
         let mut records: Vec<Record> = Vec::new();
         for scan in &history.scans {
             records.extend(scan.records());
@@ -269,7 +274,7 @@ proptest! {
         }
         let records = mixed(&history);
         let run = |cuts: &Cuts| {
-            let mut task = Task::new(Track { scans_kept: kept, ..Track::default() });
+            let mut task = task(kept, cuts);
             task.run(&records, cuts);
             let before = task.facts();
             task.pass(3 * 3_600_000);

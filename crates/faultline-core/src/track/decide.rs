@@ -144,7 +144,6 @@ impl Work<'_, '_> {
     fn retire(&mut self, decision: &Decision) -> Result<Judged> {
         if self.desk.row.retired.is_none_or(|at| at < decision.at) {
             self.desk.row.retired = Some(decision.at);
-            self.desk.row_changed = true;
             self.add_job(Cause::Asset)?;
             for line in self.desk.all_lines() {
                 self.desk.routes_dirty.insert(line);

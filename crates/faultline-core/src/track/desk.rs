@@ -15,11 +15,12 @@ use faultline_model::observation::ScanKind;
 use super::Result;
 use super::codec::{self, Row};
 use super::keys::{Table, key, number_at, numbered};
+use super::line::Progress;
 use super::ordinals::{Bits, Ordinals, block_of};
-use super::rows::asset::{AssetRow, ServiceSets};
+use super::rows::asset::{AssetRow, Counters, ServiceSets};
 use super::rows::detail::Detail;
 use super::rows::floor::{FloorRow, KnownRow};
-use super::rows::line::{LineRow, Said, ScanAt, ScanProgress};
+use super::rows::line::{LineRow, Said, Scan, ScanAt, ScanProgress};
 use super::rows::route::RouteSet;
 use super::timeline::Reported;
 use crate::stage::Batch;
@@ -33,9 +34,12 @@ pub(super) struct Desk {
     pub asset: AssetId,
     pub key: Id,
     pub row: AssetRow,
-    pub row_changed: bool,
+    pub next: Counters,
+    /// Both as they are in state.
+    stored: (AssetRow, Counters),
     lines: BTreeMap<u32, Arc<LineRow>>,
-    lines_changed: BTreeSet<u32>,
+    /// Lines that changed, as they are in state; none of those that are new.
+    lines_stored: BTreeMap<u32, Option<Arc<LineRow>>>,
     scans: BTreeMap<Id, Option<ScanAt>>,
     progress: BTreeMap<u32, ScanProgress>,
     progress_changed: BTreeSet<u32>,
@@ -58,6 +62,10 @@ pub(super) struct Desk {
     /// Findings to be worked out anew; true where those alike are to be as well.
     pub dirty: BTreeMap<u32, bool>,
     pub lines_dirty: BTreeSet<u32>,
+    /// Scans that began in this batch, by line and number: what is not whole at its end gets a timer.
+    pub began: Vec<(u32, u32)>,
+    /// Scans that this batch completed, by line and number.
+    pub completed: Vec<(u32, u32)>,
     /// Lines whose routes are to be worked out anew.
     pub routes_dirty: BTreeSet<u32>,
 }
@@ -87,8 +95,9 @@ impl Desk {
     /// The asset of a key; `None` for its row if it is not known yet.
     pub fn open(state: &dyn Store, asset: AssetId) -> Result<Self> {
         let id = Id::of("asset", &[asset.as_str().as_bytes()]);
-        let row = codec::get(state, &key(Table::Asset, id, &[]))?;
-        Ok(Self::with(asset, id, row.unwrap_or_default()))
+        let row: Option<AssetRow> = codec::get(state, &key(Table::Asset, id, &[]))?;
+        let next = if row.is_some() { codec::get(state, &key(Table::Counters, id, &[]))? } else { None };
+        Ok(Self::with(asset, id, row.unwrap_or_default(), next.unwrap_or_default()))
     }
 
     /// The asset of a row's key.
@@ -97,17 +106,19 @@ impl Desk {
         let corrupt = |reason: &str| StoreError::corrupt(AssetRow::TABLE, &at, reason);
         let row: AssetRow = codec::get(state, &at)?.ok_or_else(|| corrupt("rows of an asset without the asset's own row"))?;
         let asset = row.name.parse().map_err(|_| corrupt("its name is no asset's"))?;
-        Ok(Self::with(asset, id, row))
+        let next = codec::get(state, &key(Table::Counters, id, &[]))?;
+        Ok(Self::with(asset, id, row, next.unwrap_or_default()))
     }
 
-    fn with(asset: AssetId, key: Id, row: AssetRow) -> Self {
+    fn with(asset: AssetId, key: Id, row: AssetRow, next: Counters) -> Self {
         Self {
             asset,
             key,
+            stored: (row.clone(), next.clone()),
             row,
-            row_changed: false,
+            next,
             lines: BTreeMap::new(),
-            lines_changed: BTreeSet::new(),
+            lines_stored: BTreeMap::new(),
             scans: BTreeMap::new(),
             progress: BTreeMap::new(),
             progress_changed: BTreeSet::new(),
@@ -126,6 +137,8 @@ impl Desk {
             reported: BTreeMap::new(),
             dirty: BTreeMap::new(),
             lines_dirty: BTreeSet::new(),
+            began: Vec::new(),
+            completed: Vec::new(),
             routes_dirty: BTreeSet::new(),
         }
     }
@@ -150,7 +163,12 @@ impl Desk {
             return Ok(Arc::clone(row));
         }
         let at = self.number(Table::Line, &[line]);
-        let row: LineRow = codec::get(state, &at)?.ok_or_else(|| self.missing(LineRow::TABLE, &at))?;
+        let mut row: LineRow = codec::get(state, &at)?.ok_or_else(|| self.missing(LineRow::TABLE, &at))?;
+        each(state, &self.number(Table::Scan, &[line]), |at, scan| {
+            row.scans.push(Scan { number: number_at(at, 4), ..Scan::parse(at, scan)? });
+            Ok(())
+        })?;
+        row.scans.sort_by_key(|scan| scan.order);
         let row = Arc::new(row);
         self.lines.insert(line, Arc::clone(&row));
         Ok(row)
@@ -158,15 +176,15 @@ impl Desk {
 
     /// The line to be changed; it is written when the desk is cleared.
     pub fn line_mut(&mut self, state: &dyn Store, line: u32) -> Result<&mut LineRow> {
-        self.line(state, line)?;
-        self.lines_changed.insert(line);
+        let before = self.line(state, line)?;
+        self.lines_stored.entry(line).or_insert(Some(before));
         let row = self.lines.get_mut(&line).expect("it was read just now");
         Ok(Arc::make_mut(row))
     }
 
     pub fn put_line(&mut self, line: u32, row: LineRow) {
         self.lines.insert(line, Arc::new(row));
-        self.lines_changed.insert(line);
+        self.lines_stored.insert(line, None);
     }
 
     /// The numbers of all lines.
@@ -209,16 +227,19 @@ impl Desk {
     }
 
     /// How far a scan has come; of a scan that is being read, without what this batch read.
-    pub fn progress(&mut self, state: &dyn Store, scan: u32) -> Result<&ScanProgress> {
+    pub fn progress(&mut self, state: &dyn Store, line: u32, scan: u32) -> Result<&ScanProgress> {
         if !self.progress.contains_key(&scan) {
-            let at = self.number(Table::Progress, &[scan]);
-            self.progress.insert(scan, codec::get(state, &at)?.unwrap_or_default());
+            let mut progress = codec::get(state, &self.number(Table::Progress, &[scan]))?;
+            if progress.is_none() {
+                progress = self.line(state, line)?.scan(scan).and_then(Scan::settled_progress);
+            }
+            self.progress.insert(scan, progress.unwrap_or_default());
         }
         Ok(&self.progress[&scan])
     }
 
-    pub fn progress_mut(&mut self, state: &dyn Store, scan: u32) -> Result<&mut ScanProgress> {
-        self.progress(state, scan)?;
+    pub fn progress_mut(&mut self, state: &dyn Store, line: u32, scan: u32) -> Result<&mut ScanProgress> {
+        self.progress(state, line, scan)?;
         self.progress_changed.insert(scan);
         Ok(self.progress.get_mut(&scan).expect("it was read just now"))
     }
@@ -228,10 +249,15 @@ impl Desk {
         self.progress_changed.insert(scan);
     }
 
-    pub fn drop_progress(&mut self, batch: &mut Batch<'_>, scan: u32) {
+    pub fn drop_progress(&mut self, batch: &mut Batch<'_>, scan: u32) -> Result<()> {
         self.progress.remove(&scan);
         self.progress_changed.remove(&scan);
-        batch.state.delete(self.number(Table::Progress, &[scan]));
+        let row = self.number(Table::Progress, &[scan]);
+        // Where a scan came whole in one batch there never was a row.
+        if batch.state.get(&row)?.is_some() {
+            batch.state.delete(row);
+        }
+        Ok(())
     }
 
     // Marks.
@@ -301,19 +327,17 @@ impl Desk {
     pub fn put_away_open(&mut self, batch: &mut Batch<'_>) -> Result<()> {
         for open in std::mem::take(&mut self.open).into_values().filter(|open| open.is_changed) {
             if !open.seen.is_empty() {
-                let row = self.number(Table::Seen, &[open.scan, self.row.next_seen]);
-                self.row.next_seen += 1;
-                self.row_changed = true;
-                codec::put(&mut batch.state, row, &Ordinals::of(open.seen));
-                let is_logged = self.line(&batch.state, open.line)?.scan(open.scan).is_some_and(|scan| scan.has_log);
-                if !is_logged && let Some(scan) = self.line_mut(&batch.state, open.line)?.scan_mut(open.scan) {
-                    scan.has_log = true;
+                let line = self.line(&batch.state, open.line)?;
+                let is_whole = |scan: &Scan| !scan.has_log && scan.progress == Progress::Complete && !scan.has_ended;
+                if line.scan(open.scan).is_some_and(is_whole) {
+                    self.put_marks(batch, open.scan, &open.seen)?;
+                } else {
+                    self.put_seen(batch, open.line, open.scan, open.seen)?;
                 }
             }
             if !open.routes_now.is_empty() {
-                let row = self.number(Table::ScanRoutes, &[open.scan, self.row.next_seen]);
-                self.row.next_seen += 1;
-                self.row_changed = true;
+                let row = self.number(Table::ScanRoutes, &[open.scan, self.next.seen]);
+                self.next.seen += 1;
                 codec::put(&mut batch.state, row, &open.routes_now);
             }
             self.put_progress(open.scan, open.progress);
@@ -321,6 +345,31 @@ impl Desk {
         // Read before the marks were written.
         self.marks.clear();
         self.logs.clear();
+        Ok(())
+    }
+
+    /// Writes what this batch saw of a scan that goes on.
+    fn put_seen(&mut self, batch: &mut Batch<'_>, line: u32, scan: u32, seen: Vec<u32>) -> Result<()> {
+        let row = self.number(Table::Seen, &[scan, self.next.seen]);
+        self.next.seen += 1;
+        codec::put(&mut batch.state, row, &Ordinals::of(seen));
+        let is_logged = self.line(&batch.state, line)?.scan(scan).is_some_and(|scan| scan.has_log);
+        if !is_logged && let Some(scan) = self.line_mut(&batch.state, line)?.scan_mut(scan) {
+            scan.has_log = true;
+        }
+        Ok(())
+    }
+
+    /// Writes what a scan saw into its blocks.
+    fn put_marks(&self, batch: &mut Batch<'_>, scan: u32, seen: &[u32]) -> Result<()> {
+        let mut blocks = BTreeMap::new();
+        add_to(&mut blocks, seen);
+        for (block, bits) in blocks {
+            let at = self.number(Table::Marks, &[scan, block]);
+            let mut all: Bits = codec::get(&batch.state, &at)?.unwrap_or_default();
+            all.add(&bits);
+            codec::put(&mut batch.state, at, &all);
+        }
         Ok(())
     }
 
@@ -406,9 +455,8 @@ impl Desk {
 
     /// Writes what changed.
     pub fn put_away(&mut self, batch: &mut Batch<'_>) {
-        for line in std::mem::take(&mut self.lines_changed) {
-            let row = &self.lines[&line];
-            codec::put(&mut batch.state, numbered(Table::Line, self.key, &[line]), row.as_ref());
+        for (line, stored) in std::mem::take(&mut self.lines_stored) {
+            self.put_away_line(batch, line, stored.as_deref());
         }
         for scan in std::mem::take(&mut self.progress_changed) {
             codec::put(&mut batch.state, numbered(Table::Progress, self.key, &[scan]), &self.progress[&scan]);
@@ -424,9 +472,29 @@ impl Desk {
             codec::put(&mut batch.state, key(Table::Services, self.key, &[]), sets);
             self.sets_changed = false;
         }
-        if self.row_changed {
+        if self.row != self.stored.0 {
             codec::put(&mut batch.state, key(Table::Asset, self.key, &[]), &self.row);
-            self.row_changed = false;
+            self.stored.0.clone_from(&self.row);
+        }
+        if self.next != self.stored.1 {
+            codec::put(&mut batch.state, key(Table::Counters, self.key, &[]), &self.next);
+            self.stored.1.clone_from(&self.next);
+        }
+    }
+
+    /// Writes what changed of a line and its scans.
+    fn put_away_line(&self, batch: &mut Batch<'_>, line: u32, stored: Option<&LineRow>) {
+        let row = &self.lines[&line];
+        let bytes = row.bytes();
+        if stored.is_none_or(|stored| stored.bytes() != bytes) {
+            batch.state.put(self.number(Table::Line, &[line]), bytes);
+        }
+        let before = |number: u32| stored.and_then(|stored| stored.scan(number));
+        for scan in row.scans.iter().filter(|scan| before(scan.number) != Some(scan)) {
+            codec::put(&mut batch.state, self.number(Table::Scan, &[line, scan.number]), scan);
+        }
+        for gone in stored.into_iter().flat_map(|stored| &stored.scans).filter(|scan| row.scan(scan.number).is_none()) {
+            batch.state.delete(self.number(Table::Scan, &[line, gone.number]));
         }
     }
 }

@@ -33,7 +33,7 @@ impl Work<'_, '_> {
         let row = self.desk.line(&self.batch.state, line)?;
         let Some(folding) = row.folding else { return self.begin_fold(line, &row) };
         let Some(scan) = row.scan(folding.scan) else { return Ok(false) };
-        if u64::from(folding.next) * u64::from(BLOCK) >= u64::from(self.desk.row.next_ordinal) {
+        if u64::from(folding.next) * u64::from(BLOCK) >= u64::from(self.desk.next.ordinal) {
             self.end_fold(line, scan, folding)?;
             return Ok(true);
         }

@@ -68,6 +68,12 @@ pub(super) enum Table {
     RouteOf = 28,
     /// Which routes scans of a line that are kept, or its floor, name.
     KnownRoutes = 29,
+    /// The next number of what is numbered in the asset.
+    Counters = 30,
+    /// Scans that are kept, by line and number.
+    Scan = 31,
+    /// What of a line is published.
+    LinePublished = 32,
 }
 
 /// The key of a row of an asset.

@@ -56,6 +56,9 @@ pub struct Track {
     pub future_ms: i64,
     /// How long a record stays that says where a fact went. Default 7 days.
     pub went_kept_ms: i64,
+    /// How many findings the end of a scan may have to look at for it to be worked off in the batch that brought it, rather than
+    /// in slices. Default 256.
+    pub closed_at_once: usize,
     /// How long an idempotency key, or a refused scan, is remembered. Default 90 days.
     pub asked_kept_ms: i64,
 }
@@ -67,6 +70,7 @@ impl Default for Track {
             scan_timeout_ms: HOUR_MS,
             future_ms: DAY_MS,
             went_kept_ms: 7 * DAY_MS,
+            closed_at_once: 256,
             asked_kept_ms: 90 * DAY_MS,
         }
     }
@@ -153,6 +157,8 @@ impl Work<'_, '_> {
     /// Works off what was noted, and writes what is at hand.
     fn finish(&mut self) -> Result<()> {
         self.desk.put_away_open(self.batch)?;
+        self.settle()?;
+        self.end_scans()?;
         self.settle()?;
         self.desk.put_away(self.batch);
         Ok(())

@@ -66,7 +66,7 @@ impl Work<'_, '_> {
             kind: row.kind,
             service_claim: said.service_claim.clone(),
             as_of: row.order.as_of,
-            progress: self.desk.progress(&self.batch.state, at)?.clone(),
+            progress: self.desk.progress(&self.batch.state, number, at)?.clone(),
             seen: Vec::new(),
             routes: None,
             routes_now: RouteSet::default(),
@@ -99,7 +99,7 @@ impl Work<'_, '_> {
         let (line, is_plain) = (open.line, open.is_plain);
         let known = row.as_deref().filter(|_| is_plain).and_then(|row| known_and_unchanged(row, line, hash));
         let unchanged = known.filter(|ordinal| self.desk.reported.is_empty() || !self.desk.reported.contains_key(ordinal));
-        if unchanged.is_none() && row.is_none() && self.desk.row.next_ordinal as usize >= ordinals::MOST {
+        if unchanged.is_none() && row.is_none() && self.desk.next.ordinal as usize >= ordinals::MOST {
             return Err(StageError::poison(format!("{} has {} findings, the most an asset may have", self.desk.asset, ordinals::MOST)));
         }
         let open = self.desk.open.get_mut(&seen.scan).expect("it is at hand");
@@ -127,9 +127,8 @@ impl Work<'_, '_> {
         if let Some(row) = row {
             return Ok(row.ordinal);
         }
-        let ordinal = self.desk.row.next_ordinal;
-        self.desk.row.next_ordinal += 1;
-        self.desk.row_changed = true;
+        let ordinal = self.desk.next.ordinal;
+        self.desk.next.ordinal += 1;
         self.put(at, &FindingRow { ordinal, ..FindingRow::default() });
         self.put(self.desk.number(Table::Detail, &[ordinal]), &Detail::new(fingerprint));
         Ok(ordinal)

@@ -22,6 +22,8 @@ const LOOK_BYTES: usize = 128;
 const FINDING_BYTES: usize = 2048;
 /// How many assets are told of a change of the catalog at a time.
 const ASSETS: usize = 256;
+/// How many blocks an asset has at most for the end of a scan to be worked off at once.
+const BLOCKS_AT_ONCE: u32 = 16;
 /// The length of the key of an asset's row: table, asset and number. A row of the catalog's has no number.
 const JOB_KEY: usize = 21;
 
@@ -112,9 +114,8 @@ impl Work<'_, '_> {
             Ok(())
         })?;
         if !is_there {
-            let at = self.desk.number(Table::Pending, &[self.desk.row.next_job]);
-            self.desk.row.next_job += 1;
-            self.desk.row_changed = true;
+            let at = self.desk.number(Table::Pending, &[self.desk.next.job]);
+            self.desk.next.job += 1;
             codec::put(&mut self.batch.state, at, &Job { cause, next: 0 });
         }
         Ok(())
@@ -135,7 +136,7 @@ impl Work<'_, '_> {
             }
             _ => {}
         }
-        if job.next >= self.desk.row.next_ordinal {
+        if job.next >= self.desk.next.ordinal {
             self.end_job(job.cause)?;
             return Ok((false, 1));
         }
@@ -148,6 +149,32 @@ impl Work<'_, '_> {
             self.desk.touch(*ordinal, with_those_alike);
         }
         Ok((true, taken.len()))
+    }
+
+    /// Works off the end of a scan in the batch that brought it, if it may touch little; false if it is left for a job.
+    pub(super) fn end_at_once(&mut self, line: u32, scan: u32) -> Result<bool> {
+        let blocks = self.desk.next.ordinal.div_ceil(BLOCK);
+        // What is queued came before.
+        if blocks > BLOCKS_AT_ONCE || first(&self.batch.state, &key(Table::Pending, self.desk.key, &[]))?.is_some() {
+            return Ok(false);
+        }
+        let cause = Cause::Ended { line, scan };
+        if self.may_close(line, scan)? {
+            let mut touched = Vec::new();
+            for block in 0..blocks {
+                let (candidates, with_those_alike) = self.candidates(cause, block)?;
+                touched.extend(candidates.iter().map(|place| (block * BLOCK + place, with_those_alike)));
+                if touched.len() > self.track.closed_at_once {
+                    return Ok(false);
+                }
+            }
+            for (ordinal, with_those_alike) in touched {
+                self.desk.touch(ordinal, with_those_alike);
+            }
+            self.settle()?;
+        }
+        self.end_job(cause)?;
+        Ok(true)
     }
 
     /// Makes ready for what a scan's end may close; false if it cannot close anything.

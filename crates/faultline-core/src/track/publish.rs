@@ -14,7 +14,7 @@ use super::observe::hash_of;
 use super::rows::detail::Detail;
 use super::rows::finding::{FindingRow, OnLine};
 use super::rows::job::Alarm;
-use super::rows::line::{LineRow, Scan};
+use super::rows::line::{LineRow, Published, Scan};
 use super::stand::Standing;
 use super::work_out::On;
 use super::{Result, Work, later};
@@ -101,7 +101,7 @@ impl Work<'_, '_> {
     ) -> Result<()> {
         for (place, service) in services.iter().enumerate() {
             let at = tracked::key(service, kind, id);
-            if !before.contains(service) {
+            if self.desk.row.went_until.is_some() && !before.contains(service) {
                 self.batch.state.delete(self.went_key(&at));
             }
             self.batch.emit(topic::TRACKED, at, record(service, place == 0))?;
@@ -114,6 +114,7 @@ impl Work<'_, '_> {
             }
             let due = later(self.batch.now, self.track.went_kept_ms);
             self.batch.state.put(self.went_key(&at), due.millis().to_be_bytes());
+            self.desk.row.went_until = self.desk.row.went_until.max(Some(due));
             self.set_alarm(due, &Alarm::Tombstone { key: at.clone() });
             self.batch.emit(topic::TRACKED, at, TrackedRecord::Went(Went { to: services.to_vec() }))?;
         }
@@ -130,16 +131,17 @@ impl Work<'_, '_> {
         let is_there = row.floor.is_some() || row.scans.iter().any(|scan| scan.progress != Progress::Retracted);
         let services = if is_there { self.all_services()? } else { Vec::new() };
         let record = tracked_line(&row, self.desk.asset.clone());
-        let digest = if is_there { digest_of_line(&record) } else { 0 };
-        if digest == row.digest && services == row.services {
+        let at = self.desk.number(Table::LinePublished, &[line]);
+        let before: Published = codec::get(&self.batch.state, &at)?.unwrap_or_default();
+        let after = Published { digest: if is_there { digest_of_line(&record) } else { 0 }, services: self.set_of(&services)? };
+        if after == before {
             return Ok(());
         }
-        self.publish(FactKind::Line, row.id, &row.services, &services, |service, _| {
+        let services_before = self.set(before.services)?;
+        self.publish(FactKind::Line, row.id, &services_before, &services, |service, _| {
             TrackedRecord::Line(TrackedLine { service: service.to_owned(), ..record.clone() })
         })?;
-        let row = self.desk.line_mut(&self.batch.state, line)?;
-        row.digest = digest;
-        row.services = services;
+        self.put(at, &after);
         Ok(())
     }
 

@@ -46,12 +46,11 @@ impl Work<'_, '_> {
             return Ok(());
         }
         open.progress.routes += 1;
-        let route = known.unwrap_or(self.desk.row.next_route);
+        let route = known.unwrap_or(self.desk.next.route);
         routes.insert(route, is_visit);
         open.routes_now.insert(route, is_visit);
         if known.is_none() {
-            self.desk.row.next_route += 1;
-            self.desk.row_changed = true;
+            self.desk.next.route += 1;
             self.batch.state.put(self.route_of_key(id), route.to_be_bytes());
         }
         if self.desk.known_routes(&self.batch.state, line)?.insert(route) {
@@ -199,9 +198,7 @@ impl Work<'_, '_> {
         holding.families.clear();
         holding.add(&self.routes_of(scan.number)?);
         if !holding.visits.is_empty() {
-            let said = self.desk.said(&self.batch.state, number, scan.said)?;
-            let families = &self.desk.progress(&self.batch.state, scan.number)?.families;
-            holding.families = families.iter().filter(|family| said.tests_for.binary_search(family).is_ok()).cloned().collect();
+            holding.families.clone_from(&self.desk.progress(&self.batch.state, number, scan.number)?.families);
         }
         Ok(())
     }

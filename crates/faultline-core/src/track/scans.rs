@@ -48,8 +48,7 @@ impl Work<'_, '_> {
         if self.desk.is_known() {
             return Ok(());
         }
-        self.desk.row = AssetRow { name: self.desk.asset.as_str().to_owned(), next_scan: 1, ..AssetRow::default() };
-        self.desk.row_changed = true;
+        self.desk.row = AssetRow { name: self.desk.asset.as_str().to_owned(), ..AssetRow::default() };
         self.look_at_places()
     }
 
@@ -73,7 +72,6 @@ impl Work<'_, '_> {
             return Ok(None);
         }
         self.desk.row.next_line += 1;
-        self.desk.row_changed = true;
         self.batch.state.put(at, number.to_be_bytes());
         let row = LineRow {
             id,
@@ -88,17 +86,14 @@ impl Work<'_, '_> {
             floor_started: Timestamp::default(),
             floor_retired: None,
             folding: None,
-            services: Vec::new(),
-            digest: 0,
         };
         self.desk.put_line(number, row);
         Ok(Some(number))
     }
 
     fn add_scan(&mut self, line: u32, order: ScanOrder, started: ScanStarted) -> Result<()> {
-        let number = self.desk.row.next_scan;
-        self.desk.row.next_scan += 1;
-        self.desk.row_changed = true;
+        let number = self.desk.next.scan;
+        self.desk.next.scan += 1;
         let is_full = started.scope.is_full;
         let tests_for = sorted(started.tests_for);
         let said = self.put_said(line, &Said { scope: started.scope, service_claim: started.service_claim, tests_for })?;
@@ -116,6 +111,7 @@ impl Work<'_, '_> {
             has_ended: false,
             said,
             observations: 0,
+            settled: None,
         };
         let (kept, retired) = (self.track.scans_kept, self.desk.row.retired);
         let row = self.desk.line_mut(&self.batch.state, line)?;
@@ -130,7 +126,7 @@ impl Work<'_, '_> {
         }
         self.desk.put_scan_at(self.batch, started.scan, Some(ScanAt::Kept { line, scan: number }));
         self.desk.put_progress(number, ScanProgress::default());
-        self.set_alarm(later(self.batch.now, self.track.scan_timeout_ms), &Alarm::CutOff { line, scan: number });
+        self.desk.began.push((line, number));
         self.line_changed(line)
     }
 
@@ -178,16 +174,23 @@ impl Work<'_, '_> {
         if !self.read_scan(completed.scan)? {
             return self.say_taken_back(completed.scan);
         }
-        let open = self.desk.open.get_mut(&completed.scan).expect("it is at hand");
+        let open = &self.desk.open[&completed.scan];
         let (line, number) = (open.line, open.scan);
         if open.progress.announced.is_some() {
             let row = self.desk.line(&self.batch.state, line)?;
             return if row.scan(number).is_some_and(|scan| scan.has_ended) { self.say_end(line, number) } else { Ok(()) };
         }
+        let row = self.desk.line(&self.batch.state, line)?;
+        let mut families = sorted(completed.families);
+        if let Some(scan) = row.scan(number) {
+            let said = self.desk.said(&self.batch.state, line, scan.said)?;
+            families.retain(|family| said.tests_for.binary_search(family).is_ok());
+        }
+        let open = self.desk.open.get_mut(&completed.scan).expect("it is at hand");
         open.is_changed = true;
         open.progress.announced = Some(announced);
         open.progress.counts.refused = completed.refused.max(0);
-        open.progress.families = sorted(completed.families);
+        open.progress.families = families;
         self.check_complete(completed.scan)
     }
 
@@ -205,7 +208,24 @@ impl Work<'_, '_> {
         // It may have been cut off before the rest came.
         scan.has_ended = false;
         self.desk.lines_dirty.insert(line);
-        self.add_job(Cause::Ended { line, scan: number })
+        self.desk.completed.push((line, number));
+        Ok(())
+    }
+
+    /// At the end of a batch: what its scans close, at once where it is little; timers for those that are not whole.
+    pub(super) fn end_scans(&mut self) -> Result<()> {
+        for (line, scan) in std::mem::take(&mut self.desk.completed) {
+            if !self.end_at_once(line, scan)? {
+                self.add_job(Cause::Ended { line, scan })?;
+            }
+        }
+        for (line, scan) in std::mem::take(&mut self.desk.began) {
+            let row = self.desk.line(&self.batch.state, line)?;
+            if row.scan(scan).is_some_and(|scan| scan.progress == Progress::Unfinished) {
+                self.set_alarm(later(self.batch.now, self.track.scan_timeout_ms), &Alarm::CutOff { line, scan });
+            }
+        }
+        Ok(())
     }
 
     /// Ends a scan whose end did not come. What it saw counts; it closes nothing.
@@ -224,7 +244,7 @@ impl Work<'_, '_> {
         let open = self.desk.open.get(&kept.order.id).map(|open| open.progress.clone());
         let progress = match open {
             Some(progress) => progress,
-            None => self.desk.progress(&self.batch.state, scan)?.clone(),
+            None => self.desk.progress(&self.batch.state, line, scan)?.clone(),
         };
         let sent = i32::try_from(progress.numbers.len()).unwrap_or(i32::MAX);
         let mut counts = progress.counts;
@@ -281,7 +301,7 @@ pub(super) fn sorted(mut all: Vec<String>) -> Vec<String> {
 /// Removes what a scan left outside of its line's row.
 pub(super) fn forget_scan(work: &mut Work<'_, '_>, line: u32, scan: &Scan) -> Result<()> {
     work.desk.put_scan_at(work.batch, scan.order.id, None);
-    work.desk.drop_progress(work.batch, scan.number);
+    work.desk.drop_progress(work.batch, scan.number)?;
     forget_seen(work, line, scan.number)
 }
 

@@ -90,10 +90,17 @@ impl Work<'_, '_> {
         let row = self.desk.line(&self.batch.state, line)?;
         let Some(kept) = row.scan(scan).filter(|kept| kept.progress != Progress::Retracted && !kept.has_ended) else { return Ok(()) };
         let number = kept.number;
+        self.say_end(line, scan)?;
+        let progress = self.desk.progress(&self.batch.state, line, number)?;
+        let is_simple = kept.progress == Progress::Complete && progress.routes == 0 && progress.families.is_empty();
+        let settled = is_simple.then_some(progress.counts);
         if let Some(kept) = self.desk.line_mut(&self.batch.state, line)?.scan_mut(number) {
-            kept.has_ended = true;
+            (kept.has_ended, kept.settled) = (true, settled);
+        }
+        if settled.is_some() {
+            self.desk.drop_progress(self.batch, number)?;
         }
         self.desk.lines_dirty.insert(line);
-        self.say_end(line, scan)
+        Ok(())
     }
 }

@@ -224,7 +224,7 @@ impl Work<'_, '_> {
                 continue;
             }
             let came_back = on.stand.standing == Standing::Open && on.sightings.first() != Some(place);
-            let progress = self.desk.progress_mut(&self.batch.state, on.stand.by)?;
+            let progress = self.desk.progress_mut(&self.batch.state, on.number, on.stand.by)?;
             progress.counts.closed += i32::from(on.stand.standing == Standing::Closed);
             progress.counts.reopened += i32::from(came_back);
         }

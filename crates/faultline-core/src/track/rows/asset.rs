@@ -6,19 +6,15 @@ use faultline_model::tracked::{GivenAssignment, GivenVerdict};
 
 use crate::track::codec::{Reader, Row, Writer};
 
-/// The asset: the next number of everything that is numbered in it.
+/// The asset itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::track) struct AssetRow {
     pub name: String,
-    pub next_ordinal: u32,
     pub next_line: u32,
-    /// From 1: no scan has number 0.
-    pub next_scan: u32,
-    pub next_job: u32,
-    pub next_seen: u32,
-    pub next_route: u32,
     /// The newest time at which it was retired: what only older scans saw is closed.
     pub retired: Option<Timestamp>,
+    /// Until when the last of the records is kept that say where a fact went; none if there never was one.
+    pub went_until: Option<Timestamp>,
 }
 
 impl Row for AssetRow {
@@ -26,23 +22,50 @@ impl Row for AssetRow {
 
     fn write(&self, out: &mut Writer) {
         out.text(&self.name);
-        for number in [self.next_ordinal, self.next_line, self.next_scan, self.next_job, self.next_seen, self.next_route] {
-            out.uint(number.into());
-        }
+        out.uint(self.next_line.into());
         out.option(self.retired.as_ref(), |out, at| out.time(*at));
+        out.option(self.went_until.as_ref(), |out, at| out.time(*at));
     }
 
     fn read(from: &mut Reader<'_>) -> Option<Self> {
         Some(Self {
             name: from.text()?,
-            next_ordinal: from.small()?,
             next_line: from.small()?,
-            next_scan: from.small()?,
-            next_job: from.small()?,
-            next_seen: from.small()?,
-            next_route: from.small()?,
             retired: from.option(Reader::time)?,
+            went_until: from.option(Reader::time)?,
         })
+    }
+}
+
+/// The next number of what every scan numbers: a row apart, since it is written with every scan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::track) struct Counters {
+    pub ordinal: u32,
+    /// From 1: no scan has number 0.
+    pub scan: u32,
+    pub job: u32,
+    /// Of a batch of what a scan saw.
+    pub seen: u32,
+    pub route: u32,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self { ordinal: 0, scan: 1, job: 0, seen: 0, route: 0 }
+    }
+}
+
+impl Row for Counters {
+    const TABLE: &'static str = "counters";
+
+    fn write(&self, out: &mut Writer) {
+        for number in [self.ordinal, self.scan, self.job, self.seen, self.route] {
+            out.uint(number.into());
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { ordinal: from.small()?, scan: from.small()?, job: from.small()?, seen: from.small()?, route: from.small()? })
     }
 }
 

@@ -34,12 +34,21 @@ pub(in crate::track) struct Scan {
     pub said: u64,
     /// How many observations it announced.
     pub observations: u32,
+    /// Of a complete scan that has ended and has no routes: what became of its observations. Then it has no other progress.
+    pub settled: Option<ScanCounts>,
 }
 
 impl Scan {
     /// Whether it may open, close, and be published: not taken back, not too old.
     pub fn counts(&self) -> bool {
         self.progress != Progress::Retracted && !self.is_too_old
+    }
+
+    /// How far a scan has come of which only the counts are kept.
+    pub fn settled_progress(&self) -> Option<ScanProgress> {
+        let counts = self.settled?;
+        let numbers = Numbers::of_ranges((self.observations > 0).then_some((0, self.observations)).into_iter().collect())?;
+        Some(ScanProgress { numbers, announced: Some(self.observations), counts, ..ScanProgress::default() })
     }
 
     /// Whether it counts and is among the newest that are kept.
@@ -58,7 +67,7 @@ pub(in crate::track) struct Folding {
     pub retired: Option<Timestamp>,
 }
 
-/// A line of scans.
+/// A line of scans. Its scans are rows of their own, so that one more writes little.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::track) struct LineRow {
     pub id: Id,
@@ -80,10 +89,6 @@ pub(in crate::track) struct LineRow {
     /// The retirement that was folded, if any: it is part of the floor.
     pub floor_retired: Option<Timestamp>,
     pub folding: Option<Folding>,
-    /// Services that it is published for.
-    pub services: Vec<String>,
-    /// Digest of what was published; 0 for nothing.
-    pub digest: u64,
 }
 
 impl LineRow {
@@ -160,43 +165,122 @@ pub(in crate::track) fn read_kind(from: &mut Reader<'_>) -> Option<ScanKind> {
 
 fn write_order(out: &mut Writer, order: &ScanOrder) {
     out.time(order.as_of);
-    out.time(order.started);
+    // They are seldom far apart.
+    out.int(order.started.millis().wrapping_sub(order.as_of.millis()));
     out.id(order.id);
 }
 
 fn read_order(from: &mut Reader<'_>) -> Option<ScanOrder> {
-    Some(ScanOrder { as_of: from.time()?, started: from.time()?, id: from.id()? })
+    let as_of = from.time()?;
+    Some(ScanOrder { as_of, started: Timestamp::from_millis(as_of.millis().wrapping_add(from.int()?)), id: from.id()? })
 }
 
-fn write_scan(out: &mut Writer, scan: &Scan) {
-    out.uint(scan.number.into());
-    write_order(out, &scan.order);
-    out.text(&scan.revision);
-    write_progress(out, scan.progress);
-    write_kind(out, scan.kind);
-    for flag in [scan.is_default_branch, scan.is_full, scan.is_too_old, scan.is_leaving, scan.has_log, scan.has_ended] {
-        out.flag(flag);
+impl Row for Scan {
+    const TABLE: &'static str = "scans of a line";
+
+    fn write(&self, out: &mut Writer) {
+        let revision = commit_of(&self.revision);
+        let flags = [
+            self.is_default_branch,
+            self.is_full,
+            self.is_too_old,
+            self.is_leaving,
+            self.has_log,
+            self.has_ended,
+            revision.is_some(),
+            self.settled.is_some(),
+        ];
+        out.byte(flags.iter().zip(0..).fold(0, |bits, (flag, at)| bits | u8::from(*flag) << at));
+        write_progress(out, self.progress);
+        write_kind(out, self.kind);
+        write_order(out, &self.order);
+        match revision {
+            Some(commit) => out.0.extend(commit),
+            None => out.text(&self.revision),
+        }
+        out.hash(self.said);
+        out.uint(self.observations.into());
+        if let Some(counts) = &self.settled {
+            write_counts(out, counts);
+        }
     }
-    out.hash(scan.said);
-    out.uint(scan.observations.into());
+
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        let flags = from.byte()?;
+        let has = |at: u8| flags >> at & 1 == 1;
+        Some(Self {
+            number: 0,
+            progress: read_progress(from)?,
+            kind: read_kind(from)?,
+            order: read_order(from)?,
+            revision: if has(6) { read_commit(from)? } else { from.text()? },
+            is_default_branch: has(0),
+            is_full: has(1),
+            is_too_old: has(2),
+            is_leaving: has(3),
+            has_log: has(4),
+            has_ended: has(5),
+            said: from.hash()?,
+            observations: from.small()?,
+            settled: if has(7) { Some(read_counts(from)?) } else { None },
+        })
+    }
 }
 
-fn read_scan(from: &mut Reader<'_>) -> Option<Scan> {
-    Some(Scan {
-        number: from.small()?,
-        order: read_order(from)?,
-        revision: from.text()?,
-        progress: read_progress(from)?,
-        kind: read_kind(from)?,
-        is_default_branch: from.flag()?,
-        is_full: from.flag()?,
-        is_too_old: from.flag()?,
-        is_leaving: from.flag()?,
-        has_log: from.flag()?,
-        has_ended: from.flag()?,
-        said: from.hash()?,
-        observations: from.small()?,
-    })
+/// A revision that is a commit's hash, as Git writes it: half as long in bytes.
+fn commit_of(revision: &str) -> Option<[u8; 20]> {
+    let digits: &[u8; 40] = revision.as_bytes().try_into().ok()?;
+    let digit = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let mut commit = [0; 20];
+    for (byte, pair) in commit.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(commit)
+}
+
+fn read_commit(from: &mut Reader<'_>) -> Option<String> {
+    let mut revision = String::with_capacity(40);
+    for _ in 0..20 {
+        let byte = from.byte()?;
+        revision.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')));
+    }
+    Some(revision)
+}
+
+fn write_counts(out: &mut Writer, counts: &ScanCounts) {
+    for count in [counts.new, counts.refused, counts.reopened, counts.closed] {
+        out.int(count.into());
+    }
+}
+
+fn read_counts(from: &mut Reader<'_>) -> Option<ScanCounts> {
+    Some(ScanCounts { new: from.int32()?, refused: from.int32()?, reopened: from.int32()?, closed: from.int32()?, ..ScanCounts::default() })
+}
+
+/// What of a line is published.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::track) struct Published {
+    /// Digest of what was published; 0 for nothing.
+    pub digest: u64,
+    /// Which services it is published for.
+    pub services: u32,
+}
+
+impl Row for Published {
+    const TABLE: &'static str = "published lines";
+
+    fn write(&self, out: &mut Writer) {
+        out.hash(self.digest);
+        out.uint(self.services.into());
+    }
+
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { digest: from.hash()?, services: from.small()? })
+    }
 }
 
 impl Row for LineRow {
@@ -210,7 +294,6 @@ impl Row for LineRow {
         for flag in [self.counts, self.has_routes] {
             out.flag(flag);
         }
-        out.list(&self.scans, write_scan);
         out.option(self.floor.as_ref(), write_order);
         out.option(self.floor_says.as_ref(), |out, (kind, is_default)| {
             write_kind(out, *kind);
@@ -223,8 +306,6 @@ impl Row for LineRow {
             out.uint(folding.next.into());
             out.option(folding.retired.as_ref(), |out, at| out.time(*at));
         });
-        out.texts(&self.services);
-        out.hash(self.digest);
     }
 
     fn read(from: &mut Reader<'_>) -> Option<Self> {
@@ -235,14 +316,12 @@ impl Row for LineRow {
             environment: from.text()?,
             counts: from.flag()?,
             has_routes: from.flag()?,
-            scans: from.list(read_scan)?,
+            scans: Vec::new(),
             floor: from.option(read_order)?,
             floor_says: from.option(|from| Some((read_kind(from)?, from.flag()?)))?,
             floor_started: from.time()?,
             floor_retired: from.option(Reader::time)?,
             folding: from.option(|from| Some(Folding { scan: from.small()?, next: from.small()?, retired: from.option(Reader::time)? }))?,
-            services: from.texts()?,
-            digest: from.hash()?,
         })
     }
 }
@@ -311,7 +390,7 @@ pub(in crate::track) struct ScanProgress {
     pub announced: Option<u32>,
     /// What became of them so far; `observed` and `known` are worked out at the end.
     pub counts: ScanCounts,
-    /// Families that it reported or lists as run, sorted.
+    /// Families that its tool tests for and that it reported or lists as run, sorted.
     pub families: Vec<String>,
     pub routes: u32,
     /// Routes beyond the bound, which were left out.
@@ -327,9 +406,7 @@ impl Row for ScanProgress {
             out.uint((end - first).into());
         });
         out.option(self.announced.as_ref(), |out, announced| out.uint((*announced).into()));
-        for count in [self.counts.new, self.counts.refused, self.counts.reopened, self.counts.closed] {
-            out.int(count.into());
-        }
+        write_counts(out, &self.counts);
         out.texts(&self.families);
         out.uint(self.routes.into());
         out.uint(self.routes_cut.into());
@@ -343,13 +420,7 @@ impl Row for ScanProgress {
         Some(Self {
             numbers: Numbers::of_ranges(ranges)?,
             announced: from.option(Reader::small)?,
-            counts: ScanCounts {
-                new: from.int32()?,
-                refused: from.int32()?,
-                reopened: from.int32()?,
-                closed: from.int32()?,
-                ..ScanCounts::default()
-            },
+            counts: read_counts(from)?,
             families: from.texts()?,
             routes: from.small()?,
             routes_cut: from.small()?,
