@@ -105,6 +105,20 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// How many bytes of a key of a stage's state say which rows are read together, by a scan of just these bytes or more.
+///
+/// A function of these bytes alone, so that a store may index groups, and knows without looking that there is none. `None` for rows
+/// that are read one by one, or by scans of all kinds.
+pub fn group_of(stage: &[u8], key: &[u8]) -> Option<usize> {
+    if stage == crate::track::Track::NAME.as_bytes() {
+        crate::track::group_of(key)
+    } else if stage == crate::correlate::Correlate::NAME.as_bytes() {
+        crate::correlate::group_of(key)
+    } else {
+        None
+    }
+}
+
 /// Whether a task has pending work left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pending {
@@ -158,4 +172,27 @@ pub trait Stage: Send + Sync + 'static {
 
     /// When the earliest timer is due; `None` without timers.
     fn next_due(&self, state: &dyn crate::store::Store) -> Result<Option<Timestamp>, StageError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::group_of;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// What a store relies on: all keys of a group have it, and no shorter key does.
+        #[test]
+        fn a_group_is_said_by_its_own_bytes(stage in prop::sample::select(vec!["track", "correlate"]), table in 1_u8..34, rest in prop::collection::vec(0_u8..4, 0..60)) {
+            let key = [vec![table], rest].concat();
+            match group_of(stage.as_bytes(), &key) {
+                Some(group) => {
+                    prop_assert!(group <= key.len());
+                    for cut in 0..=key.len() {
+                        prop_assert_eq!(group_of(stage.as_bytes(), &key[..cut]), (cut >= group).then_some(group));
+                    }
+                }
+                None => prop_assert!((0..key.len()).all(|cut| group_of(stage.as_bytes(), &key[..cut]).is_none())),
+            }
+        }
+    }
 }

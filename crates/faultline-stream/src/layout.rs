@@ -46,6 +46,15 @@ pub(crate) fn state_key(task: TaskId, key: &[u8]) -> Vec<u8> {
     followed(named(task.stage, task.partition, key.len()), key)
 }
 
+/// The part of a state key by which rows are read together, if its stage says so: within one task, a group of its rows.
+pub(crate) fn state_group(state_key: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = state_key.split_first_chunk()?;
+    let (stage, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    let (_, key) = rest.split_at_checked(4)?;
+    let group = faultline_core::stage::group_of(stage, key)?;
+    state_key.get(..state_key.len() - key.len() + group)
+}
+
 pub(crate) fn end_row(topic: &str, partition: u32) -> Vec<u8> {
     followed(b"end/".to_vec(), &named(topic, partition, 0))
 }

@@ -118,7 +118,7 @@ pub trait Log: Send + Sync {
 
     fn positions(&self, task: TaskId) -> Result<Positions, HostError>;
 
-    /// A task's state as last committed, seen live: a read after a commit sees it.
+    /// A task's state as last committed. What is read may be kept at hand: whoever commits for the task lets this go before.
     fn state<'a>(&'a self, task: TaskId) -> Box<dyn Store + 'a>;
 
     /// Forgets the records below an offset of a topic kept by time. `least_position` is the lowest position among its readers; a

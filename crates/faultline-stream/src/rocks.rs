@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-use rocksdb::{BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, ErrorKind};
-use rocksdb::{ReadOptions, WriteBufferManager};
+use rocksdb::{BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompactionStyle, DBCompressionType, DBRecoveryMode};
+use rocksdb::{ErrorKind, ReadOptions, SliceTransform, UniversalCompactOptions, WriteBufferManager};
 
 use crate::error::HostError;
 use crate::layout::{self, FORMAT, FORMAT_ROW, PARTITIONS_ROW};
@@ -115,26 +115,39 @@ fn settings(budget: &Budget) -> rocksdb::Options {
     settings
 }
 
-/// How a family's tables are: its share of the write buffers in sixteenths, and whether single keys are asked that may be missing.
+/// How a family's tables are, with its share of the write buffers in sixteenths.
 fn tables(budget: &Budget, family: &str) -> rocksdb::Options {
-    let (share, is_asked_by_key) = match family {
-        // Append-only, and read in order: a filter would cost memory and never say no.
-        LOG => (6, false),
-        STATE => (6, true),
-        LATEST => (3, true),
-        _ => (1, false),
+    let share = match family {
+        LOG | STATE => 6,
+        LATEST => 3,
+        _ => 1,
     };
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(&budget.cache);
-    blocks.set_block_size(if is_asked_by_key { BLOCK_BYTES / 4 } else { BLOCK_BYTES });
+    // The log is read in order, the others row by row.
+    blocks.set_block_size(if family == LOG { BLOCK_BYTES } else { BLOCK_BYTES / 4 });
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    if is_asked_by_key {
-        blocks.set_bloom_filter(10.0, false);
-    }
+    blocks.set_bloom_filter(10.0, false);
     let mut settings = rocksdb::Options::default();
     settings.set_block_based_table_factory(&blocks);
+    if family == STATE {
+        // Most scans of a group find nothing in tables: filters over groups say so without reading. A change of what a group is
+        // takes another name here, so that filters of the old kind are not asked.
+        let group = |key| layout::state_group(key).unwrap_or_default();
+        settings.set_prefix_extractor(SliceTransform::create("faultline.group.1", group, Some(|key| layout::state_group(key).is_some())));
+        settings.set_memtable_prefix_bloom_ratio(0.05);
+        settings.set_memtable_whole_key_filtering(true);
+    }
     settings.set_compression_type(DBCompressionType::Lz4);
+    if family == LOG {
+        // Records are appended in the order of their keys: merging in tiers moves each a few times, where levels would rewrite
+        // the end of every partition again and again.
+        settings.set_compaction_style(DBCompactionStyle::Universal);
+        let mut tiers = UniversalCompactOptions::default();
+        tiers.set_size_ratio(10);
+        settings.set_universal_compaction_options(&tiers);
+    }
     // Tables of small memtables: merging twice as many at once rewrites the level below half as often.
     settings.set_level_zero_file_num_compaction_trigger(8);
     settings.set_write_buffer_manager(&budget.buffers);

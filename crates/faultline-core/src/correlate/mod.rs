@@ -30,4 +30,5 @@ mod units;
 
 pub use apply::Gathered;
 pub use stage::{Bounds, Correlate};
+pub(crate) use tables::group_of;
 pub use tables::service_of;

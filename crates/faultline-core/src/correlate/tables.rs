@@ -204,6 +204,24 @@ pub fn service_of(key: &[u8]) -> Option<&str> {
     Some(take_text(rest)?.0)
 }
 
+/// How many bytes of a key say which rows are read together; `None` where they are read one by one.
+pub fn group_of(key: &[u8]) -> Option<usize> {
+    let (texts, ids) = match *key.first()? {
+        table if table == Table::Findings as u8 || table == Table::Several as u8 => (1, 1),
+        table if [Table::Files, Table::EntryFiles, Table::Visits].iter().any(|by| *by as u8 == table) => (2, 0),
+        table if table == Table::Alike as u8 => (3, 0),
+        table if [Table::Users, Table::Watched, Table::Entries, Table::Paths].iter().any(|by| *by as u8 == table) => (1, 0),
+        _ => return None,
+    };
+    let mut len = 1;
+    for _ in 0..texts {
+        let length = key.get(len..len + 2)?;
+        len += 2 + usize::from(u16::from_be_bytes([length[0], length[1]]));
+    }
+    len += ids * ID_BYTES;
+    (key.len() >= len).then_some(len)
+}
+
 /// A text with its length before it.
 pub fn put_text(key: &mut Vec<u8>, text: &str) {
     let bytes = &text.as_bytes()[..text.len().min(usize::from(u16::MAX))];

@@ -37,6 +37,8 @@ pub(super) struct Desk {
     pub next: Counters,
     /// Both as they are in state.
     stored: (AssetRow, Counters),
+    /// Whether this batch said of any finding that it moved.
+    pub has_put_links: bool,
     lines: BTreeMap<u32, Arc<LineRow>>,
     /// Lines that changed, as they are in state; none of those that are new.
     lines_stored: BTreeMap<u32, Option<Arc<LineRow>>>,
@@ -117,6 +119,7 @@ impl Desk {
             stored: (row.clone(), next.clone()),
             row,
             next,
+            has_put_links: false,
             lines: BTreeMap::new(),
             lines_stored: BTreeMap::new(),
             scans: BTreeMap::new(),
@@ -446,6 +449,11 @@ impl Desk {
 
     pub fn detail(&self, state: &dyn Store, ordinal: u32) -> Result<Option<Detail>> {
         Ok(codec::get(state, &self.number(Table::Detail, &[ordinal]))?)
+    }
+
+    /// Whether nothing can have moved from a finding: this batch brought it.
+    pub fn nothing_moved_from(&self, ordinal: u32) -> bool {
+        ordinal >= self.stored.1.ordinal && !self.has_put_links
     }
 
     /// Notes that a finding is to be worked out anew.

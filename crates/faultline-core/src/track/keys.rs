@@ -96,6 +96,20 @@ pub(super) fn numbered(table: Table, asset: Id, numbers: &[u32]) -> Vec<u8> {
     key
 }
 
+/// How many bytes of a key say which rows are read together; `None` where they are read one by one, or a whole asset at once.
+pub(crate) fn group_of(key: &[u8]) -> Option<usize> {
+    const BY_NUMBER: [Table; 5] = [Table::Body, Table::Seen, Table::Moved, Table::ScanRoutes, Table::Scan];
+    let table = *key.first()?;
+    let len = if table == Table::Alike as u8 {
+        25
+    } else if BY_NUMBER.iter().any(|by| *by as u8 == table) {
+        21
+    } else {
+        return None;
+    };
+    (key.len() >= len).then_some(len)
+}
+
 /// The number that stands so many bytes behind table and asset; 0 where none does.
 pub(super) fn number_at(key: &[u8], at: usize) -> u32 {
     let bytes = key.get(17 + at..21 + at).and_then(|bytes| bytes.try_into().ok());

@@ -148,6 +148,7 @@ impl Work<'_, '_> {
         for link in before {
             self.batch.state.delete(self.desk.number(Table::Moved, &[link.from, ordinal]));
         }
+        self.desk.has_put_links |= !after.is_empty();
         for link in after {
             self.batch.state.put(self.desk.number(Table::Moved, &[link.from, ordinal]), []);
         }
@@ -196,7 +197,10 @@ fn brings_new(line: &LineRow, place: usize) -> bool {
 /// without it, are to be looked at again.
 pub(super) fn may_have_moved(on: &[On]) -> bool {
     let is_complete = |scan: &Scan| scan.counts() && scan.progress == Progress::Complete;
-    on.iter().any(|on| on.sightings.first().is_some_and(|place| on.line.scans[place..].iter().any(is_complete)))
+    // One scan alone shows no move.
+    let has_others = |line: &LineRow| line.floor.is_some() || line.scans.iter().filter(|scan| scan.counts()).nth(1).is_some();
+    let may = |on: &On| on.sightings.first().is_some_and(|place| on.line.scans[place..].iter().any(is_complete));
+    on.iter().any(|on| has_others(&on.line) && may(on))
 }
 
 fn alike_key(work: &Work<'_, '_>, alike: u64) -> Vec<u8> {

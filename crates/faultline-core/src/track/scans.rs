@@ -127,6 +127,12 @@ impl Work<'_, '_> {
         self.desk.put_scan_at(self.batch, started.scan, Some(ScanAt::Kept { line, scan: number }));
         self.desk.put_progress(number, ScanProgress::default());
         self.desk.began.push((line, number));
+        let row = self.desk.line(&self.batch.state, line)?;
+        if row.scans.len() == 1 && row.floor.is_none() {
+            // The line has brought nothing yet that would be worked out anew.
+            let counts = self.counts(line)?;
+            self.desk.line_mut(&self.batch.state, line)?.counts = counts;
+        }
         self.line_changed(line)
     }
 

@@ -321,6 +321,9 @@ impl Work<'_, '_> {
 
     /// Notes the findings that moved from one, near and far, since what they inherit may have changed.
     pub(super) fn touch_moved(&mut self, ordinal: u32) -> Result<()> {
+        if self.desk.nothing_moved_from(ordinal) {
+            return Ok(());
+        }
         let (mut reached, mut left) = (BTreeSet::from([ordinal]), vec![ordinal]);
         while let Some(from) = left.pop() {
             for to in numbers_under(&self.batch.state, &self.desk.number(Table::Moved, &[from]), 4, usize::MAX)? {

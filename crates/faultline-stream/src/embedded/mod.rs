@@ -232,7 +232,7 @@ impl Log for EmbeddedLog {
     }
 
     fn state<'a>(&'a self, task: TaskId) -> Box<dyn Store + 'a> {
-        Box::new(TaskState { db: &self.db, prefix: layout::state_key(task, &[]) })
+        Box::new(TaskState::new(&self.db, layout::state_key(task, &[])))
     }
 
     fn truncate(&self, topic: &str, partition: u32, below: u64, least_position: u64) -> Result<(), HostError> {

@@ -1,14 +1,23 @@
 //! A task's state in the embedded log, and bounded iterators.
 
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+
 use faultline_core::store::{Store, StoreError, Visit};
 use rocksdb::{DB, DBRawIterator, ReadOptions};
 
 use crate::layout;
 use crate::rocks::{self, STATE};
 
+/// How much of what was read is kept at hand.
+const AT_HAND_BYTES: usize = 2 << 20;
+
 /// An iterator at its first row. Without an upper bound it would walk into its neighbour's rows, and over their tombstones.
 pub(super) fn rows<'d>(db: &'d DB, family: &str, from: &[u8], below: Option<Vec<u8>>) -> DBRawIterator<'d> {
-    let mut bounded = ReadOptions::default();
+    bounded(ReadOptions::default(), db, family, from, below)
+}
+
+fn bounded<'d>(mut bounded: ReadOptions, db: &'d DB, family: &str, from: &[u8], below: Option<Vec<u8>>) -> DBRawIterator<'d> {
     if let Some(below) = below {
         bounded.set_iterate_upper_bound(below);
     }
@@ -17,33 +26,91 @@ pub(super) fn rows<'d>(db: &'d DB, family: &str, from: &[u8], below: Option<Vec<
     rows
 }
 
-/// One task's part of the state.
+/// One task's part of the state, as it was when it was first read. Only the task writes it, and only after it has let this go.
 pub(super) struct TaskState<'d> {
-    pub(super) db: &'d DB,
+    db: &'d DB,
     /// What stands before each of its keys.
-    pub(super) prefix: Vec<u8>,
+    prefix: Vec<u8>,
+    /// For scans within one group: to make an iterator costs more than such a scan.
+    groups: OnceCell<RefCell<DBRawIterator<'d>>>,
+    /// Rows that were found: some are asked for again and again in one batch.
+    found: RefCell<Found>,
 }
 
-impl TaskState<'_> {
+#[derive(Default)]
+struct Found {
+    rows: HashMap<Vec<u8>, Vec<u8>>,
+    bytes: usize,
+}
+
+impl<'d> TaskState<'d> {
+    pub(super) fn new(db: &'d DB, prefix: Vec<u8>) -> Self {
+        Self { db, prefix, groups: OnceCell::new(), found: RefCell::default() }
+    }
+
     fn key(&self, key: &[u8]) -> Vec<u8> {
         [&self.prefix, key].concat()
     }
-}
 
-impl Store for TaskState<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.db.get_cf(rocks::family(self.db, STATE), self.key(key)).map_err(StoreError::read)
+    fn groups(&self) -> &RefCell<DBRawIterator<'d>> {
+        self.groups.get_or_init(|| {
+            let mut options = ReadOptions::default();
+            // Ends with the group of the seek: in place of a bound, which would be the iterator's for good.
+            options.set_prefix_same_as_start(true);
+            RefCell::new(self.db.raw_iterator_cf_opt(rocks::family(self.db, STATE), options))
+        })
     }
 
-    fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), StoreError> {
-        let first = self.key(from.max(prefix));
-        let mut rows = rows(self.db, STATE, &first, layout::after(&self.key(prefix)));
+    fn visit(&self, rows: &mut DBRawIterator<'_>, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), StoreError> {
         while let Some((key, value)) = rows.item() {
-            if visit(&key[self.prefix.len()..], value).is_break() {
+            if !key.starts_with(prefix) || visit(&key[self.prefix.len()..], value).is_break() {
                 break;
             }
             rows.next();
         }
         rows.status().map_err(StoreError::read)
+    }
+}
+
+impl Store for TaskState<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(row) = self.found.borrow().rows.get(key) {
+            return Ok(Some(row.clone()));
+        }
+        let row = self.db.get_cf(rocks::family(self.db, STATE), self.key(key)).map_err(StoreError::read)?;
+        if let Some(row) = &row {
+            self.found.borrow_mut().keep(key, row);
+        }
+        Ok(row)
+    }
+
+    fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        let first = self.key(from.max(prefix));
+        let prefix = self.key(prefix);
+        if layout::state_group(&prefix).is_none() {
+            let mut options = ReadOptions::default();
+            // Over several groups their filters would hide rows.
+            options.set_total_order_seek(true);
+            let mut rows = bounded(options, self.db, STATE, &first, layout::after(&prefix));
+            return self.visit(&mut rows, &prefix, visit);
+        }
+        if let Ok(mut rows) = self.groups().try_borrow_mut() {
+            rows.seek(&first);
+            return self.visit(&mut rows, &prefix, visit);
+        }
+        // A scan within a scan.
+        let mut rows = rows(self.db, STATE, &first, layout::after(&prefix));
+        self.visit(&mut rows, &prefix, visit)
+    }
+}
+
+impl Found {
+    fn keep(&mut self, key: &[u8], row: &[u8]) {
+        self.bytes += key.len() + row.len();
+        if self.bytes > AT_HAND_BYTES {
+            self.rows.clear();
+            self.bytes = key.len() + row.len();
+        }
+        self.rows.insert(key.to_vec(), row.to_vec());
     }
 }
