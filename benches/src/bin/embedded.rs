@@ -81,8 +81,14 @@ fn main() -> Fallible<()> {
         bench.kev(touched, bar)?;
     }
     bench.views()?;
-    let disk = size_of(folder.path())? as f64 / 1e9 * 1e6 / live as f64;
-    Line::new("disk per million live findings").at_most("gigabytes", disk, 2.0).print();
+    let of = |ending: &str| Ok::<_, Box<dyn std::error::Error>>(size_of(folder.path(), ending)? as f64 / 1e9 * 1e6 / live as f64);
+    let rounded = |gigabytes: f64| (gigabytes * 1e3).round() / 1e3;
+    Line::new("disk per million live findings")
+        .at_most("gigabytes", of("")?, 2.0)
+        .with("tables", rounded(of(".sst")?))
+        .with("write_ahead_log", rounded(of(".log")?))
+        .with("views", rounded(of("sqlite")? + of("-wal")?))
+        .print();
     let resident = bench.highest_resident.max(resident_bytes()) as f64 / f64::from(1 << 20);
     Line::new("resident memory, highest").at_most("mebibytes", resident, 512.0).with("findings", live).print();
     bench.running.stop()?;
@@ -281,13 +287,15 @@ impl BodySource for LogBodies {
     }
 }
 
-fn size_of(folder: &Path) -> Fallible<u64> {
+/// Bytes of the files in a folder whose names end so.
+fn size_of(folder: &Path, ending: &str) -> Fallible<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         bytes += match entry.metadata() {
-            Ok(meta) if meta.is_dir() => size_of(&entry.path())?,
-            Ok(meta) => meta.len(),
+            Ok(meta) if meta.is_dir() => size_of(&entry.path(), ending)?,
+            Ok(meta) if entry.file_name().to_string_lossy().ends_with(ending) => meta.len(),
+            Ok(_) => 0,
             // RocksDB removed it since it was listed.
             Err(gone) if gone.kind() == std::io::ErrorKind::NotFound => 0,
             Err(error) => return Err(error.into()),

@@ -28,8 +28,10 @@ const MIN_MEMTABLE_BYTES: usize = 1 << 20;
 
 /// Blocks and write buffers, at least: below, RocksDB would flush all the time.
 const MIN_BUDGET_BYTES: usize = 16 << 20;
-/// Files that one flush or one memtable makes are about so large.
+/// Rows that lie together are much alike (texts of one rule), so larger blocks are smaller on disk, and cheaper to write and merge.
 const BLOCK_BYTES: usize = 16 << 10;
+/// The log is read in order; LZ4 looks back no further.
+const LOG_BLOCK_BYTES: usize = 64 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -102,7 +104,7 @@ fn settings(budget: &Budget) -> rocksdb::Options {
     settings.create_missing_column_families(true);
     settings.set_write_buffer_manager(&budget.buffers);
     // A smaller bound would flush families that hold little, again and again; a larger one would make opening after a crash slow.
-    settings.set_max_total_wal_size((4 * budget.write_buffer_bytes) as u64);
+    settings.set_max_total_wal_size((2 * budget.write_buffer_bytes) as u64);
     settings.set_max_open_files(MAX_OPEN_FILES);
     settings.set_keep_log_file_num(4);
     settings.set_max_log_file_size(4 << 20);
@@ -124,8 +126,7 @@ fn tables(budget: &Budget, family: &str) -> rocksdb::Options {
     };
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(&budget.cache);
-    // The log is read in order, the others row by row.
-    blocks.set_block_size(if family == LOG { BLOCK_BYTES } else { BLOCK_BYTES / 4 });
+    blocks.set_block_size(if family == LOG { LOG_BLOCK_BYTES } else { BLOCK_BYTES });
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     blocks.set_bloom_filter(10.0, false);
