@@ -93,7 +93,7 @@ pub(crate) struct Origin {
 /// Leaves the newest of each key of compacted topics, in the order in which they were said.
 pub(crate) fn newest(outputs: Vec<Output>) -> Vec<Output> {
     let mut said = HashSet::with_capacity(outputs.len());
-    let is_newest = |output: &Output| !output.topic.is_compacted() || said.insert((output.topic.name, output.key.clone()));
-    let judged: Vec<bool> = outputs.iter().rev().map(is_newest).collect();
+    let judged: Vec<bool> =
+        outputs.iter().rev().map(|output| !output.topic.is_compacted() || said.insert((output.topic.name, output.key.as_str()))).collect();
     outputs.into_iter().zip(judged.into_iter().rev()).filter_map(|(output, is_newest)| is_newest.then_some(output)).collect()
 }

@@ -117,16 +117,14 @@ impl Work<'_, '_> {
 
     /// Takes a scan back, as if it had never been.
     fn retract(&mut self, scan: Id) -> Result<Judged> {
-        let Some(ScanAt::Kept { line, scan: number }) = self.desk.scan_at(&self.batch.state, scan)? else {
-            return Ok(Err(format!(
-                "scan {scan} is not among those that {} keeps (the newest of each line): it cannot be taken back",
-                self.desk.asset
-            )));
-        };
+        // The same words whether it is forgotten already or about to be.
+        let not_kept =
+            format!("scan {scan} is not among those that {} keeps (the newest of each line): it cannot be taken back", self.desk.asset);
+        let Some(ScanAt::Kept { line, scan: number }) = self.desk.scan_at(&self.batch.state, scan)? else { return Ok(Err(not_kept)) };
         let row = self.desk.line(&self.batch.state, line)?;
         let kept = row.scan(number).filter(|kept| !kept.is_too_old && !kept.is_leaving);
         match kept.map(|kept| kept.progress) {
-            None => Ok(Err(format!("scan {scan} is older than those that are kept: it cannot be taken back any more"))),
+            None => Ok(Err(not_kept)),
             Some(Progress::Retracted) => Ok(Ok(())),
             Some(_) => {
                 self.desk.open.remove(&scan);
@@ -141,7 +139,20 @@ impl Work<'_, '_> {
     }
 
     /// Closes what only scans saw that began before; a newer scan finds the asset again.
+    ///
+    /// Among scans that are no longer kept one by one it cannot be fitted in; which those are was settled when newer ones came.
     fn retire(&mut self, decision: &Decision) -> Result<Judged> {
+        for line in self.desk.all_lines() {
+            let row = self.desk.line(&self.batch.state, line)?;
+            let leaving = row.scans.iter().filter(|scan| scan.is_leaving || scan.is_too_old).map(|scan| scan.order.started);
+            let latest = leaving.chain(row.floor.map(|_| row.floor_started)).max();
+            if let Some(latest) = latest.filter(|latest| *latest > decision.at) {
+                return Ok(Err(format!(
+                    "a scan by {} that began at {latest} is no longer kept by itself: retire {} as of then or later",
+                    row.tool, self.desk.asset
+                )));
+            }
+        }
         if self.desk.row.retired.is_none_or(|at| at < decision.at) {
             self.desk.row.retired = Some(decision.at);
             self.add_job(Cause::Asset)?;

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use faultline_core::store::Changes;
 use rocksdb::WriteBatch;
 
-use super::{Bounds, EmbeddedLog};
+use super::{Bounds, EmbeddedLog, latest_in};
 use crate::commit::TaskId;
 use crate::error::HostError;
 use crate::layout;
 use crate::log::{Place, Positions, Record};
 use crate::rocks::{self, LATEST, LOG, META, STATE};
+
+/// What a row takes in a batch beside what is counted, about: the rest of its key, lengths, and its family.
+const ROW_BYTES: usize = 40;
 
 /// A batch in the making, with what it has allocated so far.
 #[derive(Default)]
@@ -26,6 +29,13 @@ pub(super) struct Ready {
     place: Place,
     row: Vec<u8>,
     index: Option<Indexed>,
+}
+
+impl Ready {
+    /// About what it takes in a batch.
+    fn bytes(&self) -> usize {
+        self.row.len() + ROW_BYTES + self.index.as_ref().map_or(0, |index| index.key.len() + 2 * ROW_BYTES)
+    }
 }
 
 /// What the index of newest records is asked of a record in a compacted topic.
@@ -44,18 +54,24 @@ impl EmbeddedLog {
         let ready = |record: &Record| {
             let (topic, partition) = (record.topic, record.partition);
             let is_compacted = self.topics.plan(topic, partition)?.compacted;
-            let index = is_compacted.then(|| self.indexed(record)).transpose()?;
+            let index = is_compacted.then(|| self.not_asked(record)).transpose()?;
             Ok(Ready { place: (topic, partition), row: layout::encode(record), index })
         };
-        records.iter().map(ready).collect()
+        let mut ready: Vec<Ready> = records.iter().map(ready).collect::<Result<_, HostError>>()?;
+        // All ends were looked at before: what is appended after them makes an answer void.
+        let mut indexed: Vec<&mut Indexed> = ready.iter_mut().filter_map(|ready| ready.index.as_mut()).collect();
+        let answers = self.db.batched_multi_get_cf(rocks::family(&self.db, LATEST), indexed.iter().map(|index| &index.key), false);
+        for (index, answer) in indexed.iter_mut().zip(answers) {
+            let row = answer.map_err(|source| HostError::Read { source })?;
+            index.older = row.map(|offset| latest_in(&offset)).transpose()?;
+        }
+        Ok(ready)
     }
 
-    fn indexed(&self, record: &Record) -> Result<Indexed, HostError> {
-        // The end first: what is appended after it makes the answer void.
+    fn not_asked(&self, record: &Record) -> Result<Indexed, HostError> {
         let as_of = self.bounds(record.topic, record.partition)?.end;
         let key = layout::latest_key(record.topic, record.partition, &record.key);
-        let older = self.latest_offset(&key)?;
-        Ok(Indexed { key, older, as_of, gone_at: record.value.is_none().then_some(record.timestamp_ms) })
+        Ok(Indexed { key, older: None, as_of, gone_at: record.value.is_none().then_some(record.timestamp_ms) })
     }
 
     pub(super) fn draft_records(&self, draft: &mut Draft, records: Vec<Ready>) -> Result<(), HostError> {
@@ -94,10 +110,20 @@ impl EmbeddedLog {
         Ok(())
     }
 
-    /// State and positions of a commit. A task's are its own, so that nothing of it needs the commit lock.
-    pub(super) fn own_rows(&self, task: TaskId, positions: &Positions, changes: Changes) -> Result<WriteBatch, HostError> {
+    /// State and positions of a commit, in a batch with room for these records. A task's rows are its own, so that nothing of it
+    /// needs the commit lock.
+    pub(super) fn own_rows(
+        &self,
+        task: TaskId,
+        positions: &Positions,
+        changes: Changes,
+        records: &[Ready],
+    ) -> Result<WriteBatch, HostError> {
         let (meta, state) = (rocks::family(&self.db, META), rocks::family(&self.db, STATE));
-        let mut batch = WriteBatch::default();
+        // A batch that grows is copied again and again.
+        let of_changes: usize = changes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len) + ROW_BYTES).sum();
+        let of_records: usize = records.iter().map(Ready::bytes).sum();
+        let mut batch = WriteBatch::with_capacity_bytes(of_changes + of_records);
         for ((topic, partition), position) in positions {
             let end = self.bounds(topic, *partition)?.end;
             if *position > end {

@@ -146,13 +146,18 @@ impl EmbeddedLog {
     fn latest_offset(&self, latest_key: &[u8]) -> Result<Option<u64>, HostError> {
         let index = rocks::family(&self.db, LATEST);
         let row = self.db.get_pinned_cf(index, latest_key).map_err(|source| HostError::Read { source })?;
-        row.map(|offset| layout::number("an offset of the newest record of a key", &offset)).transpose()
+        row.map(|offset| latest_in(&offset)).transpose()
     }
 
     fn number(&self, row: &[u8]) -> Result<Option<u64>, HostError> {
         let value = self.db.get_pinned_cf(rocks::family(&self.db, META), row).map_err(|source| HostError::Read { source })?;
         value.map(|value| layout::number(&String::from_utf8_lossy(row), &value)).transpose()
     }
+}
+
+/// The offset in a row of the index of newest records.
+fn latest_in(row: &[u8]) -> Result<u64, HostError> {
+    layout::number("an offset of the newest record of a key", row)
 }
 
 impl Log for EmbeddedLog {
@@ -213,7 +218,7 @@ impl Log for EmbeddedLog {
         let Commit { task, positions, changes, outputs } = commit;
         self.topics.check_outputs(&outputs)?;
         let ready = self.ready(&outputs)?;
-        let own = self.own_rows(task, &positions, changes)?;
+        let own = self.own_rows(task, &positions, changes, &ready)?;
         Ok(self.write(own, |draft| self.draft_records(draft, ready))?.0)
     }
 
