@@ -30,6 +30,12 @@ impl<'a> Head<'a> {
         self.is_whole
     }
 
+    /// Whether it is an empty list or object, which says nothing of its tool.
+    pub fn is_nothing(&self) -> bool {
+        let compact: String = self.text.chars().filter(|c| !c.is_whitespace()).take(5).collect();
+        self.is_whole && matches!(compact.as_str(), "[]" | "{}" | "null")
+    }
+
     /// Whether the report is a JSON object.
     pub fn is_json_object(&self) -> bool {
         self.text.starts_with('{')

@@ -85,7 +85,8 @@ fn without_a_claim_the_report_names_its_asset_or_the_error_says_what_to_do() {
     let no_asset = Claim { asset: None, ..claim() };
     let one = br#"{"version": "2.1.0", "runs": [{"tool": {"driver": {"name": "One"}}, "results": [], "versionControlProvenance": [{"repositoryUri": "git@github.com:acme/shop.git"}]}]}"#;
     assert_eq!(publish(one, &no_asset).expect("published").0[0].asset.as_str(), "repo:github.com/acme/shop");
-    let error = publish(b"[]", &no_asset).expect_err("no asset").to_string();
+    let nameless = br#"{"version": "2.1.0", "runs": [{"tool": {"driver": {"name": "One"}}, "results": []}]}"#;
+    let error = publish(nameless, &no_asset).expect_err("no asset").to_string();
     assert!(error.contains("--asset"), "{error}");
     let folder = br#"{"SchemaVersion": 2, "ArtifactName": "/home/x", "ArtifactType": "filesystem", "Results": []}"#;
     let error = publish(folder, &no_asset).expect_err("a path").to_string();

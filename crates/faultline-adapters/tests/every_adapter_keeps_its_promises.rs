@@ -243,7 +243,7 @@ fn one_package_in_two_workloads_is_two_findings_and_another_tag_is_the_same() {
         format!(r#"{{"ClusterName": "c", "Resources": [{}, {}]}}"#, workload("web"), workload("worker"))
     };
     let (old, new) = (cluster("6.0.5"), cluster("7.2"));
-    let trivy = registry::named("trivy").expect("trivy");
+    let trivy = registry::ADAPTERS.iter().find(|adapter| adapter.name == "trivy").expect("trivy");
     assert_eq!(identities(trivy, old.as_bytes()).len(), 2);
     assert_eq!(identities(trivy, old.as_bytes()), identities(trivy, new.as_bytes()));
 }
@@ -257,7 +257,7 @@ fn a_check_that_fails_at_two_places_of_one_resource_is_two_findings() {
         )
     };
     let report = format!(r#"{{"check_type": "terraform", "results": {{"failed_checks": [{}, {}, {}]}}}}"#, check(20), check(3), check(20));
-    let seen = identities(registry::named("checkov").expect("checkov"), report.as_bytes());
+    let seen = identities(registry::ADAPTERS.iter().find(|adapter| adapter.name == "checkov").expect("checkov"), report.as_bytes());
     assert_eq!(seen.values().copied().collect::<BTreeSet<_>>(), BTreeSet::from([1, 2]), "the same place twice is one finding");
 }
 

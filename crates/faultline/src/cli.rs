@@ -129,7 +129,7 @@ pub struct Claim {
     #[arg(long)]
     pub environment: Option<String>,
     /// Folders and files that were scanned in full; may be given often
-    #[arg(long = "path", value_name = "PATH")]
+    #[arg(long = "path", value_name = "PATH", conflicts_with = "full")]
     #[serde(rename = "paths")]
     pub paths: Vec<String>,
     /// The revision that was scanned [default: the Git work tree's]

@@ -1,6 +1,7 @@
 //! The program as a user runs it, without a service: what it prints, what it changes, how it exits.
 #![allow(clippy::unwrap_used)]
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -94,6 +95,45 @@ fn the_same_report_twice_changes_nothing_and_an_empty_one_closes_nothing() {
     let closing = installation.publish("anchore_grype/no_vuln.json", &["--full"]);
     assert_eq!(closing["closed"], 9);
     assert_eq!(installation.open_risks(), 0, "a full scan that sees nothing closes all");
+}
+
+/// What is no report of the tool, says nothing of its tool, or is damaged is refused, however it is published: it closes nothing.
+#[test]
+fn what_is_no_report_of_the_tool_closes_nothing() {
+    let installation = Installation::new();
+    installation.publish("anchore_grype/many_vulns4.json", &["--full"]);
+    let risks = installation.open_risks();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = installation.path().with_extension(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    };
+    let whole = std::fs::read(format!("{SAMPLES}/anchore_grype/no_vuln.json")).unwrap();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(&whole).unwrap();
+    let packed = packed.finish().unwrap();
+    let (empty, cut) = (write("empty.json", b"[]"), write("cut.json.gz", &packed[..packed.len() / 2]));
+    let another = write("another.json", br#"{"any": "thing"}"#);
+    let trivy = format!("{SAMPLES}/trivy/all_statuses.json");
+    let sarif = format!("{SAMPLES}/sarif/appendix_k.sarif");
+    for (file, tool, word) in [
+        (sarif.as_str(), "grype", "this is no grype report"),
+        (another.as_str(), "grype", "this is no grype report"),
+        (empty.as_str(), "grype", "this is no grype report"),
+        (empty.as_str(), "", "no adapter knows this report"),
+        (cut.as_str(), "", "cut off or damaged"),
+    ] {
+        let named = if tool.is_empty() { vec![] } else { vec!["--tool", tool] };
+        let output = installation.run(&[&["publish", file, "--full"], &ASSET[..], &named].concat());
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((exit(&output), told.contains(word)), (3, true), "{file}: {told}");
+    }
+    let both = installation.run(&[&["publish", trivy.as_str(), "--full", "--path", "src"], &ASSET[..]].concat());
+    assert_eq!(exit(&both), 2, "a scan of the whole asset has no part");
+    assert_eq!(installation.open_risks(), risks);
+    // An empty list is an empty report of Gitleaks where somebody says so.
+    let output = installation.run(&[&["publish", empty.as_str(), "--tool", "gitleaks"], &ASSET[..]].concat());
+    assert_eq!(exit(&output), 0, "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

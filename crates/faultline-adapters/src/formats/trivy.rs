@@ -221,6 +221,10 @@ struct License<'a> {
 }
 
 fn recognises(head: &Head<'_>) -> bool {
+    // Old versions wrote this where there was nothing, which is taken where somebody says that it is one of Trivy.
+    if head.is_nothing() && !head.is_json_object() {
+        return true;
+    }
     let (members, signatures) =
         if head.is_json_array() { (head.first_element_members(), ARRAY_SIGNATURES) } else { (head.top_members(), OBJECT_SIGNATURES) };
     signatures.iter().any(|signature| signature.iter().all(|name| members.contains(name)))

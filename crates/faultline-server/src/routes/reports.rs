@@ -66,6 +66,11 @@ fn claim_of(parameters: &Parameters) -> Result<ReportClaim, Problem> {
             return Err(Problem::bad_request(format!("{name} is longer than {TEXT_BYTES} bytes"), "Shorten it."));
         }
     }
+    let (paths, is_full): (Vec<String>, bool) = (parameters.all("path").map(ToOwned::to_owned).collect(), parameters.flag("full")?);
+    if is_full && !paths.is_empty() {
+        let advice = "Give paths alone where the scan covered only them, full alone where it covered the whole asset.";
+        return Err(Problem::bad_request("full and path contradict each other", advice));
+    }
     let optional =
         |name| -> Result<Option<String>, Problem> { Ok(parameters.one(name)?.filter(|value| !value.is_empty()).map(ToOwned::to_owned)) };
     Ok(ReportClaim {
@@ -75,8 +80,8 @@ fn claim_of(parameters: &Parameters) -> Result<ReportClaim, Problem> {
         branch: parameters.text("branch")?,
         is_default_branch: parameters.flag("default_branch")?,
         environment: parameters.text("environment")?,
-        paths: parameters.all("path").map(ToOwned::to_owned).collect(),
-        is_full: parameters.flag("full")?,
+        paths,
+        is_full,
         revision: parameters.text("revision")?,
         revision_time: parameters.time("revision_time")?,
         started: parameters.time("started")?,

@@ -70,7 +70,7 @@ fn read(common: &Common, path: &Path, tool: Option<&str>) -> Result<Exit, Failur
     let key = key();
     let mut report = Report::new(&mut file, &key);
     let adapter: &Adapter = match tool {
-        Some(name) => registry::named(name),
+        Some(name) => registry::named(&mut report, name),
         None => registry::detect(&mut report),
     }
     .map_err(of_reader)?;

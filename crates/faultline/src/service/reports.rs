@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use faultline_adapters::adapter::{ReadError, Report};
@@ -49,7 +50,7 @@ impl Reports for ReportDoor {
     fn publish(&self, mut report: File, claim: ReportClaim) -> Result<Vec<PublishedScan>, DoorError> {
         let mut report = Report::new(&mut report, &self.secrets);
         let adapter = match &claim.tool {
-            Some(name) => registry::named(name),
+            Some(name) => registry::named(&mut report, name),
             None => registry::detect(&mut report),
         };
         let now = SystemClock.now();
@@ -100,6 +101,10 @@ impl Pieces<'_> {
 /// A report that cannot be read is its sender's to mend; one that cannot be taken is ours.
 fn refusal(error: ReadError) -> DoorError {
     match error {
+        // What ends too early or does not inflate is the report; all else is the reading of it.
+        ReadError::Io(broken) if matches!(broken.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput) => {
+            DoorError::Refused(format!("the report is cut off or damaged: {broken}"))
+        }
         ReadError::Io(_) | ReadError::Sink(_) => DoorError::Fault(Box::new(error)),
         theirs => DoorError::Refused(theirs.to_string()),
     }
