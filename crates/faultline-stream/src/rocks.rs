@@ -1,7 +1,7 @@
 //! How RocksDB is set up: four column families under one memory budget.
 //!
-//! Traps avoided here (OPERATIONS 3): index and filter blocks are in the cache, not beside it; memtables are counted against it and
-//! bounded; open files, logs and the WAL are bounded; iterators always have an upper bound (in `embedded.rs`).
+//! Traps that others fell into and that are avoided here: index and filter blocks are in the cache, not beside it; memtables are
+//! counted against it and bounded; open files, logs and the WAL are bounded; iterators end at their rows (in `embedded/state.rs`).
 
 use std::path::Path;
 

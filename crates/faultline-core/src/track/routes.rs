@@ -1,4 +1,4 @@
-//! Routes: entries of route maps, and places that dynamic scans visited. They are not numbered and close nothing.
+//! Routes: entries of route maps, and places that dynamic scans visited. They close nothing.
 //!
 //! Entries of a map are those of the newest complete scan of the whole asset and of the complete scans after it; visits are
 //! those of the newest complete scan alone. Only lines that count have any.
