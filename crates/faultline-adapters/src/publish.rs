@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use faultline_model::asset::{AssetError, AssetId, AssetKind};
 use faultline_model::family::Family;
 use faultline_model::id::Id;
-use faultline_model::locus::Locus;
+use faultline_model::locus::{Locus, asset_path};
 use faultline_model::observation::{Observation, ScanKind};
 use faultline_model::record::{FindingObserved, FindingsRecord, RouteObserved};
 use faultline_model::scan::{ScanCompleted, ScanStarted, Scope};
@@ -163,9 +163,11 @@ fn start<E>(
     };
     let or_report = |claimed: &str, reported: &str| bounded(if claimed.is_empty() { reported } else { claimed }, FACT_BYTES);
     let branch = or_report(&claim.branch, &facts.branch);
+    // People write `./src/` or `src\api`; findings are known by folded paths.
+    let scope = Scope { paths: claim.scope.paths.iter().map(|path| asset_path(path)).collect(), ..claim.scope.clone() };
     let scan = match &claim.scan_name {
         Some(name) => Id::of("named scan", &[asset.as_str().as_bytes(), tool.as_bytes(), name.as_bytes()]),
-        None => ScanStarted::id_of(digest, asset.as_str(), &tool, &branch, &claim.environment, &claim.scope),
+        None => ScanStarted::id_of(digest, asset.as_str(), &tool, &branch, &claim.environment, &scope),
     };
     // A report's clock may be of another zone; what it dates into the future was read now.
     let reported = facts.started.parse::<Timestamp>().ok().map(|time| time.min(claim.now));
@@ -180,7 +182,7 @@ fn start<E>(
         revision: or_report(&claim.revision, &facts.revision),
         revision_time: claim.revision_time,
         started: claim.started.or(reported).unwrap_or(claim.now),
-        scope: claim.scope.clone(),
+        scope,
         service_claim: claim.service.clone(),
         tests_for: adapter.tests_for.iter().map(|&family| family.to_owned()).collect(),
         publisher: claim.publisher.clone(),

@@ -81,6 +81,16 @@ fn the_same_report_is_the_same_scan_and_a_name_makes_another_report_the_same() {
 }
 
 #[test]
+fn a_part_is_the_same_however_its_path_is_written() {
+    let part = |path: &str| Claim { scope: Scope { paths: vec![path.into()], ..Scope::default() }, ..claim() };
+    let started = |path: &str| starts(&publish(SARIF, &part(path)).expect("published").1)[0].clone();
+    for path in ["src/api", "./src/api/", "/src/api", "src\\api", "src/web/../api"] {
+        assert_eq!(started(path).scope.paths, ["src/api"], "{path}");
+        assert_eq!(started(path).scan, started("src/api").scan, "{path}");
+    }
+}
+
+#[test]
 fn without_a_claim_the_report_names_its_asset_or_the_error_says_what_to_do() {
     let no_asset = Claim { asset: None, ..claim() };
     let one = br#"{"version": "2.1.0", "runs": [{"tool": {"driver": {"name": "One"}}, "results": [], "versionControlProvenance": [{"repositoryUri": "git@github.com:acme/shop.git"}]}]}"#;

@@ -34,9 +34,28 @@ impl Emit for Seen {
     fn refused(&mut self, _: String, _: String) {}
 }
 
-/// The fields that are compared. Titles are each reader's own words.
-const FIELDS: [&str; 14] =
-    ["severity", "cwe", "ids", "file", "line", "component", "version", "endpoint", "rule", "kind", "cvssv3", "fix", "active", "uid"];
+/// The fields that are compared: all that a reading has but two. Titles are each reader's own words, and `occurrences` counts what the
+/// oracle merged into one finding, where we keep each. We say `active: false` of what a report calls repaired, accepted or a false
+/// alarm alike, and neither `mitigated` nor `false_positive`.
+const FIELDS: [&str; 17] = [
+    "severity",
+    "cwe",
+    "ids",
+    "file",
+    "line",
+    "component",
+    "version",
+    "endpoint",
+    "rule",
+    "kind",
+    "cvssv3",
+    "fix",
+    "active",
+    "uid",
+    "cvssv4",
+    "false_positive",
+    "mitigated",
+];
 
 /// Those that several of the oracle's parsers never fill; where a reading has none at all, ours is no difference.
 const OFTEN_UNREAD: [&str; 2] = ["rule", "fix"];

@@ -29,9 +29,10 @@ impl Scope {
     }
 }
 
-/// Whether a path is the folder or file itself or stands below it. `src` holds `src/a.rs`, not `srcs/a.rs`.
+/// Whether a path is the folder or file itself or stands below it. `src` holds `src/a.rs`, not `srcs/a.rs`; the path of a route
+/// begins with a slash, that of a file does not.
 fn is_below(path: &str, folder: &str) -> bool {
-    let folder = folder.trim_end_matches('/');
+    let (path, folder) = (path.trim_start_matches('/'), folder.trim_matches('/'));
     folder.is_empty() || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
@@ -110,9 +111,16 @@ mod tests {
     #[test]
     fn a_folder_holds_what_is_below_it_and_not_its_namesakes() {
         let scope = Scope { paths: vec!["src/".into(), "Makefile".into()], ..Scope::default() };
-        for (path, holds) in
-            [("src/a.rs", true), ("src", true), ("srcs/a.rs", false), ("Makefile", true), ("Makefile.am", false), ("", false)]
-        {
+        for (path, holds) in [
+            ("src/a.rs", true),
+            ("/src/a.rs", true),
+            ("src", true),
+            ("srcs/a.rs", false),
+            ("Makefile", true),
+            ("Makefile.am", false),
+            ("/", false),
+            ("", false),
+        ] {
             assert_eq!(scope.holds_path(path), holds, "{path}");
         }
     }
