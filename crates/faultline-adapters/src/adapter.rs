@@ -19,9 +19,15 @@ pub struct Adapter {
     pub tests_for: &'static [&'static str],
     /// Whether the beginning of a file is this format. Content only, never the file's name.
     pub recognises: fn(&Head<'_>) -> bool,
+    /// Whether this may be an empty report of the tool that says nothing of the tool: taken only where somebody names it, since an
+    /// empty report of the whole asset closes what is open.
+    pub may_be_empty: fn(&Head<'_>) -> bool,
     /// Reads a whole report, in order, in memory that does not grow with the number of findings.
     pub read: fn(&mut Report<'_>, &mut dyn Emit) -> Result<(), ReadError>,
 }
+
+/// For formats whose empty reports are recognised as all others are.
+pub(crate) const NEVER: fn(&Head<'_>) -> bool = |_| false;
 
 /// An open report: the bytes, and what an adapter may need beside them.
 pub struct Report<'a> {

@@ -29,7 +29,7 @@ pub fn named(report: &mut Report<'_>, name: &str) -> Result<&'static Adapter, Re
     let adapter = *found.ok_or_else(|| ReadError::NoSuchAdapter { name: name.to_owned() })?;
     let (bytes, is_whole) = beginning(report)?;
     let head = Head::new(&bytes, is_whole);
-    if (adapter.recognises)(&head) {
+    if (adapter.recognises)(&head) || (adapter.may_be_empty)(&head) {
         return Ok(adapter);
     }
     let is_of_another = ADAPTERS.iter().any(|other| (other.recognises)(&head));
@@ -44,7 +44,7 @@ pub fn named(report: &mut Report<'_>, name: &str) -> Result<&'static Adapter, Re
 pub fn detect(report: &mut Report<'_>) -> Result<&'static Adapter, ReadError> {
     let (bytes, is_whole) = beginning(report)?;
     let head = Head::new(&bytes, is_whole);
-    let mut fitting = ADAPTERS.iter().filter(|adapter| (adapter.recognises)(&head) && !head.is_nothing());
+    let mut fitting = ADAPTERS.iter().filter(|adapter| (adapter.recognises)(&head));
     match (fitting.next(), fitting.next()) {
         (Some(one), None) => Ok(one),
         (Some(first), Some(second)) => Err(ReadError::Ambiguous { first: first.name, second: second.name }),

@@ -119,7 +119,7 @@ fn what_is_no_report_of_the_tool_closes_nothing() {
     for (file, tool, word) in [
         (sarif.as_str(), "grype", "this is no grype report"),
         (another.as_str(), "grype", "this is no grype report"),
-        (empty.as_str(), "grype", "this is no grype report"),
+        (empty.as_str(), "grype", "an object is expected"),
         (empty.as_str(), "", "no adapter knows this report"),
         (cut.as_str(), "", "cut off or damaged"),
     ] {

@@ -8,11 +8,11 @@ use faultline_model::observation::{Observation, ScanKind, Severity};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::adapter::{Adapter, Emit, ReadError, Report, ScanFacts};
+use crate::adapter::{Adapter, Emit, NEVER, ReadError, Report, ScanFacts};
 use crate::formats::json::{Json, Text};
 use crate::head::Head;
 
-pub(crate) const ADAPTER: Adapter = Adapter { name: "checkov", kind: ScanKind::Iac, tests_for: &[], recognises, read };
+pub(crate) const ADAPTER: Adapter = Adapter { name: "checkov", kind: ScanKind::Iac, tests_for: &[], recognises, may_be_empty: NEVER, read };
 
 #[derive(Deserialize)]
 struct FailedCheck<'a> {

@@ -9,11 +9,12 @@ use std::io::BufReader;
 use csv::{ByteRecord, Reader, ReaderBuilder};
 use faultline_model::observation::ScanKind;
 
-use crate::adapter::{Adapter, Emit, ReadError, Report};
+use crate::adapter::{Adapter, Emit, NEVER, ReadError, Report};
 use crate::formats::generic_json::{Finding, cwe_number, line_number, links};
 use crate::head::Head;
 
-pub(crate) const ADAPTER: Adapter = Adapter { name: "generic-csv", kind: ScanKind::Other, tests_for: &[], recognises, read };
+pub(crate) const ADAPTER: Adapter =
+    Adapter { name: "generic-csv", kind: ScanKind::Other, tests_for: &[], recognises, may_be_empty: NEVER, read };
 
 /// Columns that every such file has.
 const REQUIRED: [&str; 3] = ["title", "severity", "description"];

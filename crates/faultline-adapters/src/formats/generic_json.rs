@@ -14,7 +14,7 @@ use crate::adapter::{Adapter, Emit, ReadError, Report, ScanFacts};
 use crate::formats::json::Json;
 use crate::head::Head;
 
-pub(crate) const ADAPTER: Adapter = Adapter { name: "generic-json", kind: ScanKind::Other, tests_for: &[], recognises, read };
+pub(crate) const ADAPTER: Adapter = Adapter { name: "generic-json", kind: ScanKind::Other, tests_for: &[], recognises, may_be_empty, read };
 
 /// Members of elements of other tools whose reports hold `findings` too: AWS Inspector, Security Hub, Veracode, HackerOne.
 const OTHERS_MEMBERS: &[&str] =
@@ -33,6 +33,12 @@ fn recognises(head: &Head<'_>) -> bool {
     let first = Head::new(array.as_bytes(), false);
     let members = first.first_element_members();
     ["title", "severity"].iter().all(|name| members.contains(name)) && !OTHERS_MEMBERS.iter().any(|name| members.contains(name))
+}
+
+/// Without a finding nothing tells it from other tools' reports.
+fn may_be_empty(head: &Head<'_>) -> bool {
+    let found = head.is_json_object() && head.top_members().contains(&"findings");
+    found && array_of_findings(head.text()).is_some_and(|array| array[1..].trim_start().starts_with(']'))
 }
 
 /// The text from the `[` of the first member `findings` that holds an array.

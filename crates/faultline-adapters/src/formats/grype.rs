@@ -11,11 +11,11 @@ use faultline_model::{cvss, purl};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::adapter::{Adapter, Emit, ReadError, Report, ScanFacts};
+use crate::adapter::{Adapter, Emit, NEVER, ReadError, Report, ScanFacts};
 use crate::formats::json::{Json, Text};
 use crate::head::Head;
 
-pub(crate) const ADAPTER: Adapter = Adapter { name: "grype", kind: ScanKind::Sca, tests_for: &[], recognises, read };
+pub(crate) const ADAPTER: Adapter = Adapter { name: "grype", kind: ScanKind::Sca, tests_for: &[], recognises, may_be_empty: NEVER, read };
 
 /// Members that hold matches, and what their standing is. Ignored ones are ignored by the user's own rules.
 const MATCHES: &[(&str, ToolVerdict)] = &[("matches", ToolVerdict::Reported), ("ignoredMatches", ToolVerdict::Suppressed)];

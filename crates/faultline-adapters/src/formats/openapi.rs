@@ -11,10 +11,11 @@ use faultline_model::observation::ScanKind;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use crate::adapter::{Adapter, Emit, ReadError, Report, RouteSeen};
+use crate::adapter::{Adapter, Emit, NEVER, ReadError, Report, RouteSeen};
 use crate::head::Head;
 
-pub(crate) const ADAPTER: Adapter = Adapter { name: "openapi", kind: ScanKind::Other, tests_for: &[], recognises, read };
+pub(crate) const ADAPTER: Adapter =
+    Adapter { name: "openapi", kind: ScanKind::Other, tests_for: &[], recognises, may_be_empty: NEVER, read };
 
 /// The largest document: references may point anywhere in it, so that it is held whole.
 const DOCUMENT_BYTES: u64 = 8 * 1024 * 1024;

@@ -7,11 +7,12 @@ use faultline_model::locus::asset_path;
 use faultline_model::observation::ScanKind;
 use serde::Deserialize;
 
-use crate::adapter::{Adapter, Emit, ReadError, Report, RouteSeen};
+use crate::adapter::{Adapter, Emit, NEVER, ReadError, Report, RouteSeen};
 use crate::formats::json::Json;
 use crate::head::Head;
 
-pub(crate) const ADAPTER: Adapter = Adapter { name: "routes", kind: ScanKind::Other, tests_for: &[], recognises, read };
+pub(crate) const ADAPTER: Adapter =
+    Adapter { name: "routes", kind: ScanKind::Other, tests_for: &[], recognises, may_be_empty: NEVER, read };
 
 #[derive(Deserialize)]
 struct Entry {

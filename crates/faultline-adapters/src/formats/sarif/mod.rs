@@ -18,12 +18,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use self::run::{Properties, Reference, Rule, Run, cwes_of, security_severity};
-use crate::adapter::{Adapter, Emit, ReadError, Report};
+use crate::adapter::{Adapter, Emit, NEVER, ReadError, Report};
 use crate::formats::json::{Element, Json, Text};
 use crate::head::Head;
 use crate::secret::{SecretKey, SecretText};
 
-pub(crate) const ADAPTER: Adapter = Adapter { name: "sarif", kind: ScanKind::Sast, tests_for: &[], recognises, read };
+pub(crate) const ADAPTER: Adapter = Adapter { name: "sarif", kind: ScanKind::Sast, tests_for: &[], recognises, may_be_empty: NEVER, read };
 
 /// CWE of rules that name none, by the rule's name: those of SpotBugs and FindSecBugs.
 /// Source: `cweid` in SpotBugs 4.10.4 (2026-08-19), `spotbugs/etc/findbugs.xml`, of the pattern or else of its code, as SpotBugs itself

@@ -16,7 +16,7 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 use url::Url;
 
-use crate::adapter::{Adapter, Emit, ReadError, Report, RouteSeen, ScanFacts};
+use crate::adapter::{Adapter, Emit, NEVER, ReadError, Report, RouteSeen, ScanFacts};
 
 pub(crate) const ADAPTER: Adapter = Adapter {
     name: "zap",
@@ -35,6 +35,7 @@ pub(crate) const ADAPTER: Adapter = Adapter {
         "ssrf",
     ],
     recognises: |head| head.xml_root() == "OWASPZAPReport",
+    may_be_empty: NEVER,
     read,
 };
 
