@@ -66,6 +66,9 @@ fn claim_of(parameters: &Parameters) -> Result<ReportClaim, Problem> {
             return Err(Problem::bad_request(format!("{name} is longer than {TEXT_BYTES} bytes"), "Shorten it."));
         }
     }
+    if let Some(path) = parameters.all("path").find(|path| path.split(['/', '\\']).any(|part| part == "..")) {
+        return Err(Problem::bad_request(format!("path {path:?} leaves the asset"), "Give it relative to the asset's root, without `..`."));
+    }
     let optional =
         |name| -> Result<Option<String>, Problem> { Ok(parameters.one(name)?.filter(|value| !value.is_empty()).map(ToOwned::to_owned)) };
     Ok(ReportClaim {
