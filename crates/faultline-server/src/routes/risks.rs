@@ -82,7 +82,7 @@ fn family_of(parameters: &Parameters) -> Result<Option<String>, Problem> {
     let Some(name) = parameters.one("family")? else {
         return Ok(None);
     };
-    let named = Family::all().filter(|family| family.is_joinable());
+    let named = Family::all().filter(|family| !family.name().starts_with("other:"));
     Family::named(name).map(|family| Some(family.to_string())).ok_or_else(|| unknown("weakness family", name, named))
 }
 
