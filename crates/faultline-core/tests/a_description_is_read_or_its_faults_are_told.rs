@@ -131,6 +131,8 @@ fn a_policy_is_a_file_a_preset_or_a_whole_one() {
         let CatalogRecord::Policy(text) = &organisation.records["policy"] else { panic!("a policy") };
         assert_eq!((text.version.as_str(), Policy::read(&text.yaml).unwrap().version.as_str()), (version, version));
     }
+    let refused = read_one("policy: threat-led\n").unwrap_err();
+    assert!(refused.contains("{preset: threat-led}"), "{refused}");
 }
 
 #[test]

@@ -80,6 +80,13 @@ async fn serving(listener: TcpListener, tls: Option<RustlsConfig>, app: Arc<App>
     }
 }
 
+impl TlsFiles {
+    /// Whether a server can be had with them.
+    pub fn check(&self) -> Result<(), StartError> {
+        tls_of(self).map(|_| ())
+    }
+}
+
 fn tls_of(files: &TlsFiles) -> Result<RustlsConfig, StartError> {
     let certificates = CertificateDer::pem_file_iter(&files.certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)

@@ -50,10 +50,10 @@ pub enum Command {
     #[command(after_help = "Example: faultline publish semgrep.sarif --full\n         faultline publish --list reports.yaml")]
     Publish(Publish),
     /// Scored risks
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: faultline risks list")]
     Risks(Risks),
     /// Findings, as tools report them
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: faultline findings list")]
     Findings(Findings),
     /// Decide on a risk or a finding: a verdict, or who deals with it
     #[command(after_help = "Example: faultline decide 3f2a… --verdict false-positive --reason \"input is a constant\"")]
@@ -65,25 +65,25 @@ pub enum Command {
     #[command(after_help = "Example: faultline retire repo:github.com/acme/old-shop --reason \"archived\"")]
     Retire(Retire),
     /// The organisation: units, services, which place belongs to whom, the risk policy
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: faultline catalog apply catalog.yaml")]
     Catalog(Catalog),
     /// Threat intelligence
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: faultline intel load kev.json epss.csv.gz")]
     Intel(Intel),
     /// How much there is, in all or below a unit of the organisation
     #[command(after_help = "Example: faultline summary --node retail")]
     Summary(Summary),
     /// Report formats
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: faultline adapters list")]
     Adapters(Adapters),
     /// The topics behind it all
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: faultline topics read risks --limit 5")]
     Topics(Topics),
     /// Where a report, a finding or a risk is, at every stage
     #[command(after_help = "Example: faultline trace 3f2a…")]
     Trace(Trace),
     /// The configuration
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: faultline config check")]
     Config(ConfigCommand),
     /// Completions for a shell
     #[command(after_help = "Example: faultline completions bash > /etc/bash_completion.d/faultline")]
@@ -152,6 +152,7 @@ pub enum Risks {
     #[command(after_help = "Example: faultline risks list --service shop --limit 10")]
     List(RiskFilter),
     /// One risk in short
+    #[command(after_help = "Example: faultline risks show 3f2a…")]
     Show {
         /// A risk's id
         id: String,
@@ -204,8 +205,8 @@ pub struct RiskFilter {
     /// Lowest score
     #[arg(long)]
     pub min_score: Option<i32>,
-    /// How many
-    #[arg(long, default_value_t = 20)]
+    /// How many, 1 to 500
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
     pub limit: u32,
     /// Where the last page ended
     #[arg(long)]
@@ -215,6 +216,7 @@ pub struct RiskFilter {
 #[derive(Subcommand)]
 pub enum Findings {
     /// The list
+    #[command(after_help = "Example: faultline findings list --service shop --state any")]
     List(FindingFilter),
 }
 
@@ -232,8 +234,8 @@ pub struct FindingFilter {
     /// CVE, GHSA, …
     #[arg(long)]
     pub vulnerability: Option<String>,
-    /// How many
-    #[arg(long, default_value_t = 20)]
+    /// How many, 1 to 500
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
     pub limit: u32,
     /// Where the last page ended
     #[arg(long)]
@@ -304,6 +306,7 @@ pub enum Catalog {
         dry_run: bool,
     },
     /// The catalog as it is applied, as YAML
+    #[command(after_help = "Example: faultline catalog show > catalog.yaml")]
     Show,
 }
 
@@ -327,8 +330,10 @@ pub struct Summary {
 #[derive(Subcommand)]
 pub enum Adapters {
     /// The formats that are read
+    #[command(after_help = "Example: faultline adapters list --json")]
     List,
     /// Which format a file is
+    #[command(after_help = "Example: faultline adapters detect report.sarif zap.xml")]
     Detect {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
@@ -371,9 +376,11 @@ pub struct Trace {
 
 #[derive(Subcommand)]
 pub enum ConfigCommand {
-    /// Tell everything that is wrong with the configuration
+    /// Tell everything that is wrong with the configuration, also what would keep `up` from listening
+    #[command(after_help = "Example: faultline config check --config faultline.yaml")]
     Check,
     /// The settings in force; secrets are masked
+    #[command(after_help = "Example: faultline config show --origin")]
     Show {
         /// Where each value came from
         #[arg(long)]
@@ -388,5 +395,16 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_has_an_example() {
+        fn walk(mut command: clap::Command) {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Example: faultline"), "{}:\n{help}", command.get_name());
+            // What clap adds has no example of ours.
+            command.get_subcommands().filter(|below| below.get_name() != "help").cloned().for_each(walk);
+        }
+        walk(<Cli as clap::CommandFactory>::command());
     }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::cli::Common;
 use crate::failure::{Exit, Failure};
-use crate::settings::{Settings, Sources};
+use crate::settings::{Settings, SettingsError, Sources};
 
 pub use there::{Beacon, no_file};
 
@@ -78,10 +78,13 @@ impl Client {
 
 /// The settings that hold for a command.
 pub fn settings(common: &Common) -> Result<Settings, Failure> {
-    let layers = sources(common)
-        .load()
-        .map_err(|error| Failure::of(Exit::WrongUse, &error, "`faultline config show --origin` tells where each value comes from"))?;
+    let layers = sources(common).load().map_err(|error| wrong_settings(&error))?;
     Ok(Settings::of(&layers))
+}
+
+/// A configuration that nothing can run with.
+pub fn wrong_settings(error: &SettingsError) -> Failure {
+    Failure::of(Exit::WrongUse, error, "`faultline config check` tells when it is mended; docs/configuration.md has all settings")
 }
 
 /// Where the settings of a command come from.
@@ -115,7 +118,22 @@ fn answer(status: StatusCode, text: &str) -> Result<Value, Failure> {
         _ if status.is_client_error() => Exit::WrongUse,
         _ => Exit::Failed,
     };
-    Err(Failure::new(exit, what.unwrap_or_else(|| format!("the service answers {status}")), said("what_to_do")))
+    Err(Failure::new(exit, what.unwrap_or_else(|| format!("the service answers {status}")), advice(said("what_to_do"))))
+}
+
+/// What the API advises a program, and what that is on the command line.
+const ADVICE: &[(&str, &str)] = &[
+    ("GET /v1/risks lists all.", "`faultline risks list` lists all."),
+    ("GET /v1/findings lists all.", "`faultline findings list` lists all."),
+    ("GET /readyz and /metrics tell how far behind the stages and the views are.", "ask again in a moment."),
+    ("Say reason;", "Say why with --reason;"),
+    ("Give its asset as well, if it was published long ago.", "`faultline publish` prints the id of each report."),
+    ("docs/api.md lists the filters.", "`--help` lists the filters."),
+    ("Send `Authorization: Bearer` with the token", "Set http.token (FAULTLINE__HTTP__TOKEN) to the token"),
+];
+
+fn advice(said: String) -> String {
+    ADVICE.iter().fold(said, |said, (of_api, of_commands)| said.replace(of_api, of_commands))
 }
 
 #[cfg(test)]
@@ -133,6 +151,8 @@ mod tests {
         let failure =
             answer(StatusCode::CONFLICT, r#"{"title":"Stale","detail":"it has 2 decisions","what_to_do":"look again"}"#).unwrap_err();
         assert_eq!(failure.exit(), Exit::Refused);
+        let told = answer(StatusCode::NOT_FOUND, r#"{"detail":"No risk.","what_to_do":"GET /v1/risks lists all."}"#).unwrap_err();
+        assert_eq!(told.to_string(), "No risk. (`faultline risks list` lists all.)");
         assert_eq!(answer(StatusCode::OK, "[1]").unwrap(), serde_json::json!([1]));
         assert_eq!(answer(StatusCode::BAD_GATEWAY, "<html>").unwrap_err().exit(), Exit::Failed);
     }

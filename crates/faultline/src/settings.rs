@@ -4,6 +4,7 @@
 //! file, without its last line break. Every error names the key, where the value came from, the value, and what was expected; all errors
 //! are told at once.
 
+mod serving;
 mod table;
 mod value;
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use config::{Config, File, FileFormat, Value, ValueKind};
 
+pub use serving::serving;
 pub use table::SETTINGS;
 pub use value::{Secret, Settings};
 
@@ -49,6 +51,9 @@ pub enum Problem {
     Unknown { key: String, nearest: Option<String>, origin: String },
     #[error("{path}: {reason}")]
     File { path: String, reason: String },
+    /// What `faultline up` cannot listen with.
+    #[error("{origin}: {key} {reason}")]
+    Serving { key: &'static str, reason: String, origin: String },
 }
 
 /// All that is wrong with the configuration.

@@ -24,6 +24,11 @@ pub fn short(text: &str, most: usize) -> String {
     cut
 }
 
+/// A count with its noun.
+pub fn counted(count: u64, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
+}
+
 /// Millionths as a fraction with two digits: 0.97.
 pub fn fraction(ppm: i32) -> String {
     format!("{}.{:02}", ppm / 1_000_000, ppm % 1_000_000 / 10_000)

@@ -23,17 +23,21 @@ impl Installation {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         // An empty home: no configuration of whoever runs the test.
-        Command::new(env!("CARGO_BIN_EXE_faultline"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_faultline"));
+        command
             .env_clear()
             .env("HOME", self.0.path())
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .current_dir(self.0.path())
             .arg("--data")
             .arg(self.path())
-            .args(arguments)
-            .output()
-            .unwrap()
+            .args(arguments);
+        command
     }
 
     /// The JSON of a command that ends well.
@@ -168,13 +172,33 @@ fn a_report_is_taken_back_and_an_asset_retired() {
 #[test]
 fn wrong_use_is_told_with_what_to_do() {
     let installation = Installation::new();
+    std::fs::write(installation.0.path().join("empty.json"), "").unwrap();
     for (arguments, code, part) in [
-        (&["publish", "missing.json"][..], 3, "missing.json"),
+        (&["publish", "missing.json"][..], 2, "missing.json: it cannot be read"),
         (&["risks", "show", "nonsense"][..], 2, "32 hex digits"),
         (&["risks", "show", "00000000000000000000000000000000"][..], 1, "No risk"),
         (&["catalog", "apply", "missing.yaml"][..], 2, "missing.yaml"),
-        (&["topics", "read", "telepathy"][..], 1, "there are findings"),
-        (&["--server", "http://127.0.0.1:9", "risks", "list"][..], 5, "faultline up"),
+        (&["topics", "read", "telepathy"][..], 2, "there are findings"),
+        (&["topics", "read", "risks", "--partition", "99"][..], 2, "risks has 4 partitions"),
+        (&["publish", "."][..], 2, "it is a directory"),
+        (&["publish", "-"][..], 2, "write the report to a file"),
+        (&["publish", "empty.json"][..], 3, "it is empty"),
+        (&["publish", "empty.json", "--started", "yesterday"][..], 2, "RFC 3339"),
+        (&["publish", "empty.json", "--path", "../elsewhere"][..], 2, "leaves the asset"),
+        (&["summary", "--node", "nope"][..], 2, "no unit of the organisation \"nope\""),
+        (&["risks", "list", "--node", "nope"][..], 2, "no unit of the organisation \"nope\""),
+        (&["risks", "list", "--family", "sql-injektion"][..], 2, "sql-injection"),
+        (&["risks", "list", "--service", "nope"][..], 0, "no finding of a service \"nope\" is known"),
+        (&["findings", "list", "--tool", "nope"][..], 0, "no finding of a tool \"nope\" is known"),
+        (&["findings", "list", "--limit", "0"][..], 2, "1..=500"),
+        (&["risks", "list", "--limit", "501"][..], 2, "1..=500"),
+        (&["retract", "zz", "--reason", "a test"][..], 2, "32 hex digits"),
+        (&["decide", "00000000000000000000000000000000", "--assign", "ben"][..], 1, "`faultline findings list`"),
+        (&["retract", "00000000000000000000000000000000"][..], 2, "--reason"),
+        (&["--server", "bogus", "risks", "list"][..], 2, "like https://"),
+        (&["--server", "http://127.0.0.1:9", "up"][..], 2, "--server"),
+        (&["up", "--listen", "0.0.0.0:0"][..], 2, "http.tls_certificate"),
+        (&["--server", "http://127.0.0.1:9", "risks", "list"][..], 5, "http://127.0.0.1:9 cannot be reached"),
         (&["risk"][..], 2, "risks"),
     ] {
         let output = installation.run(arguments);
@@ -182,6 +206,44 @@ fn wrong_use_is_told_with_what_to_do() {
         assert_eq!(exit(&output), code, "{arguments:?}: {said}");
         assert!(said.contains(part), "{arguments:?}: {said}");
     }
+}
+
+/// Every command that prints goes through one function; these differ in what they print.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_closed_pipe_is_no_error_and_a_full_disk_is_one() {
+    let installation = Installation::new();
+    installation.publish("anchore_grype/many_vulns4.json", &[]);
+    for arguments in [&["risks", "list"][..], &["findings", "list"], &["summary"], &["config", "show"], &["adapters", "list", "--json"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let closed = installation.command(arguments).stdout(writer).output().unwrap();
+        assert_eq!((exit(&closed), String::from_utf8_lossy(&closed.stderr).contains("panicked")), (0, false), "{arguments:?}");
+        let full = std::fs::File::create("/dev/full").unwrap();
+        let full = installation.command(arguments).stdout(full).output().unwrap();
+        let said = String::from_utf8_lossy(&full.stderr).into_owned();
+        assert!(exit(&full) == 1 && said.contains("standard output cannot be written"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_list_of_findings_says_when_each_was_last_seen() {
+    let installation = Installation::new();
+    installation.publish("anchore_grype/many_vulns4.json", &["--started", "2026-01-31"]);
+    let listed = installation.run(&["findings", "list"]);
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert_eq!(listed.matches("2026-01-31").count(), 9, "{listed}");
+}
+
+#[test]
+fn a_check_of_the_configuration_tells_what_up_would_refuse() {
+    let installation = Installation::new();
+    std::fs::write(installation.0.path().join("open.yaml"), "http:\n  listen: 0.0.0.0:8470\n").unwrap();
+    let told = installation.run(&["config", "check", "--config", "open.yaml", "--json"]);
+    let answer: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let problems = answer["problems"].to_string();
+    assert_eq!((exit(&told), answer["ok"].clone()), (2, false.into()));
+    assert!(["http.tls_certificate", "http.tls_key", "http.token"].iter().all(|key| problems.contains(key)), "{problems}");
 }
 
 /// Hashes and previews only: no secret of the samples stands in a store file, a record, or a log line.

@@ -10,7 +10,7 @@ use serde_yaml_ng::Value;
 use super::cursor::{Cursor, Place};
 use super::fault::{CatalogError, Faults};
 use super::{inherit, owner_entries, place_entries, units};
-use crate::policy::Policy;
+use crate::policy::{PRESETS, Policy};
 
 /// The largest file, in bytes.
 const FILE_BYTES: usize = 16 << 20;
@@ -116,7 +116,9 @@ impl Draft {
         let read = if at.is_text() {
             let Some(name) = at.text("the name of a policy file", &mut self.faults) else { return };
             let path = beside_name(at.file(), name);
-            beside(&path).and_then(|yaml| Policy::read(&yaml).map_err(|error| format!("{path}: {error}")))
+            let is_preset = PRESETS.iter().any(|(preset, _)| *preset == name);
+            let hint = |error| if is_preset { format!("{error}; the preset is written {{preset: {name}}}") } else { error };
+            beside(&path).map_err(hint).and_then(|yaml| Policy::read(&yaml).map_err(|error| format!("{path}: {error}")))
         } else {
             Policy::of_value(at.value().clone()).map_err(|error| error.to_string())
         };

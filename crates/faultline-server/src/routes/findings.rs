@@ -8,7 +8,7 @@ use faultline_views::{FindingFilter, ListedFinding};
 use serde::Serialize;
 
 use super::risks::{BANDS, KINDS, asset_of};
-use super::{PageBody, id_of, limit_of};
+use super::{PageBody, id_of, limit_of, node_of};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::state::Shared;
@@ -48,7 +48,7 @@ impl From<ListedFinding> for FindingBody {
 
 pub(super) async fn list(State(app): State<Shared>, RawQuery(query): RawQuery) -> Result<Json<PageBody<FindingBody>>, Problem> {
     let parameters = Parameters::read(query.as_deref(), PARAMETERS)?;
-    let filter = filter_of(&parameters)?;
+    let filter = FindingFilter { node: node_of(&app, &parameters).await?, ..filter_of(&parameters)? };
     let (cursor, limit) = (parameters.one("cursor")?.map(ToOwned::to_owned), limit_of(&parameters)?);
     let page = app.ask(move |views| views.findings(&filter, cursor.as_deref(), limit)).await?;
     Ok(Json(PageBody::of(page, FindingBody::from)))
@@ -77,7 +77,7 @@ fn filter_of(parameters: &Parameters) -> Result<FindingFilter, Problem> {
         severities: parameters.words("severity", BANDS)?,
         with_previews: parameters.flag("previews")?,
         service: text("service")?,
-        node: text("node")?,
+        node: None,
         tool: text("tool")?,
         kind: parameters.word("kind", KINDS)?,
         rule: text("rule")?,

@@ -19,18 +19,20 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post, put};
 use faultline_model::id::Id;
-use faultline_views::{Page, Total};
+use faultline_views::{Page, Total, Views};
 use serde::Serialize;
 
 use crate::guard::guard;
 use crate::parameters::Parameters;
 use crate::problem::Problem;
-use crate::state::Shared;
+use crate::state::{App, Shared};
 
 /// Items of a page where nothing is asked.
 const PAGE: usize = 50;
 /// The most items of a page.
 const LARGEST_PAGE: usize = 500;
+/// The most names that are told where one is misspelt.
+const NAMES_SHOWN: usize = 100;
 
 /// Every route: method, path, handler.
 fn table() -> Vec<(&'static str, &'static str, MethodRouter<Shared>)> {
@@ -102,6 +104,23 @@ impl<T> PageBody<T> {
 fn limit_of(parameters: &Parameters) -> Result<usize, Problem> {
     let limit = parameters.read_one("limit", "a number from 1 to 500")?.unwrap_or(PAGE);
     Ok(limit.clamp(1, LARGEST_PAGE))
+}
+
+/// The node that is asked for, if there is one of that name: a misspelt one must not look like one without risks.
+async fn node_of(app: &App, parameters: &Parameters) -> Result<Option<String>, Problem> {
+    let Some(node) = parameters.one("node")?.map(ToOwned::to_owned) else {
+        return Ok(None);
+    };
+    let known = app.ask(Views::node_ids).await?;
+    if known.contains(&node) { Ok(Some(node)) } else { Err(unknown("unit of the organisation", &node, known)) }
+}
+
+/// A name that must be known and is not, with those that are.
+fn unknown<T: std::fmt::Display>(what: &str, name: &str, known: impl IntoIterator<Item = T>) -> Problem {
+    let shown: String = name.chars().take(80).collect();
+    let known: Vec<String> = known.into_iter().take(NAMES_SHOWN).map(|name| name.to_string()).collect();
+    let advice = if known.is_empty() { "There is none yet.".to_owned() } else { format!("There are {}.", known.join(", ")) };
+    Problem::bad_request(format!("there is no {what} {shown:?}"), advice)
 }
 
 /// The id in a path.

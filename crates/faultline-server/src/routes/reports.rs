@@ -71,6 +71,9 @@ fn claim_of(parameters: &Parameters) -> Result<ReportClaim, Problem> {
         let advice = "Give paths alone where the scan covered only them, full alone where it covered the whole asset.";
         return Err(Problem::bad_request("full and path contradict each other", advice));
     }
+    if let Some(path) = parameters.all("path").find(|path| path.split(['/', '\\']).any(|part| part == "..")) {
+        return Err(Problem::bad_request(format!("path {path:?} leaves the asset"), "Give it relative to the asset's root, without `..`."));
+    }
     let optional =
         |name| -> Result<Option<String>, Problem> { Ok(parameters.one(name)?.filter(|value| !value.is_empty()).map(ToOwned::to_owned)) };
     Ok(ReportClaim {

@@ -3,10 +3,11 @@
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use faultline_model::asset::AssetId;
+use faultline_model::family::Family;
 use faultline_model::risk::{Risk, RiskState};
 use faultline_views::RiskFilter;
 
-use super::{PageBody, id_of, limit_of};
+use super::{PageBody, id_of, limit_of, node_of, unknown};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::state::Shared;
@@ -37,7 +38,7 @@ pub(super) const ASSETS: &str = "an asset like repo:github.com/acme/shop";
 
 pub(super) async fn list(State(app): State<Shared>, RawQuery(query): RawQuery) -> Result<Json<PageBody<Risk>>, Problem> {
     let parameters = Parameters::read(query.as_deref(), PARAMETERS)?;
-    let filter = filter_of(&parameters)?;
+    let filter = RiskFilter { node: node_of(&app, &parameters).await?, ..filter_of(&parameters)? };
     let (cursor, limit) = (parameters.one("cursor")?.map(ToOwned::to_owned), limit_of(&parameters)?);
     let page = app.ask(move |views| views.risks(&filter, cursor.as_deref(), limit)).await?;
     Ok(Json(PageBody::of(page, |risk| risk)))
@@ -61,9 +62,9 @@ fn filter_of(parameters: &Parameters) -> Result<RiskFilter, Problem> {
         },
         bands: parameters.words("band", BANDS)?,
         evidence: parameters.words("evidence", "reported, corroborated or verified")?,
-        family: text("family")?,
+        family: family_of(parameters)?,
         service: text("service")?,
-        node: text("node")?,
+        node: None,
         tool: text("tool")?,
         kind: parameters.word("kind", KINDS)?,
         asset: asset_of(parameters)?,
@@ -74,6 +75,15 @@ fn filter_of(parameters: &Parameters) -> Result<RiskFilter, Problem> {
         first_seen_from: parameters.time("first_seen_from")?,
         first_seen_before: parameters.time("first_seen_before")?,
     })
+}
+
+/// A weakness family; they are a fixed table.
+fn family_of(parameters: &Parameters) -> Result<Option<String>, Problem> {
+    let Some(name) = parameters.one("family")? else {
+        return Ok(None);
+    };
+    let named = Family::all().filter(|family| !family.name().starts_with("other:"));
+    Family::named(name).map(|family| Some(family.to_string())).ok_or_else(|| unknown("weakness family", name, named))
 }
 
 /// An asset, in any way that its name can be written.

@@ -5,6 +5,7 @@ use axum::extract::{RawQuery, State};
 use faultline_model::catalog::{Node, Service};
 use serde::Serialize;
 
+use super::node_of;
 use super::summary::SummaryBody;
 use crate::parameters::Parameters;
 use crate::problem::Problem;
@@ -33,10 +34,11 @@ pub(super) struct NodeBody {
 
 pub(super) async fn list(State(app): State<Shared>, RawQuery(query): RawQuery) -> Result<Json<Items<ServiceBody>>, Problem> {
     let parameters = Parameters::read(query.as_deref(), &["node", "unassigned"])?;
-    let (node, is_unassigned) = (parameters.one("node")?.map(ToOwned::to_owned), parameters.flag("unassigned")?);
-    if is_unassigned && node.is_some() {
+    let is_unassigned = parameters.flag("unassigned")?;
+    if is_unassigned && parameters.one("node")?.is_some() {
         return Err(Problem::bad_request("what is unassigned stands below no node", "Ask for one of node and unassigned."));
     }
+    let node = node_of(&app, &parameters).await?;
     let services = app.ask(move |views| if is_unassigned { views.unassigned() } else { views.services(node.as_deref()) }).await?;
     let items = services
         .into_iter()

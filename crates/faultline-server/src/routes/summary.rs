@@ -7,6 +7,7 @@ use axum::extract::{RawQuery, State};
 use faultline_views::Summary;
 use serde::Serialize;
 
+use super::node_of;
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::state::Shared;
@@ -46,7 +47,7 @@ pub(super) struct Answer {
 }
 
 pub(super) async fn show(State(app): State<Shared>, RawQuery(query): RawQuery) -> Result<Json<Answer>, Problem> {
-    let node = Parameters::read(query.as_deref(), &["node"])?.one("node")?.map(ToOwned::to_owned);
+    let node = node_of(&app, &Parameters::read(query.as_deref(), &["node"])?).await?;
     let (head, summary) = app.ask(move |views| Ok((views.catalog_head()?, views.summary(node.as_deref())?))).await?;
     Ok(Json(Answer { catalog_version: head.map(|head| head.version), summary: summary.into() }))
 }

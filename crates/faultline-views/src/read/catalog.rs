@@ -80,6 +80,13 @@ impl Views {
         Ok(nodes)
     }
 
+    /// The ids of all nodes, in order.
+    pub fn node_ids(&self) -> Result<Vec<String>, ViewError> {
+        let reader = self.reader()?;
+        let mut statement = reader.prepare_cached("SELECT substr(key, 6) FROM catalog WHERE kind = 'node' ORDER BY key")?;
+        Ok(statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// Which version of the catalog holds; none before the first apply.
     pub fn catalog_head(&self) -> Result<Option<Head>, ViewError> {
         Ok(match record(&*self.reader()?, catalog::HEAD_KEY)? {

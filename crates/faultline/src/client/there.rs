@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::Body;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, chain};
 use crate::settings::{Secret, Settings};
 
 /// The note's file in the data folder.
@@ -67,6 +67,10 @@ fn client(timeout: Duration) -> reqwest::Result<reqwest::blocking::Client> {
 
 impl There {
     pub fn at(url: &str, settings: &Settings) -> Result<Self, Failure> {
+        if !url::Url::parse(url).is_ok_and(|url| ["http", "https"].contains(&url.scheme()) && url.has_host()) {
+            let what = format!("{url:?} is no URL of a service");
+            return Err(Failure::new(Exit::WrongUse, what, "write it like https://faultline.example:8470"));
+        }
         let http = client(super::PATIENCE).map_err(|error| Failure::of(Exit::Failed, &error, ""))?;
         Ok(Self { base: url.trim_end_matches('/').to_owned(), token: settings.token.clone(), http })
     }
@@ -80,11 +84,16 @@ impl There {
             Body::None => request,
             Body::Json(value) => request.json(value),
             Body::Text(text) => request.header("content-type", "application/yaml").body(text),
-            Body::File(path) => request.body(std::fs::File::open(path).map_err(|error| no_file(path, &error))?),
+            Body::File(path) => {
+                let file = std::fs::File::open(path).map_err(|error| no_file(path, &error))?;
+                // What is no plain file (`<(gzip -dc report.gz)`) has no length before it is read.
+                let is_plain = file.metadata().is_ok_and(|known| known.is_file());
+                request.body(if is_plain { file.into() } else { reqwest::blocking::Body::new(file) })
+            }
         };
         let not_reachable = |error: reqwest::Error| {
             let next = "is `faultline up` running there? `--server` or the data folder's service.json say where";
-            Failure::of(Exit::NotReachable, &error.without_url(), next)
+            Failure::new(Exit::NotReachable, format!("{} cannot be reached: {}", self.base, chain(&error.without_url())), next)
         };
         let answer = request.send().map_err(not_reachable)?;
         let status = answer.status();

@@ -12,9 +12,9 @@ use serde_json::json;
 
 use crate::cli::{Adapters, Common};
 use crate::client::no_file;
-use crate::commands::{note, print_json, print_line};
+use crate::commands::{note, print_json, print_line, print_text};
 use crate::failure::{Exit, Failure};
-use crate::show::{Table, clean, place};
+use crate::show::{Table, clean, counted, place};
 
 pub fn run(common: &Common, command: &Adapters) -> Result<Exit, Failure> {
     match command {
@@ -36,7 +36,7 @@ fn list(common: &Common) {
     for adapter in registry::ADAPTERS {
         table.row([adapter.name.to_owned(), adapter.kind.name().to_owned()]);
     }
-    print!("{table}");
+    print_text(&table.to_string());
 }
 
 /// Without an installation there is no key; hashes of secrets are then not shown.
@@ -76,7 +76,16 @@ fn read(common: &Common, path: &Path, tool: Option<&str>) -> Result<Exit, Failur
     .map_err(of_reader)?;
     let mut lines = Lines { common, kind: adapter.kind, findings: 0, routes: 0, refused: 0 };
     registry::read(adapter, &mut report, &mut lines).map_err(of_reader)?;
-    note(common, &format!("{} findings, {} routes, {} refused, read by {}", lines.findings, lines.routes, lines.refused, adapter.name));
+    note(
+        common,
+        &format!(
+            "{}, {}, {} refused, read by {}",
+            counted(lines.findings, "finding", "findings"),
+            counted(lines.routes, "route", "routes"),
+            lines.refused,
+            adapter.name
+        ),
+    );
     Ok(if lines.refused > 0 { Exit::Partly } else { Exit::Done })
 }
 

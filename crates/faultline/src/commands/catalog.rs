@@ -7,9 +7,9 @@ use faultline_core::catalog::{self, File};
 
 use crate::cli::{Catalog, Common};
 use crate::client::{Body, Client, no_file};
-use crate::commands::{Progress, actor, note, print_json};
+use crate::commands::{Progress, actor, note, print_json, print_line, print_text};
 use crate::failure::{Exit, Failure};
-use crate::show::clean;
+use crate::show::{clean, counted};
 
 pub fn run(common: &Common, command: &Catalog) -> Result<Exit, Failure> {
     match command {
@@ -38,9 +38,15 @@ fn apply(common: &Common, file: &Path, is_dry: bool) -> Result<(), Failure> {
     let count = |member: &str| answer[member].as_u64().unwrap_or(0);
     let (version, changed, removed) = (answer["version"].as_i64().unwrap_or(0), count("changed"), count("removed"));
     match (changed + removed, is_dry) {
-        (0, _) => println!("version {version}: nothing changed"),
-        (_, true) => println!("version {version} would come: {changed} entities written, {removed} removed; nothing was changed"),
-        (_, false) => println!("version {version}: {changed} entities written, {removed} removed"),
+        (0, _) => print_line(&format!("version {version}: nothing changed")),
+        (_, true) => {
+            let written = counted(changed, "entity", "entities");
+            print_line(&format!("version {version} would come: {written} written, {removed} removed; nothing was changed"));
+        }
+        (_, false) => {
+            let written = counted(changed, "entity", "entities");
+            print_line(&format!("version {version}: {written} written, {removed} removed"));
+        }
     }
     Ok(())
 }
@@ -63,7 +69,7 @@ fn show(common: &Common) -> Result<(), Failure> {
     let answer = client.get("/v1/catalog", &[])?;
     client.end()?;
     match (answer.as_str(), common.json) {
-        (Some(yaml), false) => print!("{yaml}"),
+        (Some(yaml), false) => print_text(yaml),
         (Some(yaml), true) => {
             let value: serde_json::Value = serde_yaml_ng::from_str(yaml).map_err(|error| Failure::of(Exit::Failed, &error, ""))?;
             print_json(&value);

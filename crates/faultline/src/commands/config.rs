@@ -3,16 +3,23 @@
 use serde_json::json;
 
 use crate::cli::{Common, ConfigCommand};
-use crate::client::sources;
-use crate::commands::print_json;
+use crate::client::{sources, wrong_settings};
+use crate::commands::{print_json, print_line, print_text};
 use crate::failure::{Exit, Failure};
-use crate::settings::SETTINGS;
+use crate::settings::{SETTINGS, serving};
 use crate::show::Table;
 
 pub fn run(common: &Common, command: &ConfigCommand) -> Result<Exit, Failure> {
-    let layers = sources(common)
-        .load()
-        .map_err(|error| Failure::of(Exit::WrongUse, &error, "settings, their meaning and their defaults are in docs/configuration.md"))?;
+    let is_check = matches!(command, ConfigCommand::Check);
+    let loaded = sources(common).load().and_then(|layers| if is_check { serving(&layers).map(|()| layers) } else { Ok(layers) });
+    let layers = match loaded {
+        Err(error) if is_check && common.json => {
+            let problems: Vec<String> = error.problems.iter().map(ToString::to_string).collect();
+            print_json(&json!({ "ok": false, "problems": problems }));
+            return Ok(Exit::WrongUse);
+        }
+        loaded => loaded.map_err(|error| wrong_settings(&error))?,
+    };
     let doc = |key: &str| SETTINGS.iter().find(|setting| setting.key == key).map(|setting| setting.doc);
     let shown = |key: &str, value: &str| match SETTINGS.iter().find(|setting| setting.key == key) {
         Some(setting) if setting.is_secret && !value.is_empty() => "***".to_owned(),
@@ -20,7 +27,7 @@ pub fn run(common: &Common, command: &ConfigCommand) -> Result<Exit, Failure> {
     };
     match command {
         ConfigCommand::Check if common.json => print_json(&json!({ "ok": true })),
-        ConfigCommand::Check => println!("the configuration is well: {} settings", layers.len()),
+        ConfigCommand::Check => print_line(&format!("the configuration is well: {} settings", layers.len())),
         ConfigCommand::Show { .. } if common.json => {
             let entries = layers.iter().map(|(key, (value, origin))| {
                 ((*key).to_owned(), json!({ "value": shown(key, value), "origin": origin.to_string(), "doc": doc(key) }))
@@ -33,7 +40,7 @@ pub fn run(common: &Common, command: &ConfigCommand) -> Result<Exit, Failure> {
                 let origin = with_origin.then(|| origin.to_string());
                 table.row([(*key).to_owned(), shown(key, value)].into_iter().chain(origin));
             }
-            print!("{table}");
+            print_text(&table.to_string());
         }
     }
     Ok(Exit::Done)

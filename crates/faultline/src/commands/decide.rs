@@ -2,6 +2,7 @@
 
 use axum::http::Method;
 use faultline_model::asset::AssetId;
+use faultline_model::id::{Id, IdError};
 use serde_json::{Value, json};
 
 use crate::cli::{Common, Decide, Retire, Retract, VerdictName};
@@ -42,7 +43,9 @@ pub fn decide(common: &Common, arguments: &Decide) -> Result<Exit, Failure> {
 }
 
 pub fn retract(common: &Common, arguments: &Retract) -> Result<Exit, Failure> {
-    take_back(common, "scan", &arguments.report, &arguments.reason, arguments.actor.as_deref())
+    let report: Id =
+        arguments.report.parse().map_err(|error: IdError| Failure::of(Exit::WrongUse, &error, "`faultline publish` printed it"))?;
+    take_back(common, "scan", &report.to_string(), &arguments.reason, arguments.actor.as_deref())
 }
 
 pub fn retire(common: &Common, arguments: &Retire) -> Result<Exit, Failure> {

@@ -1,12 +1,13 @@
 //! `faultline findings list`.
 
 use faultline_model::locus::Locus;
+use faultline_model::time::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::cli::{Common, FindingFilter, Findings};
 use crate::client::Client;
-use crate::commands::{note, print_json};
+use crate::commands::{note, note_unheard, print_json, print_text};
 use crate::failure::{Exit, Failure};
 use crate::show::{Table, place, short};
 
@@ -14,16 +15,18 @@ pub fn run(common: &Common, command: &Findings) -> Result<Exit, Failure> {
     let Findings::List(filter) = command;
     let client = Client::connect(common)?;
     let answer = client.get("/v1/findings", &query(filter))?;
-    client.end()?;
     if common.json {
+        client.end()?;
         print_json(&answer);
         return Ok(Exit::Done);
     }
+    note_unheard(common, &client, &answer, [("service", filter.service.as_deref()), ("tool", filter.tool.as_deref())])?;
+    client.end()?;
     let mut table = Table::new(&["severity", "state", "tool", "service", "title", "where", "last seen", "id"]);
     for item in answer["items"].as_array().into_iter().flatten() {
         table.row(row(item));
     }
-    print!("{table}");
+    print_text(&table.to_string());
     if let Some(count) = answer["total"]["count"].as_u64() {
         note(common, &format!("{count} in all"));
     }
@@ -58,7 +61,7 @@ fn row(item: &Value) -> Vec<String> {
         short(&text(&item["service"]), 24),
         short(&text(&seen["title"]), 48),
         short(&locus, 56),
-        text(&item["last_seen"]).chars().take(10).collect(),
+        Timestamp::deserialize(&item["last_seen"]).map(Timestamp::date).unwrap_or_default(),
         text(&item["finding"]),
     ]
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cli::{Common, Intel};
 use crate::client::{Body, Client};
-use crate::commands::{Progress, print_json};
+use crate::commands::{Progress, print_json, print_text};
 use crate::failure::{Exit, Failure};
 use crate::show::Table;
 
@@ -29,7 +29,7 @@ pub fn run(common: &Common, command: &Intel) -> Result<Exit, Failure> {
         let text = |member: &str| one[member].as_str().unwrap_or_default().to_owned();
         table.row([text("file"), text("source"), number("read"), number("changed"), number("removed"), number("refused")]);
     }
-    print!("{table}");
+    print_text(&table.to_string());
     Ok(Exit::Done)
 }
 

@@ -20,6 +20,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
 use crate::cli::{Cli, Command, Common};
+use crate::client::Client;
 use crate::failure::{Exit, Failure};
 
 /// Does what was asked.
@@ -56,10 +57,18 @@ pub fn print_json(value: &Value) {
 
 /// A line of a result.
 pub fn print_line(line: &str) {
-    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
-        let is_closed = error.kind() == std::io::ErrorKind::BrokenPipe;
-        std::process::exit(if is_closed { Exit::Done as i32 } else { Exit::Failed as i32 });
+    print_text(&format!("{line}\n"));
+}
+
+/// Lines of a result, with their line breaks. The only way to standard output: `print!` would panic where nobody reads.
+pub fn print_text(text: &str) {
+    let mut out = std::io::stdout();
+    let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) else { return };
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        std::process::exit(Exit::Done as i32);
     }
+    eprintln!("error: standard output cannot be written: {error}");
+    std::process::exit(Exit::Failed as i32);
 }
 
 /// A note for people, on standard error.
@@ -67,6 +76,21 @@ pub fn note(common: &Common, text: &str) {
     if !common.quiet {
         eprintln!("note: {text}");
     }
+}
+
+/// An empty list is told from a name that nobody has heard of.
+pub fn note_unheard(common: &Common, client: &Client, answer: &Value, names: [(&str, Option<&str>); 2]) -> Result<(), Failure> {
+    if answer["items"].as_array().is_some_and(|items| !items.is_empty()) {
+        return Ok(());
+    }
+    for (name, value) in names {
+        let Some(value) = value else { continue };
+        let query = [(name, value.to_owned()), ("state", "any".to_owned()), ("limit", "1".to_owned())];
+        if client.get("/v1/findings", &query)?["items"].as_array().is_some_and(Vec::is_empty) {
+            note(common, &format!("no finding of a {name} {value:?} is known"));
+        }
+    }
+    Ok(())
 }
 
 /// Who acts: as named, else the operating system's user.

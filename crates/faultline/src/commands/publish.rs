@@ -3,16 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use axum::http::Method;
-use serde::de::Error;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Value, json};
+use serde_yaml_ng::Mapping;
 
 use crate::cli::{Claim, Common, Publish};
 use crate::client::{Body, Client};
-use crate::commands::{Progress, actor, note, print_json};
+use crate::commands::{Progress, actor, note, print_json, print_line, print_text};
 use crate::failure::{Exit, Failure};
 use crate::git::WorkTree;
-use crate::show::{Table, clean};
+use crate::show::{Table, clean, counted};
 
 /// The longest list of reports.
 const LIST_ENTRIES: usize = 10_000;
@@ -23,13 +23,14 @@ struct Entry {
     claim: Claim,
 }
 
-/// `file` and, beside it, what a claim has. Serde's own flattening would let unknown members pass.
-impl<'de> Deserialize<'de> for Entry {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut members = serde_yaml_ng::Mapping::deserialize(deserializer)?;
-        let file = members.remove("file").ok_or_else(|| D::Error::missing_field("file"))?;
-        let file = PathBuf::deserialize(file).map_err(D::Error::custom)?;
-        let claim = Claim::deserialize(serde_yaml_ng::Value::Mapping(members)).map_err(D::Error::custom)?;
+impl Entry {
+    /// `file` and, beside it, what a claim has. Serde's own flattening would let unknown members pass.
+    fn of(mut members: Mapping) -> Result<Self, String> {
+        let file = members.remove("file");
+        // Serde lists the fields of a claim only.
+        let with_file = |error: serde_yaml_ng::Error| error.to_string().replace("expected one of ", "expected one of `file`, ");
+        let claim = Claim::deserialize(serde_yaml_ng::Value::Mapping(members)).map_err(with_file)?;
+        let file = PathBuf::deserialize(file.ok_or("it has no `file`")?).map_err(|error| format!("`file`: {error}"))?;
         Ok(Self { file, claim })
     }
 }
@@ -67,18 +68,33 @@ fn entries(arguments: &Publish) -> Result<Vec<Entry>, Failure> {
         Failure::new(Exit::WrongUse, format!("{}: {what}", list.display()), "it is a YAML list of `{ file: …, asset: …, … }`")
     };
     let text = std::fs::read_to_string(list).map_err(|error| wrong(error.to_string()))?;
-    let mut entries: Vec<Entry> = serde_yaml_ng::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    if entries.len() > LIST_ENTRIES {
-        return Err(wrong(format!("it has {} entries, at most {LIST_ENTRIES} are taken", entries.len())));
+    let listed: Vec<Mapping> = serde_yaml_ng::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    if listed.len() > LIST_ENTRIES {
+        return Err(wrong(format!("it has {} entries, at most {LIST_ENTRIES} are taken", listed.len())));
     }
     let folder = list.parent().unwrap_or(Path::new("."));
-    for entry in &mut entries {
-        entry.file = folder.join(&entry.file);
+    let entry = |(at, members): (usize, Mapping)| {
+        let Entry { file, claim } = Entry::of(members).map_err(|error| wrong(format!("entry {}: {error}", at + 1)))?;
+        Ok(Entry { file: folder.join(file), claim })
+    };
+    listed.into_iter().enumerate().map(entry).collect()
+}
+
+/// Tells what is no file before anything is sent. An empty file is a report that the service refuses.
+fn check(file: &Path) -> Result<(), Failure> {
+    if file == Path::new("-") {
+        let next = "write the report to a file first, and publish that";
+        return Err(Failure::new(Exit::WrongUse, "standard input is not read", next));
     }
-    Ok(entries)
+    let known = std::fs::metadata(file).map_err(|error| Failure::new(Exit::WrongUse, format!("it cannot be read: {error}"), ""))?;
+    if known.is_dir() {
+        return Err(Failure::new(Exit::WrongUse, "it is a directory", "name the reports in it"));
+    }
+    Ok(())
 }
 
 fn publish(client: &Client, file: &Path, claim: &Claim) -> Result<Vec<Value>, Failure> {
+    check(file)?;
     let query = query(file, claim);
     let answer = client.send(&Method::POST, "/v1/reports", &query, Body::File(file))?;
     Ok(answer["scans"].as_array().cloned().unwrap_or_default())
@@ -140,7 +156,7 @@ fn tell(common: &Common, sent: &[Sent], outcomes: &[Vec<Value>]) -> Exit {
     let mut table =
         Table::new(&["report", "tool", "asset", ">observed", ">new", ">known", ">refused", ">closed", ">reopened", ">routes", "id"]);
     let mut shown = Vec::new();
-    let mut failed = 0;
+    let mut failed = Vec::new();
     for (one, outcomes) in sent.iter().zip(outcomes) {
         match &one.scans {
             Ok(scans) => {
@@ -153,7 +169,7 @@ fn tell(common: &Common, sent: &[Sent], outcomes: &[Vec<Value>]) -> Exit {
                 }
             }
             Err(failure) => {
-                failed += 1;
+                failed.push(failure.exit());
                 shown.push(json!({ "file": one.file, "error": failure.to_string() }));
                 if !common.json {
                     eprintln!("error: {}: {failure}", one.file.display());
@@ -163,14 +179,20 @@ fn tell(common: &Common, sent: &[Sent], outcomes: &[Vec<Value>]) -> Exit {
     }
     if common.json {
         print_json(&json!({ "reports": shown, "total": total.json() }));
-    } else {
-        print!("{table}");
-        println!("{}", total.sentence());
+    } else if failed.len() < sent.len() {
+        print_text(&table.to_string());
+        print_line(&total.sentence());
     }
+    end(&failed, sent.len())
+}
+
+/// Where every report failed in the same way, that is the end.
+fn end(failed: &[Exit], all: usize) -> Exit {
     match failed {
-        0 => Exit::Done,
-        all if all == sent.len() => Exit::Refused,
-        _ => Exit::Partly,
+        [] => Exit::Done,
+        _ if failed.len() < all => Exit::Partly,
+        [first, others @ ..] if others.iter().all(|exit| exit == first) => *first,
+        _ => Exit::Refused,
     }
 }
 
@@ -256,7 +278,9 @@ impl Counts {
         let Self { scans, observed, new, known, refused, closed, reopened, .. } = self;
         let changed = if *new == 0 && *closed == 0 && *reopened == 0 { ": nothing changed" } else { "" };
         format!(
-            "{scans} scans: {observed} observations = {new} new + {known} known + {refused} refused; {closed} closed, {reopened} reopened{changed}"
+            "{}: {} = {new} new + {known} known + {refused} refused; {closed} closed, {reopened} reopened{changed}",
+            counted(*scans, "scan", "scans"),
+            counted(*observed, "observation", "observations"),
         )
     }
 }
@@ -273,8 +297,22 @@ mod tests {
         let read = entries(&Publish { list: Some(list.clone()), ..Publish::default() }).unwrap_or_default();
         assert_eq!(read[0].file, folder.path().join("a.json"));
         assert!(query(&read[0].file, &read[0].claim).contains(&("full", "true".into())));
-        std::fs::write(&list, "- { fil: a.json }\n").unwrap();
-        assert!(entries(&Publish { list: Some(list), ..Publish::default() }).is_err());
+        for (text, part) in [
+            ("- { file: a.json }\n- { fil: a.json }\n", "entry 2: unknown field `fil`, expected one of `file`, `asset`"),
+            ("- { asset: 'image:nginx' }\n", "entry 1: it has no `file`"),
+        ] {
+            std::fs::write(&list, text).unwrap();
+            let refused = entries(&Publish { list: Some(list.clone()), ..Publish::default() }).err().unwrap().to_string();
+            assert!(refused.contains(part), "{refused}");
+        }
+    }
+
+    #[test]
+    fn reports_that_all_failed_in_one_way_end_in_that_way() {
+        assert_eq!(end(&[], 2), Exit::Done);
+        assert_eq!(end(&[Exit::WrongUse, Exit::WrongUse], 2), Exit::WrongUse);
+        assert_eq!(end(&[Exit::WrongUse, Exit::Refused], 2), Exit::Refused);
+        assert_eq!(end(&[Exit::WrongUse], 2), Exit::Partly);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::cli::{Common, RiskFilter, Risks};
 use crate::client::Client;
-use crate::commands::{note, print_json};
+use crate::commands::{note, note_unheard, print_json, print_text};
 use crate::failure::{Exit, Failure};
 use crate::show::{self, Table, short};
 
@@ -36,7 +36,7 @@ fn tell(common: &Common, answer: &Value, text: &dyn Fn(&Risk) -> String) -> Resu
     if common.json {
         print_json(answer);
     } else {
-        print!("{}", text(&risk(answer)?));
+        print_text(&text(&risk(answer)?));
     }
     Ok(())
 }
@@ -86,7 +86,8 @@ fn list(common: &Common, client: &Client, filter: &RiskFilter) -> Result<(), Fai
             risk.risk.to_string(),
         ]);
     }
-    print!("{table}");
+    print_text(&table.to_string());
+    note_unheard(common, client, &answer, [("service", filter.service.as_deref()), ("tool", filter.tool.as_deref())])?;
     if let Some(count) = answer["total"]["count"].as_u64() {
         note(common, &format!("{count} in all"));
     }

@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use crate::cli::{Common, Summary};
 use crate::client::Client;
-use crate::commands::print_json;
+use crate::commands::{print_json, print_text};
 use crate::failure::{Exit, Failure};
+use crate::show::counted;
 
 pub fn run(common: &Common, arguments: &Summary) -> Result<Exit, Failure> {
     let client = Client::connect(common)?;
@@ -18,7 +19,7 @@ pub fn run(common: &Common, arguments: &Summary) -> Result<Exit, Failure> {
     if common.json {
         print_json(&answer);
     } else {
-        print!("{}", text(&answer));
+        print_text(&text(&answer));
     }
     Ok(Exit::Done)
 }
@@ -26,18 +27,18 @@ pub fn run(common: &Common, arguments: &Summary) -> Result<Exit, Failure> {
 /// Counts above a bound are not exact.
 fn findings(total: &Value) -> String {
     let least = if total["is_exact"] == false { "more than " } else { "" };
-    format!("{least}{} open findings", total["count"].as_u64().unwrap_or(0))
+    format!("{least}{}", counted(total["count"].as_u64().unwrap_or(0), "open finding", "open findings"))
 }
 
 fn text(answer: &Value) -> String {
     let number = |group: &str, member: &str| answer[group][member].as_u64().unwrap_or(0);
     let bands = ["critical", "high", "medium", "low", "info"].map(|band| format!("{} {band}", number("open_by_band", band)));
     format!(
-        "{} → {} open risks ({} closed, {} false positives)\n  {}\n  {} verified at runtime and located in code, {} corroborated by independent kinds of tool, {} reported by one\n  roll-up {} (100 more is twice the expected loss)\n",
+        "{} → {} ({} closed, {})\n  {}\n  {} verified at runtime and located in code, {} corroborated by independent kinds of tool, {} reported by one\n  roll-up {} (100 more is twice the expected loss)\n",
         findings(&answer["open_findings"]),
-        number("by_state", "open"),
+        counted(number("by_state", "open"), "open risk", "open risks"),
         number("by_state", "closed"),
-        number("by_state", "false_positive"),
+        counted(number("by_state", "false_positive"), "false positive", "false positives"),
         bands.join(" · "),
         number("open_by_evidence", "verified"),
         number("open_by_evidence", "corroborated"),

@@ -1,20 +1,32 @@
 //! `faultline topics read`.
 
+use faultline_model::topic::{self, Topic};
 use serde_json::Value;
 
 use crate::cli::{Common, Topics};
 use crate::client::Client;
 use crate::commands::print_line;
 use crate::failure::{Exit, Failure};
-use crate::show::clean;
+use crate::show::{clean, counted};
 
 /// How many records are asked for at once.
 const PAGE: u32 = 1000;
 
 pub fn run(common: &Common, command: &Topics) -> Result<Exit, Failure> {
     let Topics::Read { topic, partition, from, limit, key } = command;
+    if Topic::named(topic).is_none() {
+        let known: Vec<&str> = topic::ALL.iter().map(|topic| topic.name).collect();
+        return Err(Failure::new(Exit::WrongUse, format!("there is no topic {topic:?}"), format!("there are {}", known.join(", "))));
+    }
     let client = Client::connect(common)?;
     let partitions = client.get(&format!("/v1/topics/{topic}"), &[])?["partitions"].as_u64().unwrap_or(0) as u32;
+    if let Some(asked) = partition
+        && *asked >= partitions
+    {
+        client.end()?;
+        let next = format!("{topic} has {}, counted from 0", counted(partitions.into(), "partition", "partitions"));
+        return Err(Failure::new(Exit::WrongUse, format!("there is no partition {asked}"), next));
+    }
     let mut left = *limit;
     for partition in partition.map_or(0..partitions, |one| one..one + 1) {
         let mut next = *from;

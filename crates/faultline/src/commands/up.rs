@@ -1,17 +1,20 @@
 //! `faultline up`: the service, until it is told to stop.
 
 use crate::cli::{Common, Up};
-use crate::client::{Beacon, settings};
+use crate::client::{Beacon, sources, wrong_settings};
 use crate::failure::{Exit, Failure};
 use crate::service::{self, Service};
+use crate::settings::{Settings, serving};
 
 pub fn run(common: &Common, arguments: &Up) -> Result<Exit, Failure> {
-    let mut settings = settings(common)?;
-    if let Some(listen) = &arguments.listen {
-        let wrong =
-            |_| Failure::new(Exit::WrongUse, format!("{listen:?} is no address"), "write an address and a port such as 127.0.0.1:8470");
-        settings.listen = listen.parse().map_err(wrong)?;
+    if common.server.is_some() {
+        let next = "without --server, `faultline up` starts a service here";
+        return Err(Failure::new(Exit::WrongUse, "--server names a service that runs already", next));
     }
+    let mut sources = sources(common);
+    sources.flags.extend(arguments.listen.iter().map(|listen| ("http.listen", listen.clone())));
+    let layers = sources.load().and_then(|layers| serving(&layers).map(|()| layers)).map_err(|error| wrong_settings(&error))?;
+    let settings = Settings::of(&layers);
     service::log_to_stderr(&settings);
     let fails = |error: &(dyn std::error::Error + 'static)| Failure::of(Exit::Failed, error, "");
     let service = Service::open(&settings).map_err(|error| fails(&error))?;

@@ -14,6 +14,9 @@ const FOLDER_PATIENCE: Duration = Duration::from_secs(5);
 /// How often it looks; a lock of a file tells nobody when it goes.
 const FOLDER_LOOK: Duration = Duration::from_millis(50);
 
+/// How many times the limit of what is sent a report may have once it is unpacked. The setting's text says so.
+const INFLATED_TIMES: u64 = 8;
+
 /// Opens the log, as soon as nobody else has it.
 pub fn log(settings: &Settings) -> Result<EmbeddedLog, HostError> {
     let begun = Instant::now();
@@ -67,7 +70,7 @@ pub fn server(settings: &Settings) -> Result<ServerSettings, ServiceError> {
     let token = settings.token.as_ref().map(|token| Token::new(token.expose())).transpose()?;
     let limits = Limits {
         upload_bytes: settings.report_limit_bytes,
-        inflated_bytes: settings.report_limit_bytes.saturating_mul(8),
+        inflated_bytes: settings.report_limit_bytes.saturating_mul(INFLATED_TIMES),
         ..Limits::default()
     };
     let spool = settings.data_folder.join("spool");

@@ -48,6 +48,9 @@ impl ReportDoor {
 
 impl Reports for ReportDoor {
     fn publish(&self, mut report: File, claim: ReportClaim) -> Result<Vec<PublishedScan>, DoorError> {
+        if report.metadata().is_ok_and(|known| known.len() == 0) {
+            return Err(DoorError::Refused("it is empty".into()));
+        }
         let mut report = Report::new(&mut report, &self.secrets);
         let adapter = match &claim.tool {
             Some(name) => registry::named(&mut report, name),

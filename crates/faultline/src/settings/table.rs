@@ -64,7 +64,7 @@ fn is_format(text: &str) -> bool {
 }
 
 fn is_token(text: &str) -> bool {
-    text.is_empty() || text.len() >= 32
+    text.is_empty() || (text.len() >= 32 && text.bytes().all(|byte| byte.is_ascii_graphic()))
 }
 
 fn is_key(text: &str) -> bool {
@@ -83,8 +83,19 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("http.tls_certificate", "", "PEM file of the certificate chain; empty for none.", "a path", is_any),
     setting("http.tls_key", "", "PEM file of the certificate's private key; empty for none.", "a path", is_any),
-    secret("http.token", "What a caller must send as `Authorization: Bearer …`; empty for none.", "at least 32 characters", is_token),
-    setting("http.report_limit", "512MiB", "The largest report that is taken, unpacked.", "a size such as 512MiB", is_size),
+    secret(
+        "http.token",
+        "What a caller must send as `Authorization: Bearer …`; empty for none.",
+        "at least 32 ASCII characters without spaces",
+        is_token,
+    ),
+    setting(
+        "http.report_limit",
+        "512MiB",
+        "The largest report or feed as it is sent; once unpacked it may be 8 times that.",
+        "a size such as 512MiB",
+        is_size,
+    ),
     setting(
         "stream.partitions",
         "4",

@@ -1,0 +1,57 @@
+//! What `faultline up` needs beyond settings that are well one by one: strangers come in with TLS and a token only.
+
+use faultline_server::{StartError, TlsFiles};
+
+use super::{Layers, Problem, Settings, SettingsError};
+
+const CERTIFICATE: &str = "http.tls_certificate";
+const KEY: &str = "http.tls_key";
+
+/// Whether a service may listen with these settings; all that is wrong at once.
+pub fn serving(layers: &Layers) -> Result<(), SettingsError> {
+    let settings = Settings::of(layers);
+    let mut problems = Vec::new();
+    let mut wrong = |key: &'static str, reason: String| {
+        problems.push(Problem::Serving { key, reason, origin: layers[key].1.to_string() });
+    };
+    if !settings.listen.ip().is_loopback() {
+        for key in [CERTIFICATE, KEY, "http.token"].into_iter().filter(|key| layers[key].0.is_empty()) {
+            let why = format!("is empty, and other machines can reach {}; set it, or listen on 127.0.0.1 or [::1]", settings.listen);
+            wrong(key, why);
+        }
+    } else if layers[CERTIFICATE].0.is_empty() != layers[KEY].0.is_empty() {
+        let (empty, set) = if layers[KEY].0.is_empty() { (KEY, CERTIFICATE) } else { (CERTIFICATE, KEY) };
+        wrong(empty, format!("is empty, and {set} is set; TLS needs both"));
+    }
+    if let Some((certificate, key)) = settings.tls
+        && let Err(error) = (TlsFiles { certificate, key }).check()
+    {
+        let is_key = matches!(error, StartError::Tls { what: "key", .. });
+        wrong(if is_key { KEY } else { CERTIFICATE }, format!("names a file that will not do: {error}"));
+    }
+    if problems.is_empty() { Ok(()) } else { Err(SettingsError { problems }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Sources;
+    use super::*;
+
+    #[test]
+    fn what_would_let_strangers_in_is_told_by_its_keys() {
+        let token = "t".repeat(32);
+        for (flags, parts) in [
+            (vec![], vec![]),
+            (vec![("http.listen", "0.0.0.0:8470")], vec![CERTIFICATE, KEY, "http.token"]),
+            (vec![("http.listen", "0.0.0.0:8470"), ("http.token", &token)], vec![CERTIFICATE, KEY]),
+            (vec![(CERTIFICATE, "/nowhere/c.pem")], vec![KEY]),
+            (vec![(CERTIFICATE, "/nowhere/c.pem"), (KEY, "/nowhere/k.pem")], vec!["/nowhere/c.pem"]),
+        ] {
+            let flags: Vec<_> = flags.into_iter().map(|(key, value)| (key, value.to_owned())).collect();
+            let layers = Sources { flags, ..Sources::default() }.load().unwrap();
+            let said = serving(&layers).err().map(|error| error.to_string()).unwrap_or_default();
+            assert_eq!(said.is_empty(), parts.is_empty(), "{said}");
+            assert!(parts.iter().all(|part| said.contains(part)), "{parts:?} in {said}");
+        }
+    }
+}
