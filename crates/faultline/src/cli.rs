@@ -79,7 +79,7 @@ pub enum Command {
     /// The topics behind it all
     #[command(subcommand)]
     Topics(Topics),
-    /// Where a report, a finding or a risk is, at every stage
+    /// Where a report, a finding or a risk is, at every stage, and how long each took
     #[command(after_help = "Example: faultline trace 3f2a…")]
     Trace(Trace),
     /// The configuration

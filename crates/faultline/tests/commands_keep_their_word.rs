@@ -126,6 +126,41 @@ fn a_report_is_taken_back_and_an_asset_retired() {
 }
 
 #[test]
+fn a_trace_tells_when_each_stage_wrote_it() {
+    let installation = Installation::new();
+    let file = format!("{SAMPLES}/anchore_grype/many_vulns4.json");
+    let before = now();
+    let answer = installation.json(&[&["publish", file.as_str()], &ASSET[..], &["--full"]].concat());
+    let scan = answer["reports"][0]["scan"]["scan"].as_str().unwrap();
+    let risk = installation.json(&["risks", "list", "--limit", "1"])["items"][0].clone();
+    let (risk, finding) = (risk["risk"].as_str().unwrap(), risk["findings"][0]["finding"].as_str().unwrap());
+    for (id, expected) in [
+        (scan, &["came", "track", "correlate", "views"][..]),
+        (finding, &["track", "correlate", "views"]),
+        (risk, &["track", "correlate", "views"]),
+    ] {
+        let traced = installation.json(&["trace", id]);
+        let times: Vec<i64> = traced["times"].as_array().unwrap().iter().map(|moment| moment["at"].as_i64().unwrap()).collect();
+        let mut steps: Vec<&str> = traced["times"].as_array().unwrap().iter().map(|moment| moment["step"].as_str().unwrap()).collect();
+        // The first and the last of several risks.
+        steps.dedup();
+        assert_eq!((traced["id"].as_str(), steps.as_slice()), (Some(id), expected));
+        assert!(times.is_sorted() && times[0] >= before && times[times.len() - 1] <= now(), "{before} {times:?}");
+        let told = String::from_utf8(installation.run(&["trace", id]).stdout).unwrap();
+        assert!(told.contains(&format!("when       {}", expected[0])) && told.contains(" ms") && told.contains("views"), "{told}");
+    }
+    installation.json(&[&["publish", file.as_str()], &ASSET[..], &["--full", "--scan", "another run"]].concat());
+    let again = installation.json(&["trace", scan]);
+    assert_eq!(again["times"][0]["step"], "came", "it is found behind a later scan, too");
+    assert!(again["times"][0]["at"].as_i64().unwrap() >= before);
+}
+
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
+}
+
+#[test]
 fn wrong_use_is_told_with_what_to_do() {
     let installation = Installation::new();
     for (arguments, code, part) in [

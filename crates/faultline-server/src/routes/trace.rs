@@ -3,8 +3,10 @@
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use faultline_model::decision::Outcome;
+use faultline_model::id::Id;
 use faultline_model::risk::Risk;
 use faultline_model::tracked::TrackedLine;
+use faultline_views::Moment;
 use serde::Serialize;
 
 use super::findings::FindingBody;
@@ -15,10 +17,13 @@ use crate::state::Shared;
 
 #[derive(Serialize)]
 pub(super) struct TraceBody {
+    id: Id,
     outcome: Option<Outcome>,
     lines: Vec<TrackedLine>,
     findings: Vec<FindingBody>,
     risks: Vec<Risk>,
+    /// When each stage wrote it, the earliest first.
+    times: Vec<Moment>,
 }
 
 #[derive(Serialize)]
@@ -50,7 +55,7 @@ pub(super) async fn show(State(app): State<Shared>, Path(id): Path<String>, RawQ
         return Err(Problem::not_found(format!("No report, finding or risk {id} is known."), advice));
     }
     let findings = trace.findings.into_iter().map(FindingBody::from).collect();
-    Ok(Json(TraceBody { outcome: trace.outcome, lines: trace.lines, findings, risks: trace.risks }))
+    Ok(Json(TraceBody { id, outcome: trace.outcome, lines: trace.lines, findings, risks: trace.risks, times: trace.times }))
 }
 
 pub(super) async fn dead_letters(State(app): State<Shared>, RawQuery(query): RawQuery) -> Result<Json<DeadLetters>, Problem> {

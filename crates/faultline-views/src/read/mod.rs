@@ -7,4 +7,5 @@ pub(crate) mod findings;
 mod list;
 mod risks;
 pub(crate) mod summary;
+pub(crate) mod times;
 pub(crate) mod trace;
