@@ -35,6 +35,7 @@ pub use options::{Bodies, BodySource, Bounds, Options, SourceError, Written};
 pub use page::{PAGE_ITEMS, Page, Total};
 pub use read::catalog::{NodeSummary, ServiceSummary};
 pub use read::findings::ListedFinding;
+pub use read::named::Named;
 pub use read::summary::Summary;
 pub use read::times::{Moment, Step};
 pub use read::trace::{KeptDeadLetter, Trace};

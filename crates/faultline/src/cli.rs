@@ -153,13 +153,13 @@ pub enum Risks {
     List(RiskFilter),
     /// One risk in short
     Show {
-        /// A risk's id
+        /// A risk's id, or its first 8 digits or more
         id: String,
     },
     /// One risk in full: evidence, links, each contribution to the score
     #[command(after_help = "Example: faultline risks explain --top --evidence verified")]
     Explain {
-        /// A risk's id
+        /// A risk's id, or its first 8 digits or more
         #[arg(required_unless_present = "top")]
         id: Option<String>,
         /// The first of the list that the filter gives
@@ -251,7 +251,7 @@ pub enum VerdictName {
 #[derive(Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).args(["verdict", "assign"])))]
 pub struct Decide {
-    /// A risk's or a finding's id
+    /// A risk's or a finding's id, or its first 8 digits or more
     pub id: String,
     #[arg(long)]
     pub verdict: Option<VerdictName>,
@@ -273,7 +273,7 @@ pub struct Decide {
 
 #[derive(Args)]
 pub struct Retract {
-    /// The report's id, as `publish` printed it
+    /// The report's id, as `publish` printed it, or its first 8 digits or more
     pub report: String,
     #[arg(long, default_value = "")]
     pub reason: String,
@@ -365,7 +365,7 @@ pub enum Topics {
 
 #[derive(Args)]
 pub struct Trace {
-    /// The id of a report, a finding or a risk
+    /// The id of a report, a finding or a risk, or its first 8 digits or more
     pub id: String,
 }
 

@@ -24,6 +24,11 @@ pub fn short(text: &str, most: usize) -> String {
     cut
 }
 
+/// An id as it stands in lists: every command takes its first digits.
+pub fn short_id(id: &str) -> String {
+    id.chars().take(12).collect()
+}
+
 /// Millionths as a fraction with two digits: 0.97.
 pub fn fraction(ppm: i32) -> String {
     format!("{}.{:02}", ppm / 1_000_000, ppm % 1_000_000 / 10_000)

@@ -18,14 +18,14 @@ mod trace;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post, put};
-use faultline_model::id::Id;
-use faultline_views::{Page, Total};
+use faultline_model::id::{Id, IdPrefix, IdPrefixError};
+use faultline_views::{Named, Page, Total};
 use serde::Serialize;
 
 use crate::guard::guard;
 use crate::parameters::Parameters;
 use crate::problem::Problem;
-use crate::state::Shared;
+use crate::state::{App, Shared};
 
 /// Items of a page where nothing is asked.
 const PAGE: usize = 50;
@@ -104,7 +104,20 @@ fn limit_of(parameters: &Parameters) -> Result<usize, Problem> {
     Ok(limit.clamp(1, LARGEST_PAGE))
 }
 
-/// The id in a path.
-fn id_of(text: &str) -> Result<Id, Problem> {
-    text.parse().map_err(|error: faultline_model::id::IdError| Problem::bad_request(error.to_string(), "Ids stand in the lists."))
+/// The id in a path, or its first digits.
+fn id_of(text: &str) -> Result<IdPrefix, Problem> {
+    text.parse().map_err(|error: IdPrefixError| Problem::bad_request(error.to_string(), "Ids stand in the lists."))
+}
+
+/// All digits of an id; none if nothing begins with those that were given.
+async fn whole(app: &App, given: IdPrefix, of: Named) -> Result<Option<Id>, Problem> {
+    if let Some(id) = given.whole() {
+        return Ok(Some(id));
+    }
+    let ids = app.ask(move |views| views.ids(given, of)).await?;
+    match ids.as_slice() {
+        [] => Ok(None),
+        [id] => Ok(Some(*id)),
+        several => Err(Problem::ambiguous(given, several)),
+    }
 }

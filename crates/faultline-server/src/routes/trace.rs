@@ -6,11 +6,11 @@ use faultline_model::decision::Outcome;
 use faultline_model::id::Id;
 use faultline_model::risk::Risk;
 use faultline_model::tracked::TrackedLine;
-use faultline_views::Moment;
+use faultline_views::{Moment, Named};
 use serde::Serialize;
 
 use super::findings::FindingBody;
-use super::{id_of, limit_of};
+use super::{id_of, limit_of, whole};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::state::Shared;
@@ -48,11 +48,13 @@ pub(super) struct DeadLetters {
 
 pub(super) async fn show(State(app): State<Shared>, Path(id): Path<String>, RawQuery(query): RawQuery) -> Result<Json<TraceBody>, Problem> {
     Parameters::read(query.as_deref(), &[])?;
-    let id = id_of(&id)?;
+    let given = id_of(&id)?;
+    let advice = "It may be on its way: GET /readyz and /metrics tell how far behind the stages and the views are.";
+    let none = || Problem::not_found(format!("No report, finding or risk {given} is known."), advice);
+    let id = whole(&app, given, Named::Anything).await?.ok_or_else(none)?;
     let trace = app.ask(move |views| views.trace(id)).await?;
     if trace == faultline_views::Trace::default() {
-        let advice = "It may be on its way: GET /readyz and /metrics tell how far behind the stages and the views are.";
-        return Err(Problem::not_found(format!("No report, finding or risk {id} is known."), advice));
+        return Err(none());
     }
     let findings = trace.findings.into_iter().map(FindingBody::from).collect();
     Ok(Json(TraceBody { id, outcome: trace.outcome, lines: trace.lines, findings, risks: trace.risks, times: trace.times }))

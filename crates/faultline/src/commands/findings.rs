@@ -8,7 +8,7 @@ use crate::cli::{Common, FindingFilter, Findings};
 use crate::client::Client;
 use crate::commands::{note, print_json};
 use crate::failure::{Exit, Failure};
-use crate::show::{Table, place, short};
+use crate::show::{Table, place, short, short_id};
 
 pub fn run(common: &Common, command: &Findings) -> Result<Exit, Failure> {
     let Findings::List(filter) = command;
@@ -59,6 +59,6 @@ fn row(item: &Value) -> Vec<String> {
         short(&text(&seen["title"]), 48),
         short(&locus, 56),
         text(&item["last_seen"]).chars().take(10).collect(),
-        text(&item["finding"]),
+        short_id(&text(&item["finding"])),
     ]
 }
