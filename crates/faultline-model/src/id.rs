@@ -91,6 +91,61 @@ impl<'de> Deserialize<'de> for Id {
     }
 }
 
+/// An id as people give it: all of its digits, or as many of the first ones as make it unique.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdPrefix {
+    lowest: Id,
+    highest: Id,
+}
+
+/// A text with which no id begins, or too many may.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no id: 32 hex digits are expected, or the first 8 or more of them")]
+pub struct IdPrefixError {
+    text: String,
+}
+
+impl IdPrefix {
+    /// The fewest digits.
+    const DIGITS: usize = 8;
+
+    /// The lowest and the highest id that begin so.
+    pub fn bounds(self) -> (Id, Id) {
+        (self.lowest, self.highest)
+    }
+
+    /// The id, where all of its digits are given.
+    pub fn whole(self) -> Option<Id> {
+        (self.lowest == self.highest).then_some(self.lowest)
+    }
+}
+
+impl fmt::Display for IdPrefix {
+    /// The digits that were given: where they end, the lowest id has a 0 and the highest an f.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (lowest, highest) = (self.lowest.to_string(), self.highest.to_string());
+        let given = lowest.bytes().zip(highest.bytes()).take_while(|(low, high)| low == high).count();
+        f.pad(&lowest[..given])
+    }
+}
+
+impl FromStr for IdPrefix {
+    type Err = IdPrefixError;
+
+    fn from_str(text: &str) -> Result<Self, IdPrefixError> {
+        let fails = || IdPrefixError { text: text.to_owned() };
+        let left = (32_usize).checked_sub(text.len()).filter(|_| text.len() >= Self::DIGITS).ok_or_else(fails)?;
+        let filled = |with: &str| format!("{text}{}", with.repeat(left)).parse().map_err(|_| fails());
+        Ok(Self { lowest: filled("0")?, highest: filled("f")? })
+    }
+}
+
+impl<'de> Deserialize<'de> for IdPrefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parsed("an id of 32 hex digits, or the first 8 or more of them", str::parse))
+    }
+}
+
 /// Reads a text and parses it where it lies, without a copy: what is expected, and how it is parsed.
 pub(crate) struct Parsed<T, E>(pub &'static str, pub fn(&str) -> Result<T, E>);
 
@@ -128,6 +183,19 @@ mod tests {
         assert_eq!("AB".repeat(16).parse(), Ok(Id([0xab; 16])));
         for wrong in ["", "xyz", "00", &"g".repeat(32), &"+1".repeat(16), "ä23456789012345678901234567890 "] {
             assert!(wrong.parse::<Id>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_id_may_be_given_by_its_first_digits() {
+        let given: IdPrefix = "0123ABCD9".parse().unwrap();
+        let (lowest, highest) = given.bounds();
+        assert_eq!((given.to_string(), given.whole()), ("0123abcd9".into(), None));
+        assert_eq!((lowest.to_string(), highest.to_string()), (format!("0123abcd9{:0<23}", ""), format!("0123abcd9{:f<23}", "")));
+        let id = Id::of("finding", &[b"a"]);
+        assert_eq!(id.to_string().parse::<IdPrefix>().unwrap().whole(), Some(id));
+        for wrong in ["", "0123abc", "0123abcx", &"0".repeat(33), "0123456ä"] {
+            assert!(wrong.parse::<IdPrefix>().is_err(), "{wrong}");
         }
     }
 

@@ -47,10 +47,11 @@ impl Timestamp {
     }
 }
 
+/// RFC 3339; with a precision, so many digits of a second: `{:.3}`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(time) => write!(f, "{time}"),
+            Ok(time) => fmt::Display::fmt(&time, f),
             Err(_) => write!(f, "{} ms since 1970", self.0),
         }
     }
@@ -87,6 +88,11 @@ mod tests {
         for wrong in ["", "yesterday", "31/01/2026", "2026-13-01"] {
             assert!(wrong.parse::<Timestamp>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn milliseconds_stand_where_they_are_asked_for() {
+        assert_eq!(format!("{:.3}", Timestamp::from_millis(1_120)), "1970-01-01T00:00:01.120Z");
     }
 
     #[test]

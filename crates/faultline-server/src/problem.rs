@@ -2,10 +2,14 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use faultline_model::id::{Id, IdPrefix};
 use faultline_views::ViewError;
 use serde::Serialize;
 
 use crate::doors::DoorError;
+
+/// The most ids that a problem lists.
+const IDS_LISTED: usize = 5;
 
 /// A request that was not served.
 #[derive(Debug)]
@@ -37,6 +41,13 @@ impl Problem {
 
     pub fn bad_request(detail: impl Into<String>, advice: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request cannot be understood", detail, advice)
+    }
+
+    pub fn ambiguous(prefix: IdPrefix, ids: &[Id]) -> Self {
+        let listed: Vec<String> = ids.iter().take(IDS_LISTED).map(ToString::to_string).collect();
+        let more = if ids.len() > IDS_LISTED { " and others" } else { "" };
+        let detail = format!("{prefix} is the beginning of {}{more}.", listed.join(", "));
+        Self::new(StatusCode::BAD_REQUEST, "ambiguous", "Several ids begin so", detail, "Give more digits.")
     }
 
     pub fn not_found(detail: impl Into<String>, advice: impl Into<String>) -> Self {

@@ -5,6 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Running, answer, apply_finding, apply_outcome, apply_risk, finding_id, risk, scan_id};
+use faultline_model::id::Id;
 use serde_json::json;
 
 #[test]
@@ -85,6 +86,37 @@ fn an_id_leads_to_what_it_names() {
     assert_eq!(answer(server.get("/v1/services")).1["items"][0]["roll_up"], 500);
     assert_eq!(answer(server.get("/v1/nodes")).1["items"], json!([]));
     assert_eq!(answer(server.get("/v1/dead-letters")).1["items"], json!([]));
+}
+
+#[test]
+fn an_id_may_be_given_by_its_first_digits_where_only_one_begins_so() {
+    let server = Running::start();
+    let id = |last: u8| {
+        let mut bytes = [0xab; 16];
+        (bytes[6], bytes[15]) = (last, last);
+        Id(bytes)
+    };
+    for last in 0..7 {
+        apply_risk(&server.memory.views, &faultline_model::risk::Risk { risk: id(last), ..risk(u32::from(last), 100, &[], &[]) });
+    }
+    apply_finding(&server.memory.views, 9);
+    apply_outcome(&server.memory.views, &scan_id().to_string());
+    let start = |id: Id, digits: usize| id.to_string()[..digits].to_owned();
+    let (finding, scan) = (start(finding_id(9), 8), start(scan_id(), 10));
+    assert_eq!(answer(server.get(&format!("/v1/risks/{}", start(id(3), 14)))).1["risk"], json!(id(3)));
+    assert_eq!(answer(server.get(&format!("/v1/findings/{finding}"))).1["finding"], json!(finding_id(9)));
+    for (start, whole) in [(finding.as_str(), finding_id(9)), (&scan, scan_id()), (&start(id(6), 14).to_uppercase(), id(6))] {
+        assert_eq!(answer(server.get(&format!("/v1/trace/{start}"))).1["id"], json!(whole));
+    }
+    for path in ["risks", "trace"] {
+        let (status, body) = answer(server.get(&format!("/v1/{path}/abababab")));
+        let detail = body["detail"].as_str().unwrap();
+        assert_eq!((status, body["type"].as_str()), (400, Some("urn:faultline:problem:ambiguous")));
+        let listed = |last| detail.contains(&id(last).to_string());
+        assert!((0..5).all(listed) && !listed(5) && detail.ends_with("and others."), "{detail}");
+        assert_eq!(answer(server.get(&format!("/v1/{path}/cdcdcdcd"))).0, 404, "what nothing begins with");
+        assert_eq!(answer(server.get(&format!("/v1/{path}/abababa"))).0, 400, "too few digits");
+    }
 }
 
 #[test]

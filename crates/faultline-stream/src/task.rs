@@ -119,7 +119,8 @@ impl<S: Stage> Task<S> {
         Ok(false)
     }
 
-    fn commit(&mut self, now: Timestamp, done: Done) -> Result<Step, HostError> {
+    /// Outputs carry the time when they are written, which is when the batch ends: it read records that came after it began.
+    fn commit(&mut self, now: Timestamp, written: Timestamp, done: Done) -> Result<Step, HostError> {
         let Done { intake, changes, outputs, has_pending, next_due, read, apply } = done;
         let Intake { positions, consumed, by_topic, misplaced, dead, aside, .. } = intake;
         let had_effect = !positions.is_empty() || !changes.is_empty() || !outputs.is_empty();
@@ -131,7 +132,7 @@ impl<S: Stage> Task<S> {
         let mut produced = Vec::new();
         if had_effect {
             let changes = self.with_time(now, changes)?;
-            let mut records = self.records(now, newest(outputs))?;
+            let mut records = self.records(written, newest(outputs))?;
             produced.extend(records.iter().map(|record| record.topic));
             records.extend(aside);
             self.log.commit(Commit { task: self.id, positions: positions.clone(), changes, outputs: records })?;
@@ -166,11 +167,11 @@ impl<S: Stage> Task<S> {
         Ok(changes)
     }
 
-    fn records(&mut self, now: Timestamp, outputs: Vec<Output>) -> Result<Vec<Record>, HostError> {
+    fn records(&mut self, written: Timestamp, outputs: Vec<Output>) -> Result<Vec<Record>, HostError> {
         let mut records = Vec::with_capacity(outputs.len());
         for Output { topic, key, value } in outputs {
             let partition = topic.partition_of(&key, self.partitions_of(topic)?);
-            let (key, timestamp_ms) = (key.into_bytes(), now.millis());
+            let (key, timestamp_ms) = (key.into_bytes(), written.millis());
             records.push(Record { topic: topic.name, partition, key, value, headers: Vec::new(), timestamp_ms });
         }
         Ok(records)
@@ -205,7 +206,7 @@ impl<S: Stage> Work for Task<S> {
         let mut most = self.options.batch_records.max(1);
         loop {
             match self.attempt(clock, now, most, &refused)? {
-                Attempt::Done(done) => return self.commit(now, *done),
+                Attempt::Done(done) => return self.commit(now, clock.now().max(now), *done),
                 Attempt::Fewer(fewer) => most = fewer,
                 Attempt::Refuse(record, reason) => {
                     most = 1;

@@ -3,6 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use faultline_model::asset::AssetId;
+use faultline_model::id::Id;
+use faultline_model::time::Timestamp;
+
 /// Settings of the views' database.
 #[derive(Clone)]
 pub struct Options {
@@ -73,8 +77,34 @@ impl fmt::Debug for Bodies {
     }
 }
 
-/// A log that gives the newest value of a key.
+/// Why a log did not answer.
+pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where a record stands in its topic, and when it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    pub partition: u32,
+    pub offset: u64,
+    pub at: Timestamp,
+}
+
+/// A log that gives the newest value of a key; one that knows times tells when records were written.
 pub trait BodySource: Send + Sync {
     /// The newest value of a key of a compacted topic; none if there is none or it went.
-    fn newest(&self, topic: &'static str, key: &str) -> Result<Option<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>>;
+    fn newest(&self, topic: &'static str, key: &str) -> Result<Option<Vec<u8>>, SourceError>;
+
+    /// Where and when that value was written.
+    fn written(&self, _topic: &'static str, _key: &str) -> Result<Option<Written>, SourceError> {
+        Ok(None)
+    }
+
+    /// When the record at an offset was written.
+    fn written_at(&self, _topic: &'static str, _partition: u32, _offset: u64) -> Result<Option<Timestamp>, SourceError> {
+        Ok(None)
+    }
+
+    /// When the records of a scan came in, which was not after `until`. Only so many are looked at.
+    fn came(&self, _asset: &AssetId, _scan: Id, _until: Timestamp) -> Result<Option<Timestamp>, SourceError> {
+        Ok(None)
+    }
 }

@@ -7,10 +7,16 @@
 use rusqlite::Connection;
 
 /// Raised with every change of a table's meaning.
-pub(crate) const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 2;
 
 pub(crate) const TABLES: &str = "
 CREATE TABLE position (topic TEXT NOT NULL, part INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, part)) WITHOUT ROWID;
+-- When offsets from `first` to below `next` were applied; the newest batches.
+CREATE TABLE applied (
+    n INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, part INTEGER NOT NULL, first INTEGER NOT NULL, next INTEGER NOT NULL,
+    at INTEGER NOT NULL
+);
+CREATE INDEX applied_place ON applied (topic, part, next);
 CREATE TABLE word (n INTEGER PRIMARY KEY, kind INTEGER NOT NULL, text TEXT NOT NULL);
 CREATE UNIQUE INDEX word_text ON word (kind, text);
 CREATE TABLE tool_of_set (tool INTEGER NOT NULL, tools INTEGER NOT NULL, PRIMARY KEY (tool, tools)) WITHOUT ROWID;
@@ -50,7 +56,11 @@ CREATE TABLE scan (id BLOB NOT NULL, line BLOB NOT NULL, service INTEGER NOT NUL
 CREATE TABLE route (id BLOB NOT NULL, service INTEGER NOT NULL, is_visit INTEGER NOT NULL, PRIMARY KEY (id, service)) WITHOUT ROWID;
 CREATE INDEX route_service ON route (service, is_visit);
 
-CREATE TABLE outcome (n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, body BLOB NOT NULL);
+CREATE TABLE outcome (
+    n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL,
+    part INTEGER NOT NULL, offset INTEGER NOT NULL, -- where its record stands
+    body BLOB NOT NULL
+);
 CREATE UNIQUE INDEX outcome_id ON outcome (id);
 CREATE TABLE dead_letter (n INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, body BLOB NOT NULL);
 CREATE TABLE catalog (key TEXT NOT NULL PRIMARY KEY, kind TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;

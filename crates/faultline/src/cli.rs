@@ -79,7 +79,7 @@ pub enum Command {
     /// The topics behind it all
     #[command(subcommand, after_help = "Example: faultline topics read risks --limit 5")]
     Topics(Topics),
-    /// Where a report, a finding or a risk is, at every stage
+    /// Where a report, a finding or a risk is, at every stage, and how long each took
     #[command(after_help = "Example: faultline trace 3f2a…")]
     Trace(Trace),
     /// The configuration
@@ -154,13 +154,13 @@ pub enum Risks {
     /// One risk in short
     #[command(after_help = "Example: faultline risks show 3f2a…")]
     Show {
-        /// A risk's id
+        /// A risk's id, or its first 8 digits or more
         id: String,
     },
     /// One risk in full: evidence, links, each contribution to the score
     #[command(after_help = "Example: faultline risks explain --top --evidence verified")]
     Explain {
-        /// A risk's id
+        /// A risk's id, or its first 8 digits or more
         #[arg(required_unless_present = "top")]
         id: Option<String>,
         /// The first of the list that the filter gives
@@ -253,7 +253,7 @@ pub enum VerdictName {
 #[derive(Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).args(["verdict", "assign"])))]
 pub struct Decide {
-    /// A risk's or a finding's id
+    /// A risk's or a finding's id, or its first 8 digits or more
     pub id: String,
     #[arg(long)]
     pub verdict: Option<VerdictName>,
@@ -275,7 +275,7 @@ pub struct Decide {
 
 #[derive(Args)]
 pub struct Retract {
-    /// The report's id, as `publish` printed it
+    /// The report's id, as `publish` printed it, or its first 8 digits or more
     pub report: String,
     #[arg(long, default_value = "")]
     pub reason: String,
@@ -370,7 +370,7 @@ pub enum Topics {
 
 #[derive(Args)]
 pub struct Trace {
-    /// The id of a report, a finding or a risk
+    /// The id of a report, a finding or a risk, or its first 8 digits or more
     pub id: String,
 }
 

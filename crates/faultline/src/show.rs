@@ -29,6 +29,11 @@ pub fn counted(count: u64, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })
 }
 
+/// An id as it stands in lists: every command takes its first digits.
+pub fn short_id(id: &str) -> String {
+    id.chars().take(12).collect()
+}
+
 /// Millionths as a fraction with two digits: 0.97.
 pub fn fraction(ppm: i32) -> String {
     format!("{}.{:02}", ppm / 1_000_000, ppm % 1_000_000 / 10_000)

@@ -146,12 +146,14 @@ fn a_decision_survives_a_rescan_and_a_stale_one_is_refused() {
     installation.publish("anchore_grype/many_vulns4.json", &["--full"]);
     let risk = installation.json(&["risks", "list", "--limit", "1"])["items"][0].clone();
     let (id, finding) = (risk["risk"].as_str().unwrap(), risk["findings"][0]["finding"].as_str().unwrap());
-    assert_eq!(exit(&installation.run(&["decide", id, "--verdict", "false-positive", "--reason", "a test fixture"])), 0);
-    let refused = installation.run(&["decide", finding, "--assign", "ben", "--expected-version", "0"]);
+    let listed = String::from_utf8(installation.run(&["risks", "list"]).stdout).unwrap();
+    assert!(listed.contains(&id[..12]) && !listed.contains(&id[..13]), "{listed}");
+    assert_eq!(exit(&installation.run(&["decide", &id[..12], "--verdict", "false-positive", "--reason", "a test fixture"])), 0);
+    let refused = installation.run(&["decide", &finding[..8], "--assign", "ben", "--expected-version", "0"]);
     assert_eq!(exit(&refused), 3, "{}", String::from_utf8_lossy(&refused.stdout));
     assert_eq!(exit(&installation.run(&["decide", finding, "--assign", "ben", "--expected-version", "1"])), 0);
     installation.publish("anchore_grype/many_vulns4.json", &["--full", "--scan", "another run"]);
-    let known = installation.json(&["risks", "show", id]);
+    let known = installation.json(&["risks", "show", &id[..8]]);
     assert_eq!((known["state"].as_str(), known["assigned_to"].as_str()), (Some("false_positive"), Some("ben")));
 }
 
@@ -161,12 +163,47 @@ fn a_report_is_taken_back_and_an_asset_retired() {
     let file = format!("{SAMPLES}/anchore_grype/many_vulns4.json");
     let answer = installation.json(&[&["publish", file.as_str()], &ASSET[..]].concat());
     let scan = answer["reports"][0]["scan"]["scan"].as_str().unwrap();
-    assert_eq!(exit(&installation.run(&["retract", scan, "--reason", "the wrong repository"])), 0);
+    assert_eq!(exit(&installation.run(&["retract", &scan[..8], "--reason", "the wrong repository"])), 0);
     assert_eq!(installation.open_risks(), 0);
     installation.publish("checkov/checkov-report-many-vuln.json", &[]);
     assert!(installation.open_risks() > 0);
     assert_eq!(exit(&installation.run(&["retire", "repo:git.acme.example/shop", "--reason", "archived"])), 0);
     assert_eq!(installation.open_risks(), 0);
+}
+
+#[test]
+fn a_trace_tells_when_each_stage_wrote_it() {
+    let installation = Installation::new();
+    let file = format!("{SAMPLES}/anchore_grype/many_vulns4.json");
+    let before = now();
+    let answer = installation.json(&[&["publish", file.as_str()], &ASSET[..], &["--full"]].concat());
+    let scan = answer["reports"][0]["scan"]["scan"].as_str().unwrap();
+    let risk = installation.json(&["risks", "list", "--limit", "1"])["items"][0].clone();
+    let (risk, finding) = (risk["risk"].as_str().unwrap(), risk["findings"][0]["finding"].as_str().unwrap());
+    for (id, expected) in [
+        (scan, &["came", "track", "correlate", "views"][..]),
+        (finding, &["track", "correlate", "views"]),
+        (risk, &["track", "correlate", "views"]),
+    ] {
+        let traced = installation.json(&["trace", id]);
+        let times: Vec<i64> = traced["times"].as_array().unwrap().iter().map(|moment| moment["at"].as_i64().unwrap()).collect();
+        let mut steps: Vec<&str> = traced["times"].as_array().unwrap().iter().map(|moment| moment["step"].as_str().unwrap()).collect();
+        // The first and the last of several risks.
+        steps.dedup();
+        assert_eq!((traced["id"].as_str(), steps.as_slice()), (Some(id), expected));
+        assert!(times.is_sorted() && times[0] >= before && times[times.len() - 1] <= now(), "{before} {times:?}");
+        let told = String::from_utf8(installation.run(&["trace", &id[..10]]).stdout).unwrap();
+        assert!(told.contains(&format!("when       {}", expected[0])) && told.contains(" ms") && told.contains("views"), "{told}");
+    }
+    installation.json(&[&["publish", file.as_str()], &ASSET[..], &["--full", "--scan", "another run"]].concat());
+    let again = installation.json(&["trace", scan]);
+    assert_eq!(again["times"][0]["step"], "came", "it is found behind a later scan, too");
+    assert!(again["times"][0]["at"].as_i64().unwrap() >= before);
+}
+
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
 }
 
 #[test]
@@ -177,6 +214,7 @@ fn wrong_use_is_told_with_what_to_do() {
         (&["publish", "missing.json"][..], 2, "missing.json: it cannot be read"),
         (&["risks", "show", "nonsense"][..], 2, "32 hex digits"),
         (&["risks", "show", "00000000000000000000000000000000"][..], 1, "No risk"),
+        (&["risks", "show", "00000000"][..], 1, "No risk"),
         (&["catalog", "apply", "missing.yaml"][..], 2, "missing.yaml"),
         (&["topics", "read", "telepathy"][..], 2, "there are findings"),
         (&["topics", "read", "risks", "--partition", "99"][..], 2, "risks has 4 partitions"),

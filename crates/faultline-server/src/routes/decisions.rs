@@ -9,10 +9,12 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use faultline_model::asset::AssetId;
 use faultline_model::decision::{Decided, Decision, FindingAssignment, FindingVerdict, Outcome, REASON_BYTES, Verdict};
-use faultline_model::id::Id;
+use faultline_model::id::{Id, IdPrefix};
 use faultline_model::risk::Risk;
+use faultline_views::Named;
 use serde::{Deserialize, Serialize};
 
+use super::whole;
 use crate::json;
 use crate::parameters::Parameters;
 use crate::problem::Problem;
@@ -26,8 +28,8 @@ pub(super) const NAME_BYTES: usize = 256;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
-    finding: Option<Id>,
-    risk: Option<Id>,
+    finding: Option<IdPrefix>,
+    risk: Option<IdPrefix>,
     verdict: Option<Verdict>,
     assignment: Option<Assigned>,
     actor: String,
@@ -123,16 +125,17 @@ fn decided(asked: &Asked, target: &Target) -> Decided {
 /// The findings that are decided upon, and how many home findings of a risk its record has no room for.
 async fn targets(app: &App, asked: &Asked) -> Result<(Vec<Target>, i32), Problem> {
     match (asked.finding, asked.risk) {
-        (Some(finding), None) if asked.shown.is_none() => {
-            let listed = app.ask(move |views| views.finding(finding)).await?;
-            let known =
-                listed.ok_or_else(|| Problem::not_found(format!("No finding has the id {finding}."), "GET /v1/findings lists all."))?;
+        (Some(given), None) if asked.shown.is_none() => {
+            let none = || Problem::not_found(format!("No finding has the id {given}."), "GET /v1/findings lists all.");
+            let finding = whole(app, given, Named::Finding).await?.ok_or_else(none)?;
+            let known = app.ask(move |views| views.finding(finding)).await?.ok_or_else(none)?;
             let key = key_of(app, asked, finding);
             Ok((vec![Target { finding, asset: known.finding.asset, key, expected_version: asked.expected_version }], 0))
         }
-        (None, Some(risk)) if asked.expected_version.is_none() => {
-            let known = app.ask(move |views| views.risk(risk)).await?;
-            let known = known.ok_or_else(|| Problem::not_found(format!("No risk has the id {risk}."), "GET /v1/risks lists all."))?;
+        (None, Some(given)) if asked.expected_version.is_none() => {
+            let none = || Problem::not_found(format!("No risk has the id {given}."), "GET /v1/risks lists all.");
+            let risk = whole(app, given, Named::Risk).await?.ok_or_else(none)?;
+            let known = app.ask(move |views| views.risk(risk)).await?.ok_or_else(none)?;
             of_risk(&known, asked, &key_of(app, asked, risk))
         }
         (Some(_), None) => Err(Problem::bad_request("shown is for a risk", "Give expected_version for a finding.")),

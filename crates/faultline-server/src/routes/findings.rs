@@ -4,11 +4,11 @@ use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use faultline_model::time::Timestamp;
 use faultline_model::tracked::{FindingState, TrackedFinding};
-use faultline_views::{FindingFilter, ListedFinding};
+use faultline_views::{FindingFilter, ListedFinding, Named};
 use serde::Serialize;
 
 use super::risks::{BANDS, KINDS, asset_of};
-use super::{PageBody, id_of, limit_of, node_of};
+use super::{PageBody, id_of, limit_of, node_of, whole};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::state::Shared;
@@ -60,9 +60,10 @@ pub(super) async fn show(
     RawQuery(query): RawQuery,
 ) -> Result<Json<FindingBody>, Problem> {
     Parameters::read(query.as_deref(), &[])?;
-    let id = id_of(&id)?;
+    let given = id_of(&id)?;
+    let none = || Problem::not_found(format!("No finding has the id {given}."), "GET /v1/findings lists all.");
+    let id = whole(&app, given, Named::Finding).await?.ok_or_else(none)?;
     let finding = app.ask(move |views| views.finding(id)).await?;
-    let none = || Problem::not_found(format!("No finding has the id {id}."), "GET /v1/findings lists all.");
     finding.map(|listed| Json(listed.into())).ok_or_else(none)
 }
 

@@ -18,8 +18,8 @@ mod trace;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post, put};
-use faultline_model::id::Id;
-use faultline_views::{Page, Total, Views};
+use faultline_model::id::{Id, IdPrefix, IdPrefixError};
+use faultline_views::{Named, Page, Total, Views};
 use serde::Serialize;
 
 use crate::guard::guard;
@@ -123,7 +123,20 @@ fn unknown<T: std::fmt::Display>(what: &str, name: &str, known: impl IntoIterato
     Problem::bad_request(format!("there is no {what} {shown:?}"), advice)
 }
 
-/// The id in a path.
-fn id_of(text: &str) -> Result<Id, Problem> {
-    text.parse().map_err(|error: faultline_model::id::IdError| Problem::bad_request(error.to_string(), "Ids stand in the lists."))
+/// The id in a path, or its first digits.
+fn id_of(text: &str) -> Result<IdPrefix, Problem> {
+    text.parse().map_err(|error: IdPrefixError| Problem::bad_request(error.to_string(), "Ids stand in the lists."))
+}
+
+/// All digits of an id; none if nothing begins with those that were given.
+async fn whole(app: &App, given: IdPrefix, of: Named) -> Result<Option<Id>, Problem> {
+    if let Some(id) = given.whole() {
+        return Ok(Some(id));
+    }
+    let ids = app.ask(move |views| views.ids(given, of)).await?;
+    match ids.as_slice() {
+        [] => Ok(None),
+        [id] => Ok(Some(*id)),
+        several => Err(Problem::ambiguous(given, several)),
+    }
 }

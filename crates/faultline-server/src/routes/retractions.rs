@@ -8,10 +8,12 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use faultline_model::asset::AssetId;
 use faultline_model::decision::{Decided, Decision, Outcome, REASON_BYTES, RetractScan};
-use faultline_model::id::Id;
+use faultline_model::id::{Id, IdPrefix};
+use faultline_views::Named;
 use serde::{Deserialize, Serialize};
 
 use super::decisions::NAME_BYTES;
+use super::whole;
 use crate::json;
 use crate::parameters::Parameters;
 use crate::problem::Problem;
@@ -24,7 +26,7 @@ const WAIT: Duration = Duration::from_secs(5);
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     /// The scan to take back.
-    scan: Option<Id>,
+    scan: Option<IdPrefix>,
     /// The scan's asset, where its outcome is no longer known; or, without a scan, the asset to retire.
     asset: Option<AssetId>,
     actor: String,
@@ -35,6 +37,8 @@ pub(super) struct Asked {
 
 #[derive(Serialize)]
 pub(super) struct Answer {
+    /// The scan that was meant, with all digits.
+    scan: Option<Id>,
     /// The outcome stands under this key.
     key: String,
     outcome: Option<Outcome>,
@@ -52,9 +56,10 @@ pub(super) async fn retract(
     json::text("reason", &asked.reason, REASON_BYTES, true)?;
     json::text("key", asked.key.as_deref().unwrap_or("-"), NAME_BYTES, true)?;
     let (asset, what) = target(&app, &asked).await?;
+    let scan = if let Decided::RetractScan(RetractScan { scan }) = &what { Some(*scan) } else { None };
     let at = app.doors.clock.now();
     let made_up = || {
-        let scan = asked.scan.map_or([0; 16], |scan| scan.0);
+        let scan = scan.map_or([0; 16], |scan| scan.0);
         Id::of("retraction key", &[&scan, asset.as_str().as_bytes(), asked.actor.as_bytes(), &at.millis().to_be_bytes()]).to_string()
     };
     let key = asked.key.clone().unwrap_or_else(made_up);
@@ -63,19 +68,23 @@ pub(super) async fn retract(
     blocking(move || door.append(vec![record])).await??;
     let outcome = app.outcomes(vec![key.clone()], wait).await?.remove(&key);
     let status = if outcome.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok((status, Json(Answer { key, outcome })))
+    Ok((status, Json(Answer { scan, key, outcome })))
 }
 
 async fn target(app: &App, asked: &Asked) -> Result<(AssetId, Decided), Problem> {
     match (asked.scan, &asked.asset) {
         (None, None) => Err(Problem::bad_request("neither scan nor asset is given", "Name the scan to take back, or the asset to retire.")),
         (None, Some(asset)) => Ok((asset.clone(), Decided::RetireAsset)),
-        (Some(scan), Some(asset)) => Ok((asset.clone(), Decided::RetractScan(RetractScan { scan }))),
-        (Some(scan), None) => {
+        (Some(given), asset) => {
+            let advice = "Give its asset as well, and all digits, if it was published long ago.";
+            let none = || Problem::not_found(format!("No scan {given} is known."), advice);
+            let scan = whole(app, given, Named::Scan).await?.ok_or_else(none)?;
+            if let Some(asset) = asset {
+                return Ok((asset.clone(), Decided::RetractScan(RetractScan { scan })));
+            }
             let trace = app.ask(move |views| views.trace(scan)).await?;
             let of_outcome = trace.outcome.map(|outcome| outcome.asset);
             let asset = of_outcome.or_else(|| trace.lines.into_iter().next().map(|line| line.asset));
-            let none = || Problem::not_found(format!("No scan {scan} is known."), "Give its asset as well, if it was published long ago.");
             Ok((asset.ok_or_else(none)?, Decided::RetractScan(RetractScan { scan })))
         }
     }

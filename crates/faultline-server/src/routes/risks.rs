@@ -5,9 +5,9 @@ use axum::extract::{Path, RawQuery, State};
 use faultline_model::asset::AssetId;
 use faultline_model::family::Family;
 use faultline_model::risk::{Risk, RiskState};
-use faultline_views::RiskFilter;
+use faultline_views::{Named, RiskFilter};
 
-use super::{PageBody, id_of, limit_of, node_of, unknown};
+use super::{PageBody, id_of, limit_of, node_of, unknown, whole};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::state::Shared;
@@ -46,10 +46,10 @@ pub(super) async fn list(State(app): State<Shared>, RawQuery(query): RawQuery) -
 
 pub(super) async fn show(State(app): State<Shared>, Path(id): Path<String>, RawQuery(query): RawQuery) -> Result<Json<Risk>, Problem> {
     Parameters::read(query.as_deref(), &[])?;
-    let id = id_of(&id)?;
-    let risk = app.ask(move |views| views.risk(id)).await?;
-    risk.map(Json)
-        .ok_or_else(|| Problem::not_found(format!("No risk has the id {id}."), "It may have been split; GET /v1/risks lists all."))
+    let given = id_of(&id)?;
+    let none = || Problem::not_found(format!("No risk has the id {given}."), "It may have been split; GET /v1/risks lists all.");
+    let id = whole(&app, given, Named::Risk).await?.ok_or_else(none)?;
+    app.ask(move |views| views.risk(id)).await?.map(Json).ok_or_else(none)
 }
 
 fn filter_of(parameters: &Parameters) -> Result<RiskFilter, Problem> {

@@ -3,22 +3,27 @@
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use faultline_model::decision::Outcome;
+use faultline_model::id::Id;
 use faultline_model::risk::Risk;
 use faultline_model::tracked::TrackedLine;
+use faultline_views::{Moment, Named};
 use serde::Serialize;
 
 use super::findings::FindingBody;
-use super::{id_of, limit_of};
+use super::{id_of, limit_of, whole};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::state::Shared;
 
 #[derive(Serialize)]
 pub(super) struct TraceBody {
+    id: Id,
     outcome: Option<Outcome>,
     lines: Vec<TrackedLine>,
     findings: Vec<FindingBody>,
     risks: Vec<Risk>,
+    /// When each stage wrote it, the earliest first.
+    times: Vec<Moment>,
 }
 
 #[derive(Serialize)]
@@ -43,14 +48,16 @@ pub(super) struct DeadLetters {
 
 pub(super) async fn show(State(app): State<Shared>, Path(id): Path<String>, RawQuery(query): RawQuery) -> Result<Json<TraceBody>, Problem> {
     Parameters::read(query.as_deref(), &[])?;
-    let id = id_of(&id)?;
+    let given = id_of(&id)?;
+    let advice = "It may be on its way: GET /readyz and /metrics tell how far behind the stages and the views are.";
+    let none = || Problem::not_found(format!("No report, finding or risk {given} is known."), advice);
+    let id = whole(&app, given, Named::Anything).await?.ok_or_else(none)?;
     let trace = app.ask(move |views| views.trace(id)).await?;
     if trace == faultline_views::Trace::default() {
-        let advice = "It may be on its way: GET /readyz and /metrics tell how far behind the stages and the views are.";
-        return Err(Problem::not_found(format!("No report, finding or risk {id} is known."), advice));
+        return Err(none());
     }
     let findings = trace.findings.into_iter().map(FindingBody::from).collect();
-    Ok(Json(TraceBody { outcome: trace.outcome, lines: trace.lines, findings, risks: trace.risks }))
+    Ok(Json(TraceBody { id, outcome: trace.outcome, lines: trace.lines, findings, risks: trace.risks, times: trace.times }))
 }
 
 pub(super) async fn dead_letters(State(app): State<Shared>, RawQuery(query): RawQuery) -> Result<Json<DeadLetters>, Problem> {

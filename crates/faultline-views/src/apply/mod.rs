@@ -1,6 +1,7 @@
 //! Records into rows: one transaction a batch, positions included.
 
 mod catalog;
+mod moments;
 mod outcomes;
 mod risks;
 mod slim;
@@ -18,6 +19,7 @@ use crate::options::{Bodies, Options};
 use crate::views::Positions;
 use crate::words::Words;
 
+pub(crate) use moments::applied_at;
 pub(crate) use risks::HIGHEST;
 pub(crate) use tracked::shelf;
 
@@ -102,6 +104,7 @@ pub(crate) fn apply(writer: &mut Writer, options: &Options, batch: &[ViewRecord<
     let mut work = Work { connection: &transaction, words, holds_bodies, tallies: BTreeMap::new() };
     let applied = work.batch(batch).and_then(|applied| {
         outcomes::prune(&transaction, options)?;
+        moments::prune(&transaction)?;
         Ok(applied)
     });
     let applied = applied.and_then(|applied| {
@@ -118,7 +121,8 @@ pub(crate) fn apply(writer: &mut Writer, options: &Options, batch: &[ViewRecord<
 impl Work<'_> {
     fn batch(&mut self, batch: &[ViewRecord<'_>]) -> Result<Applied, ViewError> {
         let mut applied = Applied::default();
-        let mut positions = positions(self.connection)?;
+        let before = positions(self.connection)?;
+        let mut positions = before.clone();
         for part in batch.chunk_by(|one, next| (one.topic, one.partition) == (next.topic, next.partition)) {
             let next = positions.entry((part[0].topic.to_owned(), part[0].partition)).or_insert(0);
             for record in part {
@@ -136,6 +140,7 @@ impl Work<'_> {
         }
         self.store_tallies()?;
         self.store_positions(&positions)?;
+        moments::store(self.connection, &before, &positions)?;
         Ok(applied)
     }
 
@@ -150,7 +155,7 @@ impl Work<'_> {
             Some(topic::RISKS) => self.risk(key, record.value),
             Some(topic::TRACKED) => self.tracked(key, record.value),
             Some(topic::CATALOG) => self.catalog(key, record.value),
-            Some(topic::OUTCOMES) => self.outcome(key, record.value),
+            Some(topic::OUTCOMES) => self.outcome(key, record),
             _ => Err(Fault::record("the views are not made of this topic")),
         }
     }

@@ -4,18 +4,20 @@ use faultline_model::dead_letter::DeadLetter;
 use faultline_model::decision::Outcome;
 use rusqlite::Connection;
 
-use super::{Fault, Work, decoded};
+use super::{Fault, ViewRecord, Work, decoded};
 use crate::error::ViewError;
 use crate::options::Options;
 
 impl Work<'_> {
-    pub(super) fn outcome(&mut self, key: &str, value: Option<&[u8]>) -> Result<(), Fault> {
-        let Some(value) = value else {
+    pub(super) fn outcome(&mut self, key: &str, record: &ViewRecord<'_>) -> Result<(), Fault> {
+        let Some(value) = record.value else {
             self.connection.prepare_cached("DELETE FROM outcome WHERE id = ?")?.execute([key])?;
             return Ok(());
         };
         let _: Outcome = decoded(value)?;
-        self.connection.prepare_cached("INSERT OR REPLACE INTO outcome (id, body) VALUES (?, ?)")?.execute((key, value))?;
+        let mut statement =
+            self.connection.prepare_cached("INSERT OR REPLACE INTO outcome (id, part, offset, body) VALUES (?, ?, ?, ?)")?;
+        statement.execute((key, record.partition, record.offset as i64, value))?;
         Ok(())
     }
 

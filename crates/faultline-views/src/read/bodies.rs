@@ -71,7 +71,8 @@ pub(super) fn decoded<T: TopicValue>(body: &[u8], table: &'static str, row: i64)
     avro::decode(body).map_err(|error| ViewError::Corrupt { table, row, what: error.to_string() })
 }
 
-fn identity(connection: &Connection, sql: &str, number: i64) -> Result<(String, Id), ViewError> {
+/// Service and id of a row.
+pub(super) fn identity(connection: &Connection, sql: &str, number: i64) -> Result<(String, Id), ViewError> {
     let (service, id): (i64, [u8; 16]) = connection.prepare_cached(sql)?.query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok((words::text_of(connection, service)?, Id(id)))
 }

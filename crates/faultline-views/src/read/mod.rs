@@ -5,6 +5,8 @@ pub(crate) mod catalog;
 mod conditions;
 pub(crate) mod findings;
 mod list;
+pub(crate) mod named;
 mod risks;
 pub(crate) mod summary;
+pub(crate) mod times;
 pub(crate) mod trace;

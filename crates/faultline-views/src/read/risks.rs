@@ -78,8 +78,9 @@ fn number_of(connection: &Connection, id: Id) -> Result<Option<i64>, ViewError> 
     Ok(None)
 }
 
-/// A risk does not name its founder beside its own id, so that is tried for each service that has the finding.
-pub(super) fn risks_of(connection: &Connection, bodies: &Bodies, finding: Id) -> Result<Vec<Risk>, ViewError> {
+/// The rows of risks that a finding may be part of. A risk does not name its founder beside its own id, so that is tried for each
+/// service that has the finding.
+pub(super) fn numbers_of_finding(connection: &Connection, finding: Id) -> Result<Vec<i64>, ViewError> {
     let mut statement = connection.prepare_cached("SELECT n FROM risk_name WHERE id = ?")?;
     let mut numbers = statement.query_map([finding.0.as_slice()], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
     let mut statement = connection.prepare_cached("SELECT text FROM word WHERE n IN (SELECT service FROM finding WHERE id = ?)")?;
@@ -90,8 +91,12 @@ pub(super) fn risks_of(connection: &Connection, bodies: &Bodies, finding: Id) ->
     }
     numbers.sort_unstable();
     numbers.dedup();
+    Ok(numbers)
+}
+
+pub(super) fn risks_of(connection: &Connection, bodies: &Bodies, finding: Id) -> Result<Vec<Risk>, ViewError> {
     let mut risks = Vec::new();
-    for number in numbers {
+    for number in numbers_of_finding(connection, finding)? {
         risks.extend(bodies::risk(connection, bodies, number)?.filter(|risk| risk.findings.iter().any(|member| member.finding == finding)));
     }
     risks.sort_by_key(|risk| (-risk.score.total, risk.risk));

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::catalog::routes;
 use super::findings::{ListedFinding, findings_of};
+use super::times::{Moment, Times};
 use super::{bodies, risks};
 use crate::error::ViewError;
 use crate::views::Views;
@@ -27,6 +28,8 @@ pub struct Trace {
     pub findings: Vec<ListedFinding>,
     /// The risk of the id, or those that the finding is part of.
     pub risks: Vec<Risk>,
+    /// When each stage wrote what is shown, the earliest first. Empty where the bodies' source knows no times.
+    pub times: Vec<Moment>,
 }
 
 /// A refused record that is kept.
@@ -41,7 +44,7 @@ pub struct KeptDeadLetter {
 impl Views {
     /// How a report or a decision ended.
     pub fn outcome(&self, id: &str) -> Result<Option<Outcome>, ViewError> {
-        outcome(&*self.connections.reader()?, id)
+        Ok(outcome(&*self.connections.reader()?, id)?.map(|said| said.outcome))
     }
 
     /// What is known of an id: of a report (its scan), a finding or a risk.
@@ -54,7 +57,16 @@ impl Views {
         } else {
             risks::risks_of(&snapshot, &self.options.bodies, id)?
         };
-        Ok(Trace { outcome: outcome(&snapshot, &id.to_string())?, lines: lines_with(&snapshot, id)?, findings, risks })
+        let said = outcome(&snapshot, &id.to_string())?;
+        let lines = lines_with(&snapshot, id)?;
+        let mut times = Times::new(&snapshot, &self.options.bodies);
+        if let Some(said) = &said {
+            times.of_report(id, said, &lines)?;
+        }
+        times.of_findings(&findings)?;
+        times.of_risks(&risks, findings.is_empty())?;
+        let times = times.ended(id);
+        Ok(Trace { outcome: said.map(|said| said.outcome), lines, findings, risks, times })
     }
 
     /// How many entries of route maps, and visits of dynamic scans, a service has.
@@ -78,10 +90,21 @@ impl Views {
     }
 }
 
-fn outcome(connection: &Connection, id: &str) -> Result<Option<Outcome>, ViewError> {
-    let mut statement = connection.prepare_cached("SELECT n, body FROM outcome WHERE id = ?")?;
-    let row: Option<(i64, Vec<u8>)> = statement.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    row.map(|(number, body)| bodies::decoded(&body, "outcome", number)).transpose()
+/// An outcome, and where its record stands.
+pub(super) struct Said {
+    pub outcome: Outcome,
+    pub partition: u32,
+    pub offset: u64,
+}
+
+fn outcome(connection: &Connection, id: &str) -> Result<Option<Said>, ViewError> {
+    let mut statement = connection.prepare_cached("SELECT n, part, offset, body FROM outcome WHERE id = ?")?;
+    let row: Option<(i64, u32, i64, Vec<u8>)> =
+        statement.query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).optional()?;
+    let said = |(number, partition, offset, body): (_, _, i64, Vec<u8>)| {
+        Ok(Said { outcome: bodies::decoded(&body, "outcome", number)?, partition, offset: offset as u64 })
+    };
+    row.map(said).transpose()
 }
 
 fn lines_with(connection: &Connection, scan: Id) -> Result<Vec<TrackedLine>, ViewError> {

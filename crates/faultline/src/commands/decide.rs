@@ -13,7 +13,7 @@ use crate::show::clean;
 
 pub fn decide(common: &Common, arguments: &Decide) -> Result<Exit, Failure> {
     let client = Client::connect(common)?;
-    let id = &arguments.id;
+    let id = whole(&client, &arguments.id)?;
     // A risk's decision goes to its home findings; a finding's to itself.
     let is_risk = match client.get(&format!("/v1/risks/{id}"), &[]) {
         Ok(_) => true,
@@ -42,6 +42,15 @@ pub fn decide(common: &Common, arguments: &Decide) -> Result<Exit, Failure> {
     Ok(tell(common, &outcomes))
 }
 
+/// All digits of an id that was given by its first ones, whatever it is of.
+fn whole(client: &Client, id: &str) -> Result<String, Failure> {
+    if id.len() == 32 {
+        return Ok(id.to_owned());
+    }
+    let answer = client.get(&format!("/v1/trace/{id}"), &[])?;
+    Ok(answer["id"].as_str().unwrap_or(id).to_owned())
+}
+
 pub fn retract(common: &Common, arguments: &Retract) -> Result<Exit, Failure> {
     let report: Id =
         arguments.report.parse().map_err(|error: IdError| Failure::of(Exit::WrongUse, &error, "`faultline publish` printed it"))?;
@@ -59,6 +68,7 @@ fn take_back(common: &Common, what: &str, id: &str, reason: &str, who: Option<&s
     let answer = client.send(&Method::POST, "/v1/retractions", &[("wait", "30s".to_owned())], Body::Json(&body))?;
     client.settle(&mut |_| ())?;
     client.end()?;
+    let id = answer[what].as_str().unwrap_or(id);
     Ok(tell(common, &[json!({ what: id, "outcome": answer["outcome"] })]))
 }
 

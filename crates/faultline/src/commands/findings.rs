@@ -9,7 +9,7 @@ use crate::cli::{Common, FindingFilter, Findings};
 use crate::client::Client;
 use crate::commands::{note, note_unheard, print_json, print_text};
 use crate::failure::{Exit, Failure};
-use crate::show::{Table, place, short};
+use crate::show::{Table, place, short, short_id};
 
 pub fn run(common: &Common, command: &Findings) -> Result<Exit, Failure> {
     let Findings::List(filter) = command;
@@ -62,6 +62,6 @@ fn row(item: &Value) -> Vec<String> {
         short(&text(&seen["title"]), 48),
         short(&locus, 56),
         Timestamp::deserialize(&item["last_seen"]).map(Timestamp::date).unwrap_or_default(),
-        text(&item["finding"]),
+        short_id(&text(&item["finding"])),
     ]
 }

@@ -83,7 +83,7 @@ fn list(common: &Common, client: &Client, filter: &RiskFilter) -> Result<(), Fai
             short(&risk.service, 24),
             short(&risk.title, 48),
             short(&show::place(&risk.anchor), 56),
-            risk.risk.to_string(),
+            show::short_id(&risk.risk.to_string()),
         ]);
     }
     print_text(&table.to_string());
