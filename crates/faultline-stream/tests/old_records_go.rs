@@ -61,16 +61,15 @@ fn records_and_disk_come_to_a_plateau() {
     let embedded =
         EmbeddedLog::open(folder.path(), PLANS.to_vec(), Options { partitions: 1, memory_budget_bytes: 16 << 20, ..Options::default() });
     let (embedded, memory) = (embedded.unwrap(), MemoryLog::new(PLANS.to_vec(), 1).unwrap());
-    let mut after_warming_up = 0;
-    // The write-ahead log alone may hold four times the write buffers before it turns over.
+    // The write-ahead log turns over and tables are merged every so often: what counts is how high it goes.
+    let (mut before, mut after) = (0, 0);
     for second in 0..320 {
         live(&embedded, second);
         if second < 20 {
             live(&memory, second);
         }
-        if second == 160 {
-            after_warming_up = folder_bytes(folder.path());
-        }
+        let highest = if second < 200 { &mut before } else { &mut after };
+        *highest = folder_bytes(folder.path()).max(*highest);
     }
     for log in [&memory as &dyn Log, &embedded] {
         // Six seconds of events; one second of facts, and six of words that facts went.
@@ -78,10 +77,10 @@ fn records_and_disk_come_to_a_plateau() {
     }
     assert_eq!(embedded.latest("facts", 0, b"fact 3 3").unwrap(), None);
     assert!(embedded.horizon("facts", 0).unwrap() > 0);
-    let (written, now) = (320 * 200 * BODY_BYTES as u64, folder_bytes(folder.path()));
+    let written = 320 * 200 * BODY_BYTES as u64;
     assert!(
-        now < 2 * after_warming_up && now < written / 3,
-        "{after_warming_up} bytes after 160 seconds, {now} after 320; written {written}"
+        after <= before * 5 / 4 && after < written / 2,
+        "at most {before} bytes in 200 seconds, {after} in 120 more; written {written}"
     );
 }
 

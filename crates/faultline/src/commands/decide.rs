@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 use faultline_model::asset::AssetId;
-use faultline_model::id::{Id, IdError};
+use faultline_model::id::{IdPrefix, IdPrefixError};
 use serde_json::{Value, json};
 
 use crate::cli::{Common, Decide, Retire, Retract, VerdictName};
@@ -52,8 +52,8 @@ fn whole(client: &Client, id: &str) -> Result<String, Failure> {
 }
 
 pub fn retract(common: &Common, arguments: &Retract) -> Result<Exit, Failure> {
-    let report: Id =
-        arguments.report.parse().map_err(|error: IdError| Failure::of(Exit::WrongUse, &error, "`faultline publish` printed it"))?;
+    let report: IdPrefix =
+        arguments.report.parse().map_err(|error: IdPrefixError| Failure::of(Exit::WrongUse, &error, "`faultline publish` printed it"))?;
     take_back(common, "scan", &report.to_string(), &arguments.reason, arguments.actor.as_deref())
 }
 
