@@ -30,10 +30,10 @@ impl<'a> Head<'a> {
         self.is_whole
     }
 
-    /// Whether it is an empty list or object, which says nothing of its tool.
+    /// Whether it is an empty list, or none, which says nothing of its tool.
     pub fn is_nothing(&self) -> bool {
         let compact: String = self.text.chars().filter(|c| !c.is_whitespace()).take(5).collect();
-        self.is_whole && matches!(compact.as_str(), "[]" | "{}" | "null")
+        self.is_whole && matches!(compact.as_str(), "[]" | "null")
     }
 
     /// Whether the report is a JSON object.

@@ -14,7 +14,8 @@ use crate::formats::json::{Json, Text};
 use crate::head::Head;
 use crate::secret::{SecretKey, SecretText};
 
-pub(crate) const ADAPTER: Adapter = Adapter { name: "gitleaks", kind: ScanKind::Secret, tests_for: &[], recognises, may_be_empty, read };
+pub(crate) const ADAPTER: Adapter =
+    Adapter { name: "gitleaks", kind: ScanKind::Secret, tests_for: &[], recognises, may_be_empty: |head| head.is_nothing(), read };
 
 /// Hard-coded credentials; gitleaks names no weakness itself.
 const CWE_HARD_CODED_CREDENTIALS: i32 = 798;
@@ -53,10 +54,6 @@ impl<'de> Deserialize<'de> for LineNumber {
 fn recognises(head: &Head<'_>) -> bool {
     let members = head.first_element_members();
     SIGNATURES.iter().any(|signature| signature.iter().all(|name| members.contains(name)))
-}
-
-fn may_be_empty(head: &Head<'_>) -> bool {
-    head.is_nothing() && !head.is_json_object()
 }
 
 fn read(report: &mut Report<'_>, emit: &mut dyn Emit) -> Result<(), ReadError> {

@@ -20,7 +20,9 @@ use crate::adapter::{Adapter, Emit, ReadError, Report, ScanFacts};
 use crate::formats::json::{Element, Json, Text};
 use crate::head::Head;
 
-pub(crate) const ADAPTER: Adapter = Adapter { name: "trivy", kind: ScanKind::Sca, tests_for: &[], recognises, may_be_empty, read };
+// Old versions wrote `null` where there was nothing.
+pub(crate) const ADAPTER: Adapter =
+    Adapter { name: "trivy", kind: ScanKind::Sca, tests_for: &[], recognises, may_be_empty: |head| head.is_nothing(), read };
 
 /// Members that only this tool's reports have together, at the top of an object.
 const OBJECT_SIGNATURES: &[&[&str]] = &[
@@ -224,11 +226,6 @@ fn recognises(head: &Head<'_>) -> bool {
     let (members, signatures) =
         if head.is_json_array() { (head.first_element_members(), ARRAY_SIGNATURES) } else { (head.top_members(), OBJECT_SIGNATURES) };
     signatures.iter().any(|signature| signature.iter().all(|name| members.contains(name)))
-}
-
-/// Old versions wrote `null` where there was nothing.
-fn may_be_empty(head: &Head<'_>) -> bool {
-    head.is_nothing() && !head.is_json_object()
 }
 
 fn read(report: &mut Report<'_>, emit: &mut dyn Emit) -> Result<(), ReadError> {

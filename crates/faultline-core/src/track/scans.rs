@@ -243,6 +243,25 @@ impl Work<'_, '_> {
         Ok(())
     }
 
+    /// Notes that the end of a scan was worked off, whether it is complete or was cut off, and says what became of it.
+    pub(super) fn end_scan(&mut self, line: u32, scan: u32) -> Result<()> {
+        let row = self.desk.line(&self.batch.state, line)?;
+        let Some(kept) = row.scan(scan).filter(|kept| kept.progress != Progress::Retracted && !kept.has_ended) else { return Ok(()) };
+        let number = kept.number;
+        self.say_end(line, scan)?;
+        let progress = self.desk.progress(&self.batch.state, line, number)?;
+        let is_simple = kept.progress == Progress::Complete && progress.routes == 0 && progress.families.is_empty();
+        let settled = is_simple.then_some(progress.counts);
+        if let Some(kept) = self.desk.line_mut(&self.batch.state, line)?.scan_mut(number) {
+            (kept.has_ended, kept.settled) = (true, settled);
+        }
+        if settled.is_some() {
+            self.desk.drop_progress(self.batch, number)?;
+        }
+        self.desk.lines_dirty.insert(line);
+        Ok(())
+    }
+
     /// Says what became of a scan.
     pub(super) fn say_end(&mut self, line: u32, scan: u32) -> Result<()> {
         let row = self.desk.line(&self.batch.state, line)?;

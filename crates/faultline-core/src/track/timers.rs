@@ -9,7 +9,6 @@ use faultline_model::topic;
 use super::codec::Row;
 use super::desk::Desk;
 use super::keys::{Table, due_of, id_at, key, timer};
-use super::line::Progress;
 use super::rows::job::Alarm;
 use super::rows::line::ScanAt;
 use super::{Result, Track, Work};
@@ -83,24 +82,5 @@ impl Work<'_, '_> {
 
     pub(super) fn asked_key(&self, asked: &str) -> Vec<u8> {
         key(Table::Asked, self.desk.key, &[&Id::of("asked", &[asked.as_bytes()]).0])
-    }
-
-    /// Whether the work of a scan's end is still to be done: it is complete, or was cut off.
-    pub(super) fn end_scan(&mut self, line: u32, scan: u32) -> Result<()> {
-        let row = self.desk.line(&self.batch.state, line)?;
-        let Some(kept) = row.scan(scan).filter(|kept| kept.progress != Progress::Retracted && !kept.has_ended) else { return Ok(()) };
-        let number = kept.number;
-        self.say_end(line, scan)?;
-        let progress = self.desk.progress(&self.batch.state, line, number)?;
-        let is_simple = kept.progress == Progress::Complete && progress.routes == 0 && progress.families.is_empty();
-        let settled = is_simple.then_some(progress.counts);
-        if let Some(kept) = self.desk.line_mut(&self.batch.state, line)?.scan_mut(number) {
-            (kept.has_ended, kept.settled) = (true, settled);
-        }
-        if settled.is_some() {
-            self.desk.drop_progress(self.batch, number)?;
-        }
-        self.desk.lines_dirty.insert(line);
-        Ok(())
     }
 }
