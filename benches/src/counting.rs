@@ -42,11 +42,15 @@ impl CountingLog {
 impl Log for CountingLog {
     fn commit(&self, commit: Commit) -> Result<Vec<u64>, HostError> {
         {
-            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            // Counting is not to cost what is counted.
+            let mut by_table = [0; 256];
             for (key, value) in &commit.changes {
                 let table = key.first().copied().unwrap_or_default();
-                let bytes = key.len() + value.as_ref().map_or(0, Vec::len);
-                *counts.state_bytes.entry((commit.task.stage, table)).or_default() += bytes as u64;
+                by_table[usize::from(table)] += (key.len() + value.as_ref().map_or(0, Vec::len)) as u64;
+            }
+            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            for (table, bytes) in (0..=u8::MAX).zip(by_table).filter(|(_, bytes)| *bytes > 0) {
+                *counts.state_bytes.entry((commit.task.stage, table)).or_default() += bytes;
             }
             for output in &commit.outputs {
                 *counts.produced.entry(output.topic).or_default() += 1;

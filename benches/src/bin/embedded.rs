@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use faultline_benches::counting::CountingLog;
-use faultline_benches::{Line, latency, resident_bytes};
+use faultline_benches::{Line, latency, processor_seconds, resident_bytes};
 use faultline_core::correlate::Correlate;
 use faultline_core::track::Track;
 use faultline_model::avro::{self, TopicValue};
@@ -22,7 +22,10 @@ use faultline_views::{Bodies, BodySource, RiskFilter, TOPICS, ViewRecord, Views}
 /// How much is appended at once: one fsync each, as the report door does it.
 const PIECE_BYTES: usize = 4 << 20;
 /// What RocksDB may hold; the process stays below 512 MiB with it.
-const MEMORY_BYTES: usize = 224 << 20;
+const MEMORY_BYTES: usize = 208 << 20;
+
+/// How often the memory is looked at: asking is not free.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// As the program has it.
 #[global_allocator]
@@ -49,11 +52,14 @@ fn main() -> Fallible<()> {
     bench.append(INTEL, records)?;
     bench.quiet()?;
 
+    let before = processor_seconds();
     let spent = bench.publish(0, Order::Stable)?;
     let live = bench.scale.findings();
     Line::new("first-time findings through risk")
         .rate(live, spent, 15_000)
         .with("findings", live)
+        .with("processor_seconds", since(&before))
+        .with("resident_mebibytes", resident_bytes() >> 20)
         .with("track_bytes_a_finding", a_finding(&bench.written("track"), live))
         .with("correlate_bytes_a_finding", a_finding(&bench.written("correlate"), live))
         .print();
@@ -62,11 +68,14 @@ fn main() -> Fallible<()> {
 
     for (day, order, bar) in [(1, Order::Stable, 1.0), (2, Order::Shuffled, 2.0)] {
         let (written, produced) = (bench.written("track"), bench.log.produced(RISKS.name));
+        let before = processor_seconds();
         let spent = bench.publish(day, order)?;
         let name = if order == Order::Stable { "rescan, stable order" } else { "rescan, shuffled" };
         Line::new(name)
             .rate(live, spent, 50_000)
             .with("findings", live)
+            .with("processor_seconds", since(&before))
+            .with("resident_mebibytes", resident_bytes() >> 20)
             .with("risks_written", bench.log.produced(RISKS.name) - produced)
             .print();
         let mut by_table = bench.written("track");
@@ -86,6 +95,7 @@ fn main() -> Fallible<()> {
     Line::new("disk per million live findings")
         .at_most("gigabytes", of("")?, 2.0)
         .with("tables", rounded(of(".sst")?))
+        .with("tables_by_family", bench.tables_by_family())
         .with("write_ahead_log", rounded(of(".log")?))
         .with("views", rounded(of("sqlite")? + of("-wal")?))
         .print();
@@ -93,6 +103,15 @@ fn main() -> Fallible<()> {
     Line::new("resident memory, highest").at_most("mebibytes", resident, 512.0).with("findings", live).print();
     bench.running.stop()?;
     Ok(())
+}
+
+/// Processor seconds since, by what the threads are for.
+fn since(before: &BTreeMap<String, f64>) -> serde_json::Value {
+    let spent = processor_seconds().into_iter().map(|(name, seconds)| {
+        let spent = seconds - before.get(&name).copied().unwrap_or(0.0);
+        (name, (spent * 10.0).round() / 10.0)
+    });
+    spent.filter(|(_, spent)| *spent > 0.0).map(|(name, spent)| (name, serde_json::Value::from(spent))).collect()
 }
 
 /// Bytes a finding by table; tables with less than a hundredth of a byte are left out.
@@ -154,8 +173,8 @@ impl Bench {
 
     /// Waits until no task has input or pending work left.
     fn quiet(&mut self) -> Fallible<()> {
-        let mut generation = 0;
-        let mut calm = 0;
+        let (mut generation, mut calm) = (0, 0);
+        let mut looked = Instant::now();
         while calm < 2 {
             let status = self.running.status();
             if let Some(failure) = self.running.failures().first() {
@@ -164,7 +183,10 @@ impl Bench {
             let is_quiet = status.iter().all(|task| task.lag() == 0 && !task.has_pending);
             calm = if is_quiet { calm + 1 } else { 0 };
             generation = self.log.wait_for_change(generation, Duration::from_millis(1));
-            self.highest_resident = self.highest_resident.max(resident_bytes());
+            if looked.elapsed() > LOOK_EVERY {
+                looked = Instant::now();
+                self.highest_resident = self.highest_resident.max(resident_bytes());
+            }
         }
         Ok(())
     }
@@ -172,6 +194,13 @@ impl Bench {
     /// Bytes of state that a stage has written, by table.
     fn written(&self, stage: &str) -> BTreeMap<u8, u64> {
         self.log.state_bytes(stage)
+    }
+
+    /// Gigabytes of tables by family, for a million live findings.
+    fn tables_by_family(&self) -> serde_json::Value {
+        let tables = self.log.gauges().into_iter().filter(|gauge| gauge.name == "faultline_rocksdb_live_bytes");
+        let rounded = |bytes: u64| serde_json::Value::from((bytes as f64 / self.scale.findings() as f64).round() / 1e3);
+        tables.filter_map(|gauge| Some((gauge.label?.1.to_owned(), rounded(gauge.value)))).collect()
     }
 
     fn risks(&self) -> Fallible<u64> {
@@ -215,7 +244,7 @@ impl Bench {
             for partition in 0..self.log.partitions(topic.name)? {
                 let mut from = 0;
                 loop {
-                    let page = self.log.read(topic.name, partition, from, 16_384, 16 << 20)?;
+                    let page = self.log.read(topic.name, partition, from, 16_384, 8 << 20)?;
                     let Some(last) = page.last() else { break };
                     from = last.offset + 1;
                     let batch: Vec<ViewRecord<'_>> = page

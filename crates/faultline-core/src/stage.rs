@@ -160,6 +160,11 @@ pub trait Stage: Send + Sync + 'static {
     /// What is gathered while a batch is applied, and worked off at its end; never kept from one batch to the next.
     type Gathered: Default;
 
+    /// The keys of records of one input that come next: what the stage will read of each it may look up together.
+    fn ahead(&self, _batch: &Batch<'_>, _topic: Topic, _keys: &mut dyn Iterator<Item = &str>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// One record.
     fn apply(&self, batch: &mut Batch<'_>, gathered: &mut Self::Gathered, input: &Input<'_>) -> Result<(), StageError>;
 

@@ -53,6 +53,11 @@ pub trait Store {
     /// Visits the rows whose key begins with `prefix`, in key order, from the first key that is not below `from`.
     /// A `from` below the prefix means the whole prefix.
     fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), StoreError>;
+
+    /// Rows that will be asked for one by one: a store may read them together, which costs it less.
+    fn look_up(&self, _keys: Vec<Vec<u8>>) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// A store in memory: for tests, the simulation, and small what-ifs.
@@ -150,6 +155,11 @@ impl<'a> Overlay<'a> {
         self.changes
     }
 
+    /// What this batch put and did not delete again, without what is below: for rows that are known not to stand there.
+    pub fn changed(&self) -> Changed<'_> {
+        Changed(&self.changes)
+    }
+
     fn change(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
         let key_len = key.len();
         self.bytes += value.as_ref().map_or(0, Vec::len);
@@ -157,6 +167,24 @@ impl<'a> Overlay<'a> {
             Some(before) => self.bytes -= before.map_or(0, |value| value.len()),
             None => self.bytes += key_len + ENTRY_BYTES,
         }
+    }
+}
+
+/// Rows that a batch put.
+pub struct Changed<'a>(&'a Changes);
+
+impl Store for Changed<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.0.get(key).cloned().flatten())
+    }
+
+    fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        for (key, value) in within(self.0, prefix, from).filter_map(|(key, value)| Some((key, value.as_ref()?))) {
+            if visit(key, value).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -192,6 +220,11 @@ impl Store for Overlay<'_> {
             }
         }
         Ok(())
+    }
+
+    fn look_up(&self, mut keys: Vec<Vec<u8>>) -> Result<(), StoreError> {
+        keys.retain(|key| !self.changes.contains_key(key));
+        self.below.look_up(keys)
     }
 }
 
@@ -246,6 +279,7 @@ mod tests {
             let mut plain: Rows = below.clone();
             let mut store = MemoryStore(below);
             let mut overlay = Overlay::new(&store);
+            let changed: Rows = changes.iter().cloned().collect::<Changes>().into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
             for (key, value) in changes {
                 match value {
                     Some(value) => {
@@ -268,6 +302,8 @@ mod tests {
                 prop_assert_eq!(rows_of(&overlay, prefix, from, *most), expected);
                 prop_assert_eq!(overlay.get(from).unwrap(), plain.get(from).cloned());
             }
+            prop_assert_eq!(rows_of(&overlay.changed(), &[], &[], usize::MAX), changed.clone().into_iter().collect::<Vec<_>>());
+            prop_assert!(scans.iter().all(|(key, ..)| overlay.changed().get(key).unwrap() == changed.get(key).cloned()));
             let weight: usize = overlay
                 .changes
                 .iter()

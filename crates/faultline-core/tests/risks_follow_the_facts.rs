@@ -2,7 +2,7 @@
 
 mod correlating;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use correlating::histories::{event, history, history_of_a_file, schedule, shuffled};
 use correlating::{Event, Schedule, World, in_code, tell_finding};
@@ -17,6 +17,8 @@ use proptest::prelude::*;
 
 /// Tables of copies: services, places, who looked at them, the policy.
 const COPIES: [u8; 4] = [13, 14, 15, 19];
+const FINDINGS: u8 = 1;
+const PUBLISHED: u8 = 3;
 
 fn told(history: &[Event], schedule: &Schedule) -> World {
     let (size, is_dropped, is_sliced, bytes) = schedule[0];
@@ -60,6 +62,12 @@ fn a_founder_that_comes_back_before_its_unit_is_looked_at_is_said_again() {
     assert!(matches!(world.only_risk().anchor, Locus::Code(code) if code.file == "b.java"));
 }
 
+/// The services and units of a table's rows.
+fn units(world: &World, table: u8) -> BTreeSet<Vec<u8>> {
+    let unit = |key: &[u8]| key[1..3 + usize::from(u16::from_be_bytes([key[1], key[2]])) + 16].to_vec();
+    world.store.iter().filter(|(key, _)| key[0] == table).map(|(key, _)| unit(key)).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, max_shrink_iters: 4000, ..ProptestConfig::default() })]
 
@@ -68,6 +76,8 @@ proptest! {
     fn the_stream_ends_where_the_plain_function_is(history in history(), schedule in schedule()) {
         let world = told(&history, &schedule);
         prop_assert_eq!(world.decoded(), world.expected());
+        // A unit without a row there is not asked for its findings.
+        prop_assert_eq!(units(&world, FINDINGS), units(&world, PUBLISHED));
     }
 
     /// Law 1, where scans of several tools come and go.

@@ -393,3 +393,28 @@ fn visits_are_those_of_the_newest_scan_with_the_families_that_it_ran() {
     task.run(&[cut.records().remove(0), route(&cut, "/z", "")], &Cuts::default());
     assert_eq!(routes(&task).len(), 1, "a scan that is not complete says nothing of routes");
 }
+
+/// What was seen before the timeout stands among the marks when the rest comes.
+#[test]
+fn a_scan_whose_rest_comes_after_its_timeout_closes_nothing_that_it_saw() {
+    let mut task = Task::default();
+    run(&mut task, &[&Scan::full("before", 1, vec![a(), b()])]);
+    let records = Scan::full("cut", 2, vec![a(), b()]).records();
+    task.run(&[records[0].clone(), records[1].clone(), records[3].clone()], &Cuts::default());
+    task.pass(2 * 3_600_000);
+    task.run(&records[2..3], &Cuts::default());
+    assert_eq!(task.findings().iter().map(|finding| finding.state).collect::<Vec<_>>(), [FindingState::Open; 2]);
+}
+
+/// A line that nothing is left of may still have left a finding, for the decision on it.
+#[test]
+fn a_decision_outlives_a_scan_that_was_taken_back() {
+    let mut task = Task::default();
+    let (first, again) = (Scan::full("first", 1, vec![a()]), Scan::full("again", 2, vec![a()]));
+    run(&mut task, &[&first]);
+    task.run(&[verdict("no", 1, id_of(&a()), Verdict::FalsePositive, None), retraction("oops", first.id())], &Cuts::default());
+    assert!(task.findings().is_empty());
+    run(&mut task, &[&again]);
+    let verdicts = task.findings().into_iter().map(|finding| finding.verdict.map(|given| given.verdict));
+    assert_eq!(verdicts.collect::<Vec<_>>(), [Some(Verdict::FalsePositive)]);
+}

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+
 use faultline_core::track::Track;
 use faultline_model::decision::{OutcomeStatus, Verdict};
 use faultline_model::observation::{Observation, Severity};
@@ -51,6 +53,11 @@ fn observation() -> impl Strategy<Value = Observation> {
         let faultline_model::locus::Locus::Code(at) = &observation.locus else { panic!("code") };
         moved.locus = faultline_model::locus::Locus::Code(faultline_model::locus::Code { line, end_line: line, ..at.clone() });
         moved.severity = severity;
+        // What a rule says at length is kept apart from its findings, and now and then it says something else.
+        if line == 1 {
+            moved.description = format!("what {} is", observation.rule);
+            moved.references = vec![format!("https://rules.example/{}", severity.name())];
+        }
         moved
     })
 }
@@ -204,7 +211,28 @@ fn assert_same(task: &Task, facts: &Facts) -> Result<(), TestCaseError> {
     assert_equal(&task.facts(), &facts.tracked())
 }
 
-type Tracked = std::collections::BTreeMap<String, faultline_model::tracked::TrackedRecord>;
+/// Texts are there as long as a finding has them, and are counted.
+fn assert_texts(task: &Task) -> Result<(), TestCaseError> {
+    const BODIES: u8 = 10;
+    const TEXTS: u8 = 33;
+    const NAMED: u8 = 34;
+    let table = |table: u8| task.store.iter().filter(move |(key, _)| key[0] == table);
+    let mut named: BTreeMap<Vec<u8>, u8> = BTreeMap::new();
+    for (_, body) in table(BODIES) {
+        // Version, kind, and a short claim with its length stand before the hash.
+        let at = 3 + usize::from(body[2]);
+        let hash: Vec<u8> = body[at..at + 8].iter().rev().copied().collect();
+        if hash != [0; 8] {
+            *named.entry(hash).or_default() += 1;
+        }
+    }
+    let counted: BTreeMap<Vec<u8>, u8> = table(NAMED).map(|(key, row)| (key[17..].to_vec(), row[1])).collect();
+    prop_assert_eq!(&counted, &named);
+    prop_assert_eq!(table(TEXTS).map(|(key, _)| key[17..].to_vec()).collect::<Vec<_>>(), named.into_keys().collect::<Vec<_>>());
+    Ok(())
+}
+
+type Tracked = BTreeMap<String, faultline_model::tracked::TrackedRecord>;
 
 fn assert_equal(found: &Tracked, expected: &Tracked) -> Result<(), TestCaseError> {
     for (key, record) in expected {
@@ -233,6 +261,7 @@ proptest! {
         let again: Vec<Record> = history.scans.iter().flat_map(Scan::records).collect();
         task.run(&again, &Cuts::default());
         assert_same(&task, &facts)?;
+        assert_texts(&task)?;
         task.pass(8 * DAY);
         prop_assert_eq!(task.facts().len(), task.tracked.len(), "a note of where a fact went is left");
     }
@@ -254,6 +283,7 @@ proptest! {
         // Scans without an end hold up those behind them until they are cut off.
         task.pass(3 * 3_600_000);
         assert_same(&task, &facts(&history, &task, kept))?;
+        assert_texts(&task)?;
         if again {
             task.run(&history.scans.iter().flat_map(Scan::records).collect::<Vec<_>>(), &history.cuts);
             task.pass(3 * 3_600_000);

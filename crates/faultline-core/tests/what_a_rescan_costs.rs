@@ -43,6 +43,20 @@ fn a_rescan_of_what_is_known_writes_a_byte_a_finding_and_says_nothing() {
     assert!(task.findings() == facts);
 }
 
+/// Most scans are small: what is kept of each beside its marks must be little as well.
+#[test]
+fn a_small_rescan_writes_a_byte_a_finding() {
+    let (mut task, all) = (Task::default(), findings()[..182].to_vec());
+    cost(&mut task, &Scan::full("0", 0, all.clone()), 5000);
+    for (started, order) in [(1, all.clone()), (2, shuffled(all))] {
+        let mut scan = Scan::full(&format!("{started}"), started, order);
+        scan.started.revision = format!("{started:040x}");
+        let (bytes, writes) = cost(&mut task, &scan, 5000);
+        assert!(bytes <= 182, "{bytes} bytes for 182 findings");
+        assert_eq!(writes, 1, "the line's own record");
+    }
+}
+
 /// The same holds when each scan pushes the oldest one out of those that are kept.
 #[test]
 fn folding_the_oldest_scan_costs_no_more() {

@@ -107,6 +107,8 @@ impl<S: Stage> Task<S> {
                     // What stood there was superseded or dropped; a newer record of the same key comes later.
                     draft.intake.positions.insert(place, end);
                 }
+                let mut keys = page.iter().filter_map(|record| str::from_utf8(&record.key).ok());
+                self.stage.ahead(&draft.batch, input.topic, &mut keys).map_err(|error| self.stopped(error.into()))?;
                 for record in page {
                     is_drained &= record.offset + 1 >= end;
                     if let Some(again) = self.take(input, record, refused, draft)? {

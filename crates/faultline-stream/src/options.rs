@@ -9,7 +9,7 @@ pub struct HostOptions {
     pub workers: usize,
     /// The most input records in one commit. Default 8192.
     pub batch_records: usize,
-    /// A batch is committed when its changes, outputs and inputs set aside weigh so much. Default 8 MiB.
+    /// A batch is committed when its changes, outputs and inputs set aside weigh so much. Default 4 MiB.
     pub batch_bytes: usize,
     /// The most records of one input that are read before the other inputs have their turn. Default 512.
     pub page_records: usize,
@@ -30,7 +30,7 @@ impl Default for HostOptions {
         Self {
             workers: 2,
             batch_records: 8192,
-            batch_bytes: 8 << 20,
+            batch_bytes: 4 << 20,
             page_records: 512,
             page_bytes: 1 << 20,
             slice_bytes: 1 << 20,

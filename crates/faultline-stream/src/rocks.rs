@@ -1,12 +1,15 @@
 //! How RocksDB is set up: four column families under one memory budget.
 //!
-//! Traps that others fell into and that are avoided here: index and filter blocks are in the cache, not beside it; memtables are
-//! counted against it and bounded; open files, logs and the WAL are bounded; iterators end at their rows (in `embedded/state.rs`).
+//! Traps that others fell into and that are avoided here: index and filter blocks are in the cache, not beside it, and fit into its
+//! shards; memtables are counted against it and bounded; open files, logs and the WAL are bounded; iterators end at their rows (in
+//! `embedded/state.rs`).
 
 use std::path::Path;
 
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompactionStyle, DBCompressionType, DBRecoveryMode};
-use rocksdb::{ErrorKind, ReadOptions, SliceTransform, UniversalCompactOptions, WriteBufferManager};
+use rocksdb::{
+    ErrorKind, LruCacheOptions, ReadOptions, SliceTransform, UniversalCompactOptions, UniversalCompactionStopStyle, WriteBufferManager,
+};
 
 use crate::error::HostError;
 use crate::layout::{self, FORMAT, FORMAT_ROW, PARTITIONS_ROW};
@@ -32,6 +35,9 @@ const MIN_BUDGET_BYTES: usize = 16 << 20;
 const BLOCK_BYTES: usize = 16 << 10;
 /// The log is read in order; LZ4 looks back no further.
 const LOG_BLOCK_BYTES: usize = 64 << 10;
+/// The filter of a table of small rows has several megabytes. By default a cache of this size has so many shards that it fits into
+/// none: each look-up would read it from disk. A handful of threads does not contend for four.
+const CACHE_SHARD_BITS: i32 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -90,7 +96,10 @@ impl Budget {
     fn new(options: &Options) -> Self {
         let budget = options.memory_budget_bytes.max(MIN_BUDGET_BYTES);
         let write_buffer_bytes = budget / 2;
-        let cache = Cache::new_lru_cache(budget);
+        let mut shards = LruCacheOptions::default();
+        shards.set_capacity(budget);
+        shards.set_num_shard_bits(CACHE_SHARD_BITS);
+        let cache = Cache::new_lru_cache_opts(&shards);
         // Memtables are charged to the cache: one number bounds both. Its stalls are off: the sizes of memtables below are the
         // bound, and what goes over it is at most the batch being written.
         let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(write_buffer_bytes, false, cache.clone());
@@ -103,12 +112,13 @@ fn settings(budget: &Budget) -> rocksdb::Options {
     settings.create_if_missing(true);
     settings.create_missing_column_families(true);
     settings.set_write_buffer_manager(&budget.buffers);
-    // A smaller bound would flush families that hold little, again and again; a larger one would make opening after a crash slow.
-    settings.set_max_total_wal_size((2 * budget.write_buffer_bytes) as u64);
+    // A smaller bound would flush families that hold little, again and again; a larger one would make opening after a crash slow,
+    // and is room on disk.
+    settings.set_max_total_wal_size(budget.write_buffer_bytes as u64);
     settings.set_max_open_files(MAX_OPEN_FILES);
     settings.set_keep_log_file_num(4);
     settings.set_max_log_file_size(4 << 20);
-    settings.set_max_background_jobs(2);
+    settings.set_max_background_jobs(3);
     // Spreads the writes of flushes and compactions, so that an fsync of a door does not wait for all of them.
     settings.set_bytes_per_sync(1 << 20);
     // A torn end of the WAL is cut; what is before it is a prefix of the writes. With several families RocksDB syncs closed
@@ -120,7 +130,10 @@ fn settings(budget: &Budget) -> rocksdb::Options {
 /// How a family's tables are, with its share of the write buffers in sixteenths.
 fn tables(budget: &Budget, family: &str) -> rocksdb::Options {
     let share = match family {
-        LOG | STATE => 6,
+        // Its rows are scattered: what is written at once decides how often the level below is written again.
+        STATE => 8,
+        // Appended in order: merging it costs little.
+        LOG => 4,
         LATEST => 3,
         _ => 1,
     };
@@ -141,16 +154,29 @@ fn tables(budget: &Budget, family: &str) -> rocksdb::Options {
         settings.set_memtable_whole_key_filtering(true);
     }
     settings.set_compression_type(DBCompressionType::Lz4);
+    // Nine tenths lie on the lowest level, and ids in hexadecimal text are what LZ4 cannot shorten.
+    settings.set_bottommost_compression_type(DBCompressionType::Zstd);
+    settings.set_bottommost_compression_options(-14, 1, 0, 0, true);
     if family == LOG {
         // Records are appended in the order of their keys: merging in tiers moves each a few times, where levels would rewrite
         // the end of every partition again and again.
         settings.set_compaction_style(DBCompactionStyle::Universal);
         let mut tiers = UniversalCompactOptions::default();
-        tiers.set_size_ratio(10);
+        // Only what is about as large: else each merge takes in the next larger one, and all of the log is written again and again.
+        tiers.set_size_ratio(100);
+        tiers.set_stop_style(UniversalCompactionStopStyle::Similar);
         settings.set_universal_compaction_options(&tiers);
+        // What was merged once is merged seldom: all tiers are for long.
+        let (first, later) = ([DBCompressionType::Lz4], [DBCompressionType::Zstd; 6]);
+        settings.set_compression_per_level(&[&first[..], &later].concat());
     }
-    // Tables of small memtables: merging twice as many at once rewrites the level below half as often.
-    settings.set_level_zero_file_num_compaction_trigger(8);
+    // Tables of small memtables: merging more at once rewrites what lies below less often. The log is read in order, and asks few
+    // filters.
+    settings.set_level_zero_file_num_compaction_trigger(if family == LOG { 20 } else { 12 });
+    // While one family's tables are merged, those of another may queue up: reads then ask a few more filters, which is no reason to
+    // slow writers down.
+    settings.set_level_zero_slowdown_writes_trigger(36);
+    settings.set_level_zero_stop_writes_trigger(48);
     settings.set_write_buffer_manager(&budget.buffers);
     settings.set_max_write_buffer_number(2);
     settings.set_write_buffer_size((budget.write_buffer_bytes * share / 32).max(MIN_MEMTABLE_BYTES));

@@ -119,6 +119,9 @@ fn seen(log: &dyn Log) -> Vec<String> {
                 seen.push(format!("{:?}", rows(&*state, prefix, from)));
             }
             seen.push(format!("{:?}", state.get(&[7]).unwrap()));
+            let keys = [&[][..], &[0], &[7], &[7, 7], &[255, 255]].map(<[u8]>::to_vec);
+            state.look_up(keys.to_vec()).unwrap();
+            seen.push(format!("{:?}", keys.map(|key| state.get(&key).unwrap())));
         }
     }
     seen

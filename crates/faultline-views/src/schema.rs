@@ -4,7 +4,7 @@
 //! list's order, with every column that is filtered by: a page reads that index alone and fetches bodies by rowid. Names of services,
 //! assets, tools, vulnerabilities and people stand once, in `word`.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 /// Raised with every change of a table's meaning.
 pub(crate) const VERSION: i64 = 2;
@@ -107,7 +107,21 @@ pub(crate) fn create(connection: &mut Connection) -> rusqlite::Result<()> {
 }
 
 /// Makes the indexes that are missing.
+///
+/// What the writer's cache does not hold of an index is sorted in temporary files: in memory a first fill of millions would take
+/// hundreds of megabytes. Where the system has no room for such files, memory it is.
 pub(crate) fn create_indexes(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "temp_store", "file")?;
+    let made = make_indexes(connection);
+    connection.pragma_update(None, "temp_store", "memory")?;
+    if made.as_ref().is_err_and(has_no_room) { make_indexes(connection) } else { made }
+}
+
+fn has_no_room(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::DiskFull))
+}
+
+fn make_indexes(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     for (name, sql) in INDEXES {
         let known: i64 =

@@ -171,6 +171,7 @@ impl Facts<'_, '_> {
         if now > 0 {
             let row = Table::Alike.row(&key, &now)?;
             self.batch.state.put(key, row);
+            super::copies::is_named_together(self.batch, one)?;
         } else {
             self.batch.state.delete(key);
         }

@@ -14,6 +14,7 @@ use super::facts::{Intel, ServiceFacts, asset_id};
 use super::tables::{Table, put_text, with_id};
 use crate::catalog::places::place;
 use crate::stage::{Batch, StageError};
+use crate::store::{Store, StoreError};
 
 /// A global row; one that cannot be read is taken as missing: its own input is refused where it is read in turn.
 fn global<T: TopicValue>(batch: &Batch<'_>, topic: Topic, key: &str) -> Result<Option<T>, StageError> {
@@ -72,15 +73,40 @@ fn policy_now(batch: &Batch<'_>) -> Result<Option<String>, StageError> {
     Ok(record.and_then(|record| if let CatalogRecord::Policy(policy) = record { Some(policy.yaml) } else { None }))
 }
 
-/// What the feeds said of a vulnerability when it was last looked at.
-pub fn intel(batch: &mut Batch<'_>, vulnerability: &str) -> Result<Intel, StageError> {
-    let key = Table::Intel.under(vulnerability);
+/// What is kept of a vulnerability.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vulnerability {
+    /// What the feeds said when it was last looked at.
+    pub said: Intel,
+    /// Whether a finding ever named it together with another id, since the row is there. Most never are: then nobody needs to look.
+    pub is_named_together: bool,
+}
+
+/// The copy of a vulnerability, made if it is not there.
+pub fn vulnerability(batch: &mut Batch<'_>, id: &str) -> Result<Vulnerability, StageError> {
+    let key = Table::Intel.under(id);
     if let Some(copy) = Table::Intel.get(&batch.state, &key)? {
         return Ok(copy);
     }
-    let known = intel_now(batch, vulnerability)?;
-    batch.state.put(key.as_slice(), Table::Intel.row(&key, &known)?);
-    Ok(known)
+    let copy = Vulnerability { said: intel_now(batch, id)?, is_named_together: false };
+    batch.state.put(key.as_slice(), Table::Intel.row(&key, &copy)?);
+    Ok(copy)
+}
+
+/// Notes that a finding names a vulnerability together with another id.
+pub fn is_named_together(batch: &mut Batch<'_>, id: &str) -> Result<(), StageError> {
+    let copy = vulnerability(batch, id)?;
+    if !copy.is_named_together {
+        let key = Table::Intel.under(id);
+        batch.state.put(key.as_slice(), Table::Intel.row(&key, &Vulnerability { is_named_together: true, ..copy })?);
+    }
+    Ok(())
+}
+
+/// What the feeds said of a vulnerability when it was last looked at, if anybody goes by it.
+pub fn intel_of(state: &dyn Store, id: &str) -> Result<Option<Intel>, StoreError> {
+    let copy: Option<Vulnerability> = Table::Intel.get(state, &Table::Intel.under(id))?;
+    Ok(copy.map(|copy| copy.said))
 }
 
 /// How a vulnerability's row changed: not at all, in what the score goes by, or in its aliases.
@@ -94,13 +120,13 @@ pub enum IntelChange {
 /// As for a service.
 pub fn refresh_intel(batch: &mut Batch<'_>, vulnerability: &str) -> Result<IntelChange, StageError> {
     let key = Table::Intel.under(vulnerability);
-    let Some(copy) = Table::Intel.get::<Intel>(&batch.state, &key)? else { return Ok(IntelChange::None) };
-    let now = intel_now(batch, vulnerability)?;
-    if copy == now {
+    let Some(copy) = Table::Intel.get::<Vulnerability>(&batch.state, &key)? else { return Ok(IntelChange::None) };
+    let now = Vulnerability { said: intel_now(batch, vulnerability)?, ..copy };
+    if copy.said == now.said {
         return Ok(IntelChange::None);
     }
     batch.state.put(key.as_slice(), Table::Intel.row(&key, &now)?);
-    Ok(if copy.aliases == now.aliases { IntelChange::Threat } else { IntelChange::Aliases })
+    Ok(if copy.said.aliases == now.said.aliases { IntelChange::Threat } else { IntelChange::Aliases })
 }
 
 fn intel_now(batch: &Batch<'_>, vulnerability: &str) -> Result<Intel, StageError> {

@@ -11,7 +11,7 @@ use faultline_model::time::Timestamp;
 
 use super::assemble::{Context, Part, Parts, assemble};
 use super::copies;
-use super::facts::{Entry, Finding, Intel, IntelById, Lines, Place, ServiceFacts, Visit, asset_id};
+use super::facts::{Entry, Finding, IntelById, Lines, Place, ServiceFacts, Visit, asset_id};
 use super::groups::{self, Group, times};
 use super::links::{self, Candidate, best, candidate};
 use super::publish::{Several, Yield};
@@ -20,7 +20,7 @@ use super::templates::{file_key, handles};
 use super::units::{FINDINGS_MOST, Grain};
 use crate::policy::Policy;
 use crate::stage::{Batch, StageError};
-use crate::store::{Store, StoreError};
+use crate::store::{Overlay, Store, StoreError};
 
 /// The most units of code that the entries of one route are looked for in, in the order of their keys. What is cut is counted.
 pub const FILES_MOST: usize = 64;
@@ -72,7 +72,7 @@ impl Run {
                 unit.groups.iter().map(risk).collect::<Result<_, _>>()?
             }
         };
-        Ok(Yield { grain: grain.clone(), several: unit.several, risks })
+        Ok(Yield { grain: grain.clone(), is_empty: unit.findings.is_empty(), several: unit.several, risks })
     }
 
     fn facts_of(&mut self, batch: &mut Batch<'_>, service: &str) -> Result<Rc<ServiceFacts>, StageError> {
@@ -87,7 +87,7 @@ impl Run {
         Ok(facts)
     }
 
-    fn risk(&self, state: &dyn Store, service: &str, facts: &ServiceFacts, parts: Parts<'_>) -> Result<Risk, StoreError> {
+    fn risk(&self, state: &Overlay<'_>, service: &str, facts: &ServiceFacts, parts: Parts<'_>) -> Result<Risk, StoreError> {
         let intel = intel(state, &parts)?;
         let context = Context { service, facts, policy: &self.policy, intel: &intel, now: self.now };
         Ok(assemble(&context, parts))
@@ -96,7 +96,7 @@ impl Run {
     /// Risks at code: each group with the route groups that have their home in it, citing others that it is linked with.
     fn code(
         &mut self,
-        state: &dyn Store,
+        state: &Overlay<'_>,
         service: &str,
         facts: &ServiceFacts,
         unit: &Unit,
@@ -127,7 +127,7 @@ impl Run {
     /// Risks at routes: each group that is linked with no code.
     fn routes(
         &mut self,
-        state: &dyn Store,
+        state: &Overlay<'_>,
         service: &str,
         facts: &ServiceFacts,
         unit: &Unit,
@@ -139,7 +139,7 @@ impl Run {
     }
 
     /// The groups of a route's findings that are linked with code.
-    fn linked(&mut self, state: &dyn Store, service: &str, template: &str) -> Result<Vec<Linked>, StoreError> {
+    fn linked(&mut self, state: &Overlay<'_>, service: &str, template: &str) -> Result<Vec<Linked>, StoreError> {
         let routes = self.unit(state, service, &Grain::Route { template: template.to_owned() })?;
         if routes.groups.iter().all(|group| !routes.findings[group.founder].family().is_joinable()) {
             return Ok(Vec::new());
@@ -165,12 +165,18 @@ impl Run {
         Ok(linked)
     }
 
-    fn unit(&mut self, state: &dyn Store, service: &str, grain: &Grain) -> Result<Rc<Unit>, StoreError> {
+    fn unit(&mut self, state: &Overlay<'_>, service: &str, grain: &Grain) -> Result<Rc<Unit>, StoreError> {
         let key = (service.to_owned(), grain.id());
         if let Some(unit) = self.units.get(&key) {
             return Ok(Rc::clone(unit));
         }
-        let mut findings: Vec<Finding> = Table::Findings.rows(state, &Table::Findings.at(service, key.1), FINDINGS_MOST + 1)?;
+        let below = Table::Findings.at(service, key.1);
+        let is_stored = state.get(&Table::Published.at(service, key.1))?.is_some();
+        let mut findings: Vec<Finding> = if is_stored {
+            Table::Findings.rows(state, &below, FINDINGS_MOST + 1)?
+        } else {
+            Table::Findings.rows(&state.changed(), &below, FINDINGS_MOST + 1)?
+        };
         if findings.len() > FINDINGS_MOST {
             self.cut += 1;
             findings.truncate(FINDINGS_MOST);
@@ -276,8 +282,8 @@ fn intel(state: &dyn Store, parts: &Parts<'_>) -> Result<IntelById, StoreError> 
     let ids: BTreeSet<&String> = parts.members.iter().flat_map(|part| &part.finding.learned.vulnerabilities).collect();
     let mut known = BTreeMap::new();
     for id in ids {
-        if let Some(row) = Table::Intel.get::<Intel>(state, &Table::Intel.under(id))? {
-            known.insert(id.clone(), row);
+        if let Some(said) = copies::intel_of(state, id)? {
+            known.insert(id.clone(), said);
         }
     }
     Ok(known)

@@ -19,6 +19,8 @@ use crate::score::{Exposure, Kev};
 
 /// The longest guidance that is kept of a finding, in bytes; the whole of it is in `tracked`.
 pub const GUIDANCE_BYTES: usize = 512;
+/// The most names of one vulnerability that are kept or followed.
+pub const NAMES_MOST: usize = 64;
 /// The tier of a service that the catalog does not know.
 const UNKNOWN_TIER: u8 = 3;
 
@@ -207,6 +209,7 @@ fn named(observation: &Observation) -> Vec<String> {
     }
     ids.sort_unstable();
     ids.dedup();
+    ids.truncate(NAMES_MOST);
     ids
 }
 

@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::tables::{Table, put_text, time_bytes, with_id};
 use super::units::Grain;
 use crate::stage::{Batch, StageError};
+use crate::store::Store;
 
-/// What was published of a unit.
+/// What was published of a unit. Every unit that has findings has a row, be it one that says nothing: so without a row the store
+/// needs not be asked for findings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
     pub grain: Grain,
@@ -44,6 +46,8 @@ pub struct Said {
 /// What a unit yields now.
 pub struct Yield {
     pub grain: Grain,
+    /// Whether it has no finding.
+    pub is_empty: bool,
     pub several: Option<Several>,
     pub risks: Vec<Risk>,
 }
@@ -69,10 +73,20 @@ pub fn publish(batch: &mut Batch<'_>, service: &str, now: Yield) -> Result<(), S
         batch.emit_gone(RISKS, risk::key(service, id_of(service, founder)));
     }
     said.sort_unstable_by_key(|said| said.founder);
+    let is_there = !now.is_empty;
     let now = Published { grain: now.grain, due, several: now.several, said };
-    // A row whose founders all left says nothing, as does what the unit yields: it goes all the same.
-    if before.as_ref() != Some(&now) || now.said.is_empty() {
-        replace(batch, service, unit, before.as_ref(), now)?;
+    if before.as_ref() != is_there.then_some(&now) {
+        replace(batch, service, unit, before.as_ref(), is_there.then_some(now))?;
+    }
+    Ok(())
+}
+
+/// A unit that is looked at later has a row until then.
+pub fn put_off(batch: &mut Batch<'_>, service: &str, grain: &Grain) -> Result<(), StageError> {
+    let key = Table::Published.at(service, grain.id());
+    if batch.state.get(&key)?.is_none() {
+        let row = Published { grain: grain.clone(), due: None, several: None, said: Vec::new() };
+        batch.state.put(key.as_slice(), Table::Published.row(&key, &row)?);
     }
     Ok(())
 }
@@ -107,32 +121,33 @@ pub fn founder_left(batch: &mut Batch<'_>, service: &str, founder: Id, from: Id,
     Ok(())
 }
 
-fn replace(batch: &mut Batch<'_>, service: &str, unit: Id, before: Option<&Published>, now: Published) -> Result<(), StageError> {
-    let due_before = before.and_then(|row| row.due);
-    if due_before != now.due {
+fn replace(batch: &mut Batch<'_>, service: &str, unit: Id, before: Option<&Published>, now: Option<Published>) -> Result<(), StageError> {
+    let (due_before, due_now) = (before.and_then(|row| row.due), now.as_ref().and_then(|row| row.due));
+    if due_before != due_now {
         if let Some(due) = due_before {
             batch.state.delete(timer_key(due, service, unit));
         }
-        if let Some(due) = now.due {
+        if let Some(due) = due_now {
             batch.state.put(timer_key(due, service, unit), Vec::new());
         }
     }
-    let several_before = before.and_then(|row| row.several);
-    if several_before != now.several {
+    let (several_before, several_now) = (before.and_then(|row| row.several), now.as_ref().and_then(|row| row.several));
+    if several_before != several_now {
         let key = |several: Several| with_id(Table::Several.at(service, several.asset), unit);
         if let Some(several) = several_before {
             batch.state.delete(key(several));
         }
-        if let Some(several) = now.several {
+        if let Some(several) = several_now {
             batch.state.put(key(several), Vec::new());
         }
     }
     let key = Table::Published.at(service, unit);
-    if now.said.is_empty() {
-        batch.state.delete(key);
-    } else {
-        let row = Table::Published.row(&key, &now)?;
-        batch.state.put(key, row);
+    match now {
+        Some(now) => {
+            let row = Table::Published.row(&key, &now)?;
+            batch.state.put(key, row);
+        }
+        None => batch.state.delete(key),
     }
     Ok(())
 }

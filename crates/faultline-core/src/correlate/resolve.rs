@@ -5,14 +5,12 @@ use std::collections::BTreeSet;
 use faultline_model::fingerprint::fold_path;
 
 use super::copies;
-use super::facts::{Entry, Finding, Learned, Place, Visit};
+use super::facts::{Entry, Finding, Learned, NAMES_MOST, Place, Visit};
 use super::tables::{PATH_END, Table, is_any, keys, put_any, put_literal, put_rest, put_text, take_text};
 use super::templates::{ANY, REST, SEGMENTS_MOST, methods_agree, segments};
 use crate::stage::{Batch, StageError};
 use crate::store::{Store, StoreError};
 
-/// The most names of one vulnerability that are followed.
-pub const NAMES_MOST: usize = 64;
 /// The most steps of a search for a template; a path that needs more is folded.
 const STEPS_MOST: usize = 1024;
 
@@ -40,8 +38,9 @@ fn names(batch: &mut Batch<'_>, service: &str, purl: Option<&str>, named: &[Stri
     while !level.is_empty() {
         let mut others = BTreeSet::new();
         for id in &level {
-            others.extend(copies::intel(batch, id)?.aliases);
-            if let Some(purl) = purl {
+            let known = copies::vulnerability(batch, id)?;
+            others.extend(known.said.aliases);
+            if let Some(purl) = purl.filter(|_| known.is_named_together) {
                 others.extend(named_together(&batch.state, service, purl, id)?);
             }
         }

@@ -16,12 +16,15 @@ use super::copies::{self, IntelChange};
 use super::evaluate::{Run, code_of, entries_of_file, has_routes};
 use super::facts::{Entry, Finding, Line, Route};
 use super::pending::{Cause, Task};
-use super::publish::{Published, publish, timer_key};
+use super::publish::{Published, publish, put_off, timer_key};
 use super::tables::{Table, keys, last_id, pairs, take_text, take_time, template_key};
 use super::units::Grain;
 use crate::policy::Policy;
 use crate::stage::{Batch, Input, Pending, Stage, StageError};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
+
+/// The rows of so many units are read together.
+const UNITS_TOGETHER: usize = 256;
 
 /// How much is done at once; what is more goes to the table of what is pending. No bound changes where it all ends.
 #[derive(Clone, Copy, Debug)]
@@ -85,17 +88,20 @@ impl Correlate {
     fn look_again(&self, batch: &mut Batch<'_>, gathered: Gathered) -> Result<(), StageError> {
         let mut units = spread(&batch.state, gathered.units)?;
         units.extend(gathered.alone);
+        let units: Vec<(String, Grain)> = units.into_iter().collect();
+        let (now, later) = units.split_at(units.len().min(self.bounds.units_at_once));
         let mut run = self.run(batch)?;
-        let mut looked_at = 0;
-        while let Some((service, grain)) = units.pop_first() {
-            if looked_at >= self.bounds.units_at_once {
-                let cause = Cause::Unit { service, grain };
-                batch.state.put(cause.key()?, Vec::new());
-                continue;
+        for some in now.chunks(UNITS_TOGETHER) {
+            batch.state.look_up(some.iter().map(|(service, grain)| Table::Published.at(service, grain.id())).collect())?;
+            for (service, grain) in some {
+                let now = run.evaluate(batch, service, grain)?;
+                publish(batch, service, now)?;
             }
-            looked_at += 1;
-            let now = run.evaluate(batch, &service, &grain)?;
-            publish(batch, &service, now)?;
+        }
+        for (service, grain) in later {
+            put_off(batch, service, grain)?;
+            let cause = Cause::Unit { service: service.clone(), grain: grain.clone() };
+            batch.state.put(cause.key()?, Vec::new());
         }
         self.cut.fetch_add(run.cut, Ordering::Relaxed);
         Ok(())
@@ -254,6 +260,14 @@ impl Stage for Correlate {
     const INPUTS: &'static [Topic] = &[TRACKED];
     const GLOBALS: &'static [Topic] = &[CATALOG, INTEL];
     type Gathered = Gathered;
+
+    fn ahead(&self, batch: &Batch<'_>, topic: Topic, keys: &mut dyn Iterator<Item = &str>) -> Result<(), StoreError> {
+        if topic != TRACKED {
+            return Ok(());
+        }
+        let findings = keys.filter_map(tracked::parse_key).filter(|(_, kind, _)| *kind == FactKind::Finding);
+        batch.state.look_up(findings.map(|(service, _, id)| Table::Locations.at(service, id)).collect())
+    }
 
     fn apply(&self, batch: &mut Batch<'_>, gathered: &mut Gathered, input: &Input<'_>) -> Result<(), StageError> {
         if input.topic != TRACKED {

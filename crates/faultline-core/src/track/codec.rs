@@ -9,7 +9,7 @@ use faultline_model::time::Timestamp;
 use crate::store::{Overlay, Store, StoreError};
 
 /// The version of every row's format.
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 
 /// A row of a table.
 pub(super) trait Row: Sized {

@@ -22,10 +22,13 @@ use super::rows::detail::Detail;
 use super::rows::floor::{FloorRow, KnownRow};
 use super::rows::line::{LineRow, Said, Scan, ScanAt, ScanProgress};
 use super::rows::route::RouteSet;
+use super::texts::AllNamed;
 use super::timeline::Reported;
 use crate::stage::Batch;
 use crate::store::{Store, StoreError};
 
+/// What a scan saw stands in its own row up to this length.
+const FEW_MARKS_BYTES: usize = 64;
 /// How many blocks of marks are kept at hand; half a kilobyte each.
 const BLOCKS_AT_HAND: usize = 8192;
 
@@ -54,6 +57,7 @@ pub(super) struct Desk {
     known_changed: BTreeSet<(u32, u32)>,
     known_routes: BTreeMap<u32, BTreeSet<u32>>,
     known_routes_changed: BTreeSet<u32>,
+    pub(super) texts: AllNamed,
     pub(super) places: Option<Arc<Vec<Places>>>,
     pub(super) sets: Option<(ServiceSets, BTreeMap<Vec<String>, u32>)>,
     pub(super) sets_changed: bool,
@@ -64,6 +68,8 @@ pub(super) struct Desk {
     /// Findings to be worked out anew; true where those alike are to be as well.
     pub dirty: BTreeMap<u32, bool>,
     pub lines_dirty: BTreeSet<u32>,
+    /// What was published of lines by this batch: a digest, 0 for nothing, and for which services.
+    pub published: BTreeMap<u32, (u64, u32)>,
     /// Scans that began in this batch, by line and number: what is not whole at its end gets a timer.
     pub began: Vec<(u32, u32)>,
     /// Scans that this batch completed, by line and number.
@@ -73,12 +79,15 @@ pub(super) struct Desk {
 }
 
 /// A scan whose observations are being read.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct OpenScan {
     pub line: u32,
     pub scan: u32,
     /// Whether seeing again what is open and the same changes nothing but the mark.
     pub is_plain: bool,
     pub is_too_old: bool,
+    /// Whether all that is known of its tool in this asset came in this batch: the store needs not be asked for its findings.
+    pub is_first: bool,
     pub tool: String,
     pub kind: ScanKind,
     pub service_claim: String,
@@ -133,6 +142,7 @@ impl Desk {
             known_changed: BTreeSet::new(),
             known_routes: BTreeMap::new(),
             known_routes_changed: BTreeSet::new(),
+            texts: AllNamed::new(),
             places: None,
             sets: None,
             sets_changed: false,
@@ -140,6 +150,7 @@ impl Desk {
             reported: BTreeMap::new(),
             dirty: BTreeMap::new(),
             lines_dirty: BTreeSet::new(),
+            published: BTreeMap::new(),
             began: Vec::new(),
             completed: Vec::new(),
             routes_dirty: BTreeSet::new(),
@@ -188,6 +199,14 @@ impl Desk {
     pub fn put_line(&mut self, line: u32, row: LineRow) {
         self.lines.insert(line, Arc::new(row));
         self.lines_stored.insert(line, None);
+    }
+
+    /// The line as it was before this batch; `None` if it was not there.
+    pub fn line_before(&mut self, state: &dyn Store, line: u32) -> Result<Option<Arc<LineRow>>> {
+        match self.lines_stored.get(&line) {
+            Some(stored) => Ok(stored.clone()),
+            None => self.line(state, line).map(Some),
+        }
     }
 
     /// The numbers of all lines.
@@ -266,14 +285,20 @@ impl Desk {
     // Marks.
 
     /// What a scan saw of a block, this batch's marks included.
-    pub fn saw(&mut self, state: &dyn Store, scan: u32, has_log: bool, block: u32) -> Result<Arc<Bits>> {
-        if let Some(bits) = self.marks.get(&(scan, block)) {
+    pub fn saw(&mut self, state: &dyn Store, scan: &Scan, block: u32) -> Result<Arc<Bits>> {
+        let number = scan.number;
+        if let Some(bits) = self.marks.get(&(number, block)) {
             return Ok(Arc::clone(bits));
         }
-        let mut bits: Bits = codec::get(state, &self.number(Table::Marks, &[scan, block]))?.unwrap_or_default();
-        if has_log || self.seen_now(scan).is_some() {
-            self.read_log(state, scan)?;
-            if let Some(log) = self.logs[&scan].get(&block) {
+        let at = self.number(Table::Marks, &[number, block]);
+        let mut bits: Bits = match &scan.marks {
+            Some((of, row)) if *of == block => Bits::parse(&at, row)?,
+            Some(_) => Bits::default(),
+            None => codec::get(state, &at)?.unwrap_or_default(),
+        };
+        if scan.has_log || self.seen_now(number).is_some() {
+            self.read_log(state, number)?;
+            if let Some(log) = self.logs[&number].get(&block) {
                 bits.add(log);
             }
         }
@@ -281,7 +306,7 @@ impl Desk {
             self.marks.clear();
         }
         let bits = Arc::new(bits);
-        self.marks.insert((scan, block), Arc::clone(&bits));
+        self.marks.insert((number, block), Arc::clone(&bits));
         Ok(bits)
     }
 
@@ -309,8 +334,8 @@ impl Desk {
     /// Whether a scan that is being read saw a finding before, in this batch or another.
     pub fn has_seen(&mut self, state: &dyn Store, scan: Id, ordinal: u32) -> Result<bool> {
         let Some((number, line)) = self.open.get(&scan).map(|open| (open.scan, open.line)) else { return Ok(false) };
-        let has_log = self.line(state, line)?.scan(number).is_some_and(|scan| scan.has_log);
-        Ok(self.saw(state, number, has_log, block_of(ordinal))?.has(ordinal))
+        let row = self.line(state, line)?;
+        row.scan(number).map_or(Ok(false), |scan| Ok(self.saw(state, scan, block_of(ordinal))?.has(ordinal)))
     }
 
     /// Marks a finding as seen by a scan that is being read.
@@ -333,7 +358,7 @@ impl Desk {
                 let line = self.line(&batch.state, open.line)?;
                 let is_whole = |scan: &Scan| !scan.has_log && scan.progress == Progress::Complete && !scan.has_ended;
                 if line.scan(open.scan).is_some_and(is_whole) {
-                    self.put_marks(batch, open.scan, &open.seen)?;
+                    self.put_marks(batch, open.line, open.scan, &open.seen)?;
                 } else {
                     self.put_seen(batch, open.line, open.scan, open.seen)?;
                 }
@@ -364,9 +389,17 @@ impl Desk {
     }
 
     /// Writes what a scan saw into its blocks.
-    fn put_marks(&self, batch: &mut Batch<'_>, scan: u32, seen: &[u32]) -> Result<()> {
-        let mut blocks = BTreeMap::new();
+    fn put_marks(&mut self, batch: &mut Batch<'_>, line: u32, scan: u32, seen: &[u32]) -> Result<()> {
+        let mut blocks: BTreeMap<u32, Bits> = BTreeMap::new();
         add_to(&mut blocks, seen);
+        // A scan that came whole in one batch has no other marks, and most are small: theirs need no row of their own.
+        let small = |(block, bits): (&u32, &Bits)| Some((*block, bits.bytes())).filter(|(_, row)| row.len() <= FEW_MARKS_BYTES);
+        if let Some(marks) = blocks.first_key_value().filter(|_| blocks.len() == 1 && self.began.contains(&(line, scan))).and_then(small)
+            && let Some(scan) = self.line_mut(&batch.state, line)?.scan_mut(scan)
+        {
+            scan.marks = Some(marks);
+            return Ok(());
+        }
         for (block, bits) in blocks {
             let at = self.number(Table::Marks, &[scan, block]);
             let mut all: Bits = codec::get(&batch.state, &at)?.unwrap_or_default();
@@ -462,7 +495,8 @@ impl Desk {
     }
 
     /// Writes what changed.
-    pub fn put_away(&mut self, batch: &mut Batch<'_>) {
+    pub fn put_away(&mut self, batch: &mut Batch<'_>) -> Result<()> {
+        self.put_away_texts(batch)?;
         for (line, stored) in std::mem::take(&mut self.lines_stored) {
             self.put_away_line(batch, line, stored.as_deref());
         }
@@ -488,6 +522,7 @@ impl Desk {
             codec::put(&mut batch.state, key(Table::Counters, self.key, &[]), &self.next);
             self.stored.1.clone_from(&self.next);
         }
+        Ok(())
     }
 
     /// Writes what changed of a line and its scans.

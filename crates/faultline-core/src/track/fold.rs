@@ -57,7 +57,7 @@ impl Work<'_, '_> {
     fn fold_block(&mut self, line: u32, scan: &Scan, folding: Folding) -> Result<()> {
         let block = folding.next;
         let before = self.desk.floor(&self.batch.state, line, block)?;
-        let saw = self.desk.saw(&self.batch.state, scan.number, scan.has_log, block)?;
+        let saw = self.desk.saw(&self.batch.state, scan, block)?;
         let (mut after, mut new) = (FloorRow::default(), (*saw).clone());
         for (at, members) in &before.0 {
             new.take_away(members);
@@ -74,7 +74,9 @@ impl Work<'_, '_> {
         if after != *before {
             self.desk.put_floor(self.batch, line, block, after);
         }
-        self.batch.state.delete(self.desk.number(Table::Marks, &[scan.number, block]));
+        if scan.marks.is_none() {
+            self.batch.state.delete(self.desk.number(Table::Marks, &[scan.number, block]));
+        }
         Ok(())
     }
 

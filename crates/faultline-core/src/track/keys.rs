@@ -72,8 +72,12 @@ pub(super) enum Table {
     Counters = 30,
     /// Scans that are kept, by line and number.
     Scan = 31,
-    /// What of a line is published.
+    /// Which services a line is published for.
     LinePublished = 32,
+    /// What bodies say at length, by content.
+    Texts = 33,
+    /// How many bodies name them.
+    TextsNamed = 34,
 }
 
 /// The key of a row of an asset.

@@ -26,6 +26,7 @@ mod routes;
 mod rows;
 mod scans;
 mod stand;
+mod texts;
 mod timeline;
 mod timers;
 mod work_out;
@@ -161,8 +162,7 @@ impl Work<'_, '_> {
         self.settle()?;
         self.end_scans()?;
         self.settle()?;
-        self.desk.put_away(self.batch);
-        Ok(())
+        self.desk.put_away(self.batch)
     }
 
     /// Works out what was noted until nothing is left to.

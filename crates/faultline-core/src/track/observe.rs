@@ -2,6 +2,7 @@
 
 use faultline_model::fingerprint::fingerprint;
 use faultline_model::id::Id;
+use faultline_model::observation::Observation;
 use faultline_model::record::{FindingObserved, FindingsRecord};
 use faultline_model::time::Timestamp;
 use faultline_model::tracked::TrackedFinding;
@@ -15,12 +16,16 @@ use super::rows::detail::Detail;
 use super::rows::finding::{FindingRow, known_and_unchanged};
 use super::rows::line::ScanAt;
 use super::rows::route::RouteSet;
+use super::rows::texts::hash_of_texts;
 use super::timeline::{Entry, Reported, TOO_OLD};
 use super::{Result, StageError, Work, ordinals};
 use crate::store::Store;
 
 /// The most ranges that a scan's numbers may leave while it is open: they come in order, so there is nearly always one.
 const RANGES: usize = 4096;
+
+/// With more lines than this it is not worth looking whether a tool is new.
+const FEW_LINES: usize = 16;
 
 /// An observation as rows know it.
 struct Seen<'s> {
@@ -31,7 +36,9 @@ struct Seen<'s> {
     body: u64,
     /// The body's row.
     bytes: &'s [u8],
-    lines: (i32, i32),
+    /// Who its texts are.
+    texts: u64,
+    observation: &'s Observation,
 }
 
 impl Work<'_, '_> {
@@ -62,6 +69,7 @@ impl Work<'_, '_> {
             scan: at,
             is_plain: line.is_plain(at),
             is_too_old: row.is_too_old,
+            is_first: self.is_first_of_tool(number)?,
             tool: line.tool.clone(),
             kind: row.kind,
             service_claim: said.service_claim.clone(),
@@ -76,6 +84,22 @@ impl Work<'_, '_> {
         Ok(true)
     }
 
+    /// Whether a scan is the first of its tool in the asset, and began in this batch with its line.
+    fn is_first_of_tool(&mut self, line: u32) -> Result<bool> {
+        let row = self.desk.line(&self.batch.state, line)?;
+        // A line that was there before may have left findings for the decisions on them.
+        let is_new = self.desk.line_before(&self.batch.state, line)?.is_none() && row.scans.len() == 1;
+        if !is_new || self.desk.all_lines().len() > FEW_LINES {
+            return Ok(false);
+        }
+        for other in self.desk.all_lines().filter(|other| *other != line) {
+            if self.desk.line(&self.batch.state, other)?.tool == row.tool {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// One observation. What is known, open and the same on the newest scan of its line costs one look-up and a mark.
     fn see(&mut self, seen: &FindingObserved) -> Result<()> {
         if !self.read_scan(seen.scan)? {
@@ -85,17 +109,18 @@ impl Work<'_, '_> {
         if !number_is_new(open, seen.number)? {
             return Ok(());
         }
+        let texts = hash_of_texts(&seen.observation);
         let body = {
-            let mut out = Writer(Vec::with_capacity(512));
+            let mut out = Writer(Vec::with_capacity(256));
             out.byte(codec::VERSION);
-            write_body(&mut out, open.kind, &open.service_claim, &seen.observation);
+            write_body(&mut out, open.kind, &open.service_claim, texts, &seen.observation);
             out.0
         };
         let hash = hash_of(&body);
         let fingerprint = fingerprint(&open.tool, &seen.observation);
         let id = TrackedFinding::id_of(&self.desk.asset, fingerprint);
         let at = key(Table::Finding, self.desk.key, &[&id.0]);
-        let row = self.batch.state.get(&at)?;
+        let row = if open.is_first { self.batch.state.changed().get(&at)? } else { self.batch.state.get(&at)? };
         let (line, is_plain) = (open.line, open.is_plain);
         let known = row.as_deref().filter(|_| is_plain).and_then(|row| known_and_unchanged(row, line, hash));
         let unchanged = known.filter(|ordinal| self.desk.reported.is_empty() || !self.desk.reported.contains_key(ordinal));
@@ -109,9 +134,8 @@ impl Work<'_, '_> {
             self.desk.mark(seen.scan, ordinal);
         } else {
             let ordinal = self.ordinal_of(seen.scan, fingerprint, at, row.as_deref())?;
-            let lines = lines_of(&seen.observation.locus);
-            let is_new = row.is_none();
-            self.report(&Seen { scan: seen.scan, ordinal, is_new, body: hash, bytes: &body, lines })?;
+            let (is_new, observation) = (row.is_none(), &seen.observation);
+            self.report(&Seen { scan: seen.scan, ordinal, is_new, body: hash, bytes: &body, texts, observation })?;
         }
         self.check_complete(seen.scan)
     }
@@ -140,13 +164,14 @@ impl Work<'_, '_> {
         self.desk.mark(seen.scan, seen.ordinal);
         let open = &self.desk.open[&seen.scan];
         let scan = if open.is_too_old { TOO_OLD } else { open.scan };
-        let entry = Entry { scan, as_of: open.as_of, body: seen.body, lines: seen.lines };
+        let entry = Entry { scan, as_of: open.as_of, body: seen.body, lines: lines_of(&seen.observation.locus) };
         let (line, is_plain) = (open.line, open.is_plain);
         self.desk.reported.entry(seen.ordinal).or_default().push(Reported { line, entry, is_repeated });
         self.desk.touch(seen.ordinal, !is_plain);
         let at = body_key(self.desk.key, seen.ordinal, seen.body);
         if seen.is_new || self.batch.state.get(&at)?.is_none() {
             self.batch.state.put(at, seen.bytes);
+            self.desk.name_texts(seen.texts, seen.observation);
         }
         Ok(())
     }

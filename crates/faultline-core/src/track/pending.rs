@@ -216,7 +216,7 @@ impl Work<'_, '_> {
         let Cause::Ended { scan, .. } = cause else { return Ok((candidates, true)) };
         let row = self.desk.line(&self.batch.state, line)?;
         let Some(kept) = row.scan(scan) else { return Ok((candidates, true)) };
-        candidates.take_away(&*self.desk.saw(&self.batch.state, scan, kept.has_log, block)?);
+        candidates.take_away(&*self.desk.saw(&self.batch.state, kept, block)?);
         let newer = || row.scans.iter().filter(|other| other.counts() && other.order > kept.order);
         // What is closed already was closed by an older scan, unless a newer one or a retirement may have done it.
         let is_retired = self.desk.row.retired.is_some_and(|at| at >= kept.order.started);

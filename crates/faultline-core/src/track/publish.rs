@@ -14,7 +14,7 @@ use super::observe::hash_of;
 use super::rows::detail::Detail;
 use super::rows::finding::{FindingRow, OnLine};
 use super::rows::job::Alarm;
-use super::rows::line::{LineRow, Published, Scan};
+use super::rows::line::{LineRow, PublishedFor, Scan};
 use super::stand::Standing;
 use super::work_out::On;
 use super::{Result, Work, later};
@@ -128,20 +128,30 @@ impl Work<'_, '_> {
     /// Publishes a line of scans for every service of the asset, if anything changed.
     pub(super) fn publish_line(&mut self, line: u32) -> Result<()> {
         let row = self.desk.line(&self.batch.state, line)?;
-        let is_there = row.floor.is_some() || row.scans.iter().any(|scan| scan.progress != Progress::Retracted);
-        let services = if is_there { self.all_services()? } else { Vec::new() };
+        let services = if row.is_there() { self.all_services()? } else { Vec::new() };
         let record = tracked_line(&row, self.desk.asset.clone());
         let at = self.desk.number(Table::LinePublished, &[line]);
-        let before: Published = codec::get(&self.batch.state, &at)?.unwrap_or_default();
-        let after = Published { digest: if is_there { digest_of_line(&record) } else { 0 }, services: self.set_of(&services)? };
+        let before = match self.desk.published.get(&line) {
+            Some(published) => *published,
+            None => {
+                let stored = self.desk.line_before(&self.batch.state, line)?.filter(|row| row.is_there());
+                let digest = stored.map_or(0, |row| digest_of_line(&tracked_line(&row, self.desk.asset.clone())));
+                let PublishedFor(services) = codec::get(&self.batch.state, &at)?.unwrap_or_default();
+                (digest, services)
+            }
+        };
+        let after = (if row.is_there() { digest_of_line(&record) } else { 0 }, self.set_of(&services)?);
         if after == before {
             return Ok(());
         }
-        let services_before = self.set(before.services)?;
+        let services_before = self.set(before.1)?;
         self.publish(FactKind::Line, row.id, &services_before, &services, |service, _| {
             TrackedRecord::Line(TrackedLine { service: service.to_owned(), ..record.clone() })
         })?;
-        self.put(at, &after);
+        self.desk.published.insert(line, after);
+        if after.1 != before.1 {
+            self.put(at, &PublishedFor(after.1));
+        }
         Ok(())
     }
 

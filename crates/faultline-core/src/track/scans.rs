@@ -110,6 +110,7 @@ impl Work<'_, '_> {
             has_log: false,
             has_ended: false,
             said,
+            marks: None,
             observations: 0,
             settled: None,
         };
@@ -334,6 +335,12 @@ pub(super) fn forget_scan(work: &mut Work<'_, '_>, line: u32, scan: &Scan) -> Re
 pub(super) fn forget_seen(work: &mut Work<'_, '_>, line: u32, scan: u32) -> Result<()> {
     work.drop_routes(line, scan)?;
     delete_all(work.batch, &work.desk.number(Table::Marks, &[scan]))?;
+    let has_marks = |row: &LineRow| row.scan(scan).is_some_and(|scan| scan.marks.is_some());
+    if has_marks(&*work.desk.line(&work.batch.state, line)?)
+        && let Some(scan) = work.desk.line_mut(&work.batch.state, line)?.scan_mut(scan)
+    {
+        scan.marks = None;
+    }
     delete_all(work.batch, &work.desk.number(Table::Seen, &[scan]))?;
     work.desk.forget_marks();
     Ok(())

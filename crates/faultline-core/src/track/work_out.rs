@@ -8,7 +8,7 @@ use faultline_model::time::Timestamp;
 use faultline_model::tracked::TrackedFinding;
 
 use super::codec;
-use super::desk::{delete_all, keys_under, numbers_under};
+use super::desk::{keys_under, numbers_under};
 use super::keys::{Table, key};
 use super::line::Progress;
 use super::observe::body_key;
@@ -131,7 +131,7 @@ impl Work<'_, '_> {
         let mut saw = Vec::with_capacity(line.scans.len());
         for scan in &line.scans {
             let is_there = scan.progress != Progress::Retracted && !line.is_folded(scan.number, block);
-            let has = is_there && self.desk.saw(&self.batch.state, scan.number, scan.has_log, block)?.has(ordinal);
+            let has = is_there && self.desk.saw(&self.batch.state, scan, block)?.has(ordinal);
             if has {
                 first_seen = Some(first_seen.map_or(scan.order.started, |first| first.min(scan.order.started)));
             }
@@ -198,7 +198,7 @@ impl Work<'_, '_> {
         };
         let Some(body) = newest(true).or_else(|| newest(false)) else { return Ok(()) };
         if body != detail.body {
-            let observation = self.body(ordinal, body)?.observation;
+            let observation = self.body_row(ordinal, body)?.observation;
             detail.body = body;
             path_of(&observation.locus).clone_into(&mut detail.path);
             detail.alike = super::moves::alike(&observation);
@@ -207,7 +207,16 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn body(&self, ordinal: u32, body: u64) -> Result<Body> {
+    /// What was observed, with its texts.
+    pub(super) fn body(&mut self, ordinal: u32, body: u64) -> Result<Body> {
+        let mut body = self.body_row(ordinal, body)?;
+        if let Some(texts) = self.desk.texts(&self.batch.state, body.texts)? {
+            texts.fill(&mut body.observation);
+        }
+        Ok(body)
+    }
+
+    fn body_row(&self, ordinal: u32, body: u64) -> Result<Body> {
         let at = body_key(self.desk.key, ordinal, body);
         let row = codec::get(&self.batch.state, &at)?;
         let gone = || crate::store::StoreError::corrupt("bodies", &at, "what was observed is not there any more");
@@ -289,10 +298,18 @@ impl Work<'_, '_> {
             let line = self.desk.line(&self.batch.state, *number)?;
             needed.extend(timeline.bodies(|scan| line.place_of(scan, block)));
         }
+        self.delete_bodies(ordinal, &needed)
+    }
+
+    /// Removes the bodies of a finding, those that are needed apart.
+    fn delete_bodies(&mut self, ordinal: u32, needed: &BTreeSet<u64>) -> Result<()> {
         let prefix = self.desk.number(Table::Body, &[ordinal]);
         for at in keys_under(&self.batch.state, &prefix, &prefix, usize::MAX)? {
-            let body = at.last_chunk().map(|bytes| u64::from_be_bytes(*bytes));
-            if body.is_none_or(|body| !needed.contains(&body)) {
+            let hash = at.last_chunk().map(|bytes| u64::from_be_bytes(*bytes));
+            if hash.is_none_or(|hash| !needed.contains(&hash)) {
+                if let Some(body) = codec::get::<Body>(&self.batch.state, &at)? {
+                    self.desk.unname_texts(&self.batch.state, body.texts)?;
+                }
                 self.batch.state.delete(at);
             }
         }
@@ -305,7 +322,7 @@ impl Work<'_, '_> {
         self.put_known(ordinal, &row, &[])?;
         self.put_alike(ordinal, before.alike, 0);
         self.put_links(ordinal, &before.links, &[]);
-        delete_all(self.batch, &self.desk.number(Table::Body, &[ordinal]))?;
+        self.delete_bodies(ordinal, &BTreeSet::new())?;
         let detail_key = self.desk.number(Table::Detail, &[ordinal]);
         if before.has_decisions {
             let detail = Detail { has_decisions: true, ..Detail::new(before.fingerprint) };

@@ -21,10 +21,10 @@ use std::time::Duration;
 use faultline_core::store::Store;
 use faultline_model::time::Timestamp;
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{DB, WriteBatch};
+use rocksdb::{DB, ReadOptions, WriteBatch};
 
 use self::draft::Draft;
-use self::state::{TaskState, rows};
+use self::state::{TaskState, bounded, rows};
 use crate::commit::{Commit, TaskId};
 use crate::error::HostError;
 use crate::layout;
@@ -176,7 +176,11 @@ impl Log for EmbeddedLog {
         // Beginning at the start keeps the iterator off the tombstones of what was truncated.
         let from = from.max(self.bounds(topic, partition)?.start);
         let mut page = Page::new(max_records, max_bytes);
-        let mut rows = rows(&self.db, LOG, &layout::log_key(topic, partition, from), Some(layout::log_end(topic, partition)));
+        let mut once = ReadOptions::default();
+        // Read in passing, it would push out of the cache what is looked up again and again.
+        once.fill_cache(false);
+        let (first, end) = (layout::log_key(topic, partition, from), layout::log_end(topic, partition));
+        let mut rows = bounded(once, &self.db, LOG, &first, Some(end));
         while !page.is_full()
             && let Some((key, row)) = rows.item()
         {

@@ -17,7 +17,7 @@ pub(super) fn rows<'d>(db: &'d DB, family: &str, from: &[u8], below: Option<Vec<
     bounded(ReadOptions::default(), db, family, from, below)
 }
 
-fn bounded<'d>(mut bounded: ReadOptions, db: &'d DB, family: &str, from: &[u8], below: Option<Vec<u8>>) -> DBRawIterator<'d> {
+pub(super) fn bounded<'d>(mut bounded: ReadOptions, db: &'d DB, family: &str, from: &[u8], below: Option<Vec<u8>>) -> DBRawIterator<'d> {
     if let Some(below) = below {
         bounded.set_iterate_upper_bound(below);
     }
@@ -33,19 +33,20 @@ pub(super) struct TaskState<'d> {
     prefix: Vec<u8>,
     /// For scans within one group: to make an iterator costs more than such a scan.
     groups: OnceCell<RefCell<DBRawIterator<'d>>>,
-    /// Rows that were found: some are asked for again and again in one batch.
-    found: RefCell<Found>,
+    /// Rows that were found, which some are asked for again and again in one batch, and all that were looked up together.
+    at_hand: RefCell<AtHand>,
 }
 
 #[derive(Default)]
-struct Found {
-    rows: HashMap<Vec<u8>, Vec<u8>>,
+struct AtHand {
+    /// Nothing where there is no such row.
+    rows: HashMap<Vec<u8>, Option<Vec<u8>>>,
     bytes: usize,
 }
 
 impl<'d> TaskState<'d> {
     pub(super) fn new(db: &'d DB, prefix: Vec<u8>) -> Self {
-        Self { db, prefix, groups: OnceCell::new(), found: RefCell::default() }
+        Self { db, prefix, groups: OnceCell::new(), at_hand: RefCell::default() }
     }
 
     fn key(&self, key: &[u8]) -> Vec<u8> {
@@ -74,14 +75,25 @@ impl<'d> TaskState<'d> {
 
 impl Store for TaskState<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        if let Some(row) = self.found.borrow().rows.get(key) {
-            return Ok(Some(row.clone()));
+        if let Some(row) = self.at_hand.borrow().rows.get(key) {
+            return Ok(row.clone());
         }
         let row = self.db.get_cf(rocks::family(self.db, STATE), self.key(key)).map_err(StoreError::read)?;
-        if let Some(row) = &row {
-            self.found.borrow_mut().keep(key, row);
+        if row.is_some() {
+            self.at_hand.borrow_mut().keep(key.to_vec(), row.clone());
         }
         Ok(row)
+    }
+
+    fn look_up(&self, mut keys: Vec<Vec<u8>>) -> Result<(), StoreError> {
+        let mut at_hand = self.at_hand.borrow_mut();
+        keys.retain(|key| !at_hand.rows.contains_key(key));
+        let whole: Vec<Vec<u8>> = keys.iter().map(|key| self.key(key)).collect();
+        let rows = self.db.batched_multi_get_cf(rocks::family(self.db, STATE), &whole, false);
+        for (key, row) in keys.into_iter().zip(rows) {
+            at_hand.keep(key, row.map_err(StoreError::read)?.map(|row| row.to_vec()));
+        }
+        Ok(())
     }
 
     fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), StoreError> {
@@ -104,13 +116,14 @@ impl Store for TaskState<'_> {
     }
 }
 
-impl Found {
-    fn keep(&mut self, key: &[u8], row: &[u8]) {
-        self.bytes += key.len() + row.len();
+impl AtHand {
+    fn keep(&mut self, key: Vec<u8>, row: Option<Vec<u8>>) {
+        let bytes = key.len() + row.as_ref().map_or(0, Vec::len);
+        self.bytes += bytes;
         if self.bytes > AT_HAND_BYTES {
             self.rows.clear();
-            self.bytes = key.len() + row.len();
+            self.bytes = bytes;
         }
-        self.rows.insert(key.to_vec(), row.to_vec());
+        self.rows.insert(key, row);
     }
 }

@@ -113,7 +113,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "memory.budget",
-        "224MiB",
+        "208MiB",
         "What RocksDB's caches and write buffers may take in all.",
         "a size of at least 1MiB such as 256MiB",
         is_size,

@@ -1,4 +1,4 @@
-//! What was observed, by content.
+//! What was observed, by content: all but the texts of its rule, which it names by their hash.
 //!
 //! The bytes are hashed for every observation of every rescan: fields one after the other, each as it is.
 
@@ -8,21 +8,23 @@ use faultline_model::observation::{Cvss, Observation, ScanKind, Severity, ToolVe
 use super::line::{read_kind, write_kind};
 use crate::track::codec::{Reader, Row, Writer};
 
-/// An observation with what its scan says beside it.
+/// An observation, its texts apart, with what its scan says beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::track) struct Body {
     pub kind: ScanKind,
     pub service_claim: String,
+    /// Who its texts are; 0 where it has none.
+    pub texts: u64,
     pub observation: Observation,
 }
 
 /// Writes a body's fields without owning them.
-pub(in crate::track) fn write_body(out: &mut Writer, kind: ScanKind, service_claim: &str, seen: &Observation) {
+pub(in crate::track) fn write_body(out: &mut Writer, kind: ScanKind, service_claim: &str, texts: u64, seen: &Observation) {
     write_kind(out, kind);
     out.text(service_claim);
-    for text in [&seen.rule, &seen.title, &seen.description, &seen.guidance] {
-        out.text(text);
-    }
+    out.hash(texts);
+    out.text(&seen.rule);
+    out.text(&seen.title);
     out.byte(seen.severity as u8);
     out.list(&seen.cwes, |out, cwe| out.int((*cwe).into()));
     out.texts(&seen.vulnerabilities);
@@ -33,7 +35,6 @@ pub(in crate::track) fn write_body(out: &mut Writer, kind: ScanKind, service_cla
     });
     write_locus(out, &seen.locus);
     out.texts(&seen.fixed_versions);
-    out.texts(&seen.references);
     out.option(seen.stable_id.as_ref(), |out, id| out.text(id));
     out.int(seen.rank.into());
     out.flag(seen.tool_verdict == ToolVerdict::Suppressed);
@@ -116,28 +117,28 @@ impl Row for Body {
     const TABLE: &'static str = "bodies";
 
     fn write(&self, out: &mut Writer) {
-        write_body(out, self.kind, &self.service_claim, &self.observation);
+        write_body(out, self.kind, &self.service_claim, self.texts, &self.observation);
     }
 
     fn read(from: &mut Reader<'_>) -> Option<Self> {
-        let (kind, service_claim) = (read_kind(from)?, from.text()?);
+        let (kind, service_claim, texts) = (read_kind(from)?, from.text()?, from.hash()?);
         let observation = Observation {
             rule: from.text()?,
             title: from.text()?,
-            description: from.text()?,
-            guidance: from.text()?,
+            description: String::new(),
+            guidance: String::new(),
             severity: Severity::ALL.get(usize::from(from.byte()?)).copied()?,
             cwes: from.list(Reader::int32)?,
             vulnerabilities: from.texts()?,
             cvss: from.list(|from| Some(Cvss { version: from.text()?, vector: from.text()?, base_tenths: from.int32()? }))?,
             locus: read_locus(from)?,
             fixed_versions: from.texts()?,
-            references: from.texts()?,
+            references: Vec::new(),
             stable_id: from.option(Reader::text)?,
             rank: from.int32()?,
             tool_verdict: if from.flag()? { ToolVerdict::Suppressed } else { ToolVerdict::Reported },
         };
-        Some(Self { kind, service_claim, observation })
+        Some(Self { kind, service_claim, texts, observation })
     }
 }
 

@@ -32,6 +32,8 @@ pub(in crate::track) struct Scan {
     pub has_ended: bool,
     /// Which row says the rest.
     pub said: u64,
+    /// What it saw, where that is little and of one block: the block, and the row that would stand among the marks.
+    pub marks: Option<(u32, Vec<u8>)>,
     /// How many observations it announced.
     pub observations: u32,
     /// Of a complete scan that has ended and has no routes: what became of its observations. Then it has no other progress.
@@ -92,6 +94,11 @@ pub(in crate::track) struct LineRow {
 }
 
 impl LineRow {
+    /// Whether anything is known on it.
+    pub fn is_there(&self) -> bool {
+        self.floor.is_some() || self.scans.iter().any(|scan| scan.progress != Progress::Retracted)
+    }
+
     pub fn scan(&self, number: u32) -> Option<&Scan> {
         self.scans.iter().find(|scan| scan.number == number)
     }
@@ -135,28 +142,15 @@ impl LineRow {
     }
 }
 
-fn write_progress(out: &mut Writer, progress: Progress) {
-    out.byte(match progress {
-        Progress::Unfinished => 0,
-        Progress::Complete => 1,
-        Progress::Retracted => 2,
-    });
-}
-
-fn read_progress(from: &mut Reader<'_>) -> Option<Progress> {
-    match from.byte()? {
-        0 => Some(Progress::Unfinished),
-        1 => Some(Progress::Complete),
-        2 => Some(Progress::Retracted),
-        _ => None,
-    }
-}
-
 const KINDS: [ScanKind; 7] =
     [ScanKind::Sast, ScanKind::Sca, ScanKind::Secret, ScanKind::Iac, ScanKind::Dast, ScanKind::Posture, ScanKind::Other];
 
+fn number_of(kind: ScanKind) -> u8 {
+    KINDS.iter().position(|known| *known == kind).unwrap_or(KINDS.len() - 1) as u8
+}
+
 pub(in crate::track) fn write_kind(out: &mut Writer, kind: ScanKind) {
-    out.byte(KINDS.iter().position(|known| *known == kind).unwrap_or(KINDS.len() - 1) as u8);
+    out.byte(number_of(kind));
 }
 
 pub(in crate::track) fn read_kind(from: &mut Reader<'_>) -> Option<ScanKind> {
@@ -175,54 +169,96 @@ fn read_order(from: &mut Reader<'_>) -> Option<ScanOrder> {
     Some(ScanOrder { as_of, started: Timestamp::from_millis(as_of.millis().wrapping_add(from.int()?)), id: from.id()? })
 }
 
+/// The one-bit facts of a scan's row, kind and progress, in as few bytes as they need: what is rare stands last.
+struct ScanFlags(u32);
+
+impl ScanFlags {
+    const COMMIT: u32 = 3;
+    const SETTLED: u32 = 4;
+    const COUNTS: u32 = 5;
+    const MARKS: u32 = 6;
+    const KIND: u32 = 7;
+    const PROGRESS: u32 = 10;
+
+    fn of(scan: &Scan) -> Self {
+        let has_counts = scan.settled.as_ref().is_some_and(|counts| *counts != ScanCounts::default());
+        let first = [
+            scan.is_default_branch,
+            scan.is_full,
+            scan.has_ended,
+            commit_of(&scan.revision).is_some(),
+            scan.settled.is_some(),
+            has_counts,
+            scan.marks.is_some(),
+        ];
+        let last = [scan.is_too_old, scan.is_leaving, scan.has_log];
+        let bits = |flags: &[bool]| flags.iter().zip(0..).fold(0, |bits, (flag, at)| bits | u32::from(*flag) << at);
+        let progress = match scan.progress {
+            Progress::Unfinished => 0,
+            Progress::Complete => 1,
+            Progress::Retracted => 2,
+        };
+        Self(bits(&first) | u32::from(number_of(scan.kind)) << Self::KIND | progress << Self::PROGRESS | bits(&last) << 12)
+    }
+
+    fn has(&self, at: u32) -> bool {
+        self.0 >> at & 1 == 1
+    }
+
+    fn kind(&self) -> Option<ScanKind> {
+        KINDS.get((self.0 >> Self::KIND & 7) as usize).copied()
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        [Progress::Unfinished, Progress::Complete, Progress::Retracted].get((self.0 >> Self::PROGRESS & 3) as usize).copied()
+    }
+}
+
 impl Row for Scan {
     const TABLE: &'static str = "scans of a line";
 
     fn write(&self, out: &mut Writer) {
-        let revision = commit_of(&self.revision);
-        let flags = [
-            self.is_default_branch,
-            self.is_full,
-            self.is_too_old,
-            self.is_leaving,
-            self.has_log,
-            self.has_ended,
-            revision.is_some(),
-            self.settled.is_some(),
-        ];
-        out.byte(flags.iter().zip(0..).fold(0, |bits, (flag, at)| bits | u8::from(*flag) << at));
-        write_progress(out, self.progress);
-        write_kind(out, self.kind);
+        let flags = ScanFlags::of(self);
+        out.uint(flags.0.into());
         write_order(out, &self.order);
-        match revision {
+        match commit_of(&self.revision) {
             Some(commit) => out.0.extend(commit),
             None => out.text(&self.revision),
         }
         out.hash(self.said);
         out.uint(self.observations.into());
-        if let Some(counts) = &self.settled {
+        if let Some(counts) = self.settled.as_ref().filter(|_| flags.has(ScanFlags::COUNTS)) {
             write_counts(out, counts);
+        }
+        if let Some((block, marks)) = &self.marks {
+            out.uint((*block).into());
+            out.slice(marks);
         }
     }
 
     fn read(from: &mut Reader<'_>) -> Option<Self> {
-        let flags = from.byte()?;
-        let has = |at: u8| flags >> at & 1 == 1;
+        let flags = ScanFlags(from.small()?);
+        let order = read_order(from)?;
+        let revision = if flags.has(ScanFlags::COMMIT) { read_commit(from)? } else { from.text()? };
+        let (said, observations) = (from.hash()?, from.small()?);
+        let counts = if flags.has(ScanFlags::COUNTS) { read_counts(from)? } else { ScanCounts::default() };
+        let marks = if flags.has(ScanFlags::MARKS) { Some((from.small()?, from.slice()?.to_vec())) } else { None };
         Some(Self {
             number: 0,
-            progress: read_progress(from)?,
-            kind: read_kind(from)?,
-            order: read_order(from)?,
-            revision: if has(6) { read_commit(from)? } else { from.text()? },
-            is_default_branch: has(0),
-            is_full: has(1),
-            is_too_old: has(2),
-            is_leaving: has(3),
-            has_log: has(4),
-            has_ended: has(5),
-            said: from.hash()?,
-            observations: from.small()?,
-            settled: if has(7) { Some(read_counts(from)?) } else { None },
+            order,
+            revision,
+            progress: flags.progress()?,
+            is_default_branch: flags.has(0),
+            is_full: flags.has(1),
+            kind: flags.kind()?,
+            is_too_old: flags.has(12),
+            is_leaving: flags.has(13),
+            has_log: flags.has(14),
+            has_ended: flags.has(2),
+            said,
+            marks,
+            observations,
+            settled: flags.has(ScanFlags::SETTLED).then_some(counts),
         })
     }
 }
@@ -261,25 +297,19 @@ fn read_counts(from: &mut Reader<'_>) -> Option<ScanCounts> {
     Some(ScanCounts { new: from.int32()?, refused: from.int32()?, reopened: from.int32()?, closed: from.int32()?, ..ScanCounts::default() })
 }
 
-/// What of a line is published.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::track) struct Published {
-    /// Digest of what was published; 0 for nothing.
-    pub digest: u64,
-    /// Which services it is published for.
-    pub services: u32,
-}
+/// Which services a line is published for. What is published of it follows from its own row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::track) struct PublishedFor(pub u32);
 
-impl Row for Published {
+impl Row for PublishedFor {
     const TABLE: &'static str = "published lines";
 
     fn write(&self, out: &mut Writer) {
-        out.hash(self.digest);
-        out.uint(self.services.into());
+        out.uint(self.0.into());
     }
 
     fn read(from: &mut Reader<'_>) -> Option<Self> {
-        Some(Self { digest: from.hash()?, services: from.small()? })
+        from.small().map(Self)
     }
 }
 

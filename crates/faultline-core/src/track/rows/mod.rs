@@ -8,3 +8,4 @@ pub(super) mod floor;
 pub(super) mod job;
 pub(super) mod line;
 pub(super) mod route;
+pub(super) mod texts;
