@@ -24,6 +24,8 @@ const PIECE_BYTES: usize = 4 << 20;
 /// What RocksDB may hold; the process stays below 512 MiB with it.
 const MEMORY_BYTES: usize = 208 << 20;
 
+/// Bytes of tables that are in use.
+const LIVE_TABLES: &str = "faultline_rocksdb_live_bytes";
 /// How often the memory is looked at: asking is not free.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -90,10 +92,12 @@ fn main() -> Fallible<()> {
         bench.kev(touched, bar)?;
     }
     bench.views()?;
+    let at_work = bench.rest(folder.path())?;
     let of = |ending: &str| Ok::<_, Box<dyn std::error::Error>>(size_of(folder.path(), ending)? as f64 / 1e9 * 1e6 / live as f64);
     let rounded = |gigabytes: f64| (gigabytes * 1e3).round() / 1e3;
     Line::new("disk per million live findings")
         .at_most("gigabytes", of("")?, 2.0)
+        .with("merging_at_work", rounded(at_work as f64 / live as f64 / 1e3))
         .with("tables", rounded(of(".sst")?))
         .with("tables_by_family", bench.tables_by_family())
         .with("write_ahead_log", rounded(of(".log")?))
@@ -196,9 +200,23 @@ impl Bench {
         self.log.state_bytes(stage)
     }
 
+    /// Waits until RocksDB has removed the tables that it has merged; gives how many bytes went so.
+    fn rest(&self, folder: &Path) -> Fallible<u64> {
+        let begun = Instant::now();
+        let before = size_of(folder, ".sst")?;
+        loop {
+            let live: u64 = self.log.gauges().iter().filter(|gauge| gauge.name == LIVE_TABLES).map(|gauge| gauge.value).sum();
+            let there = size_of(folder, ".sst")?;
+            if there <= live || begun.elapsed() > Duration::from_mins(1) {
+                return Ok(before.saturating_sub(there));
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
     /// Gigabytes of tables by family, for a million live findings.
     fn tables_by_family(&self) -> serde_json::Value {
-        let tables = self.log.gauges().into_iter().filter(|gauge| gauge.name == "faultline_rocksdb_live_bytes");
+        let tables = self.log.gauges().into_iter().filter(|gauge| gauge.name == LIVE_TABLES);
         let rounded = |bytes: u64| serde_json::Value::from((bytes as f64 / self.scale.findings() as f64).round() / 1e3);
         tables.filter_map(|gauge| Some((gauge.label?.1.to_owned(), rounded(gauge.value)))).collect()
     }
