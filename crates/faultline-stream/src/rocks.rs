@@ -154,7 +154,7 @@ fn tables(budget: &Budget, family: &str) -> rocksdb::Options {
         settings.set_memtable_whole_key_filtering(true);
     }
     settings.set_compression_type(DBCompressionType::Lz4);
-    // Nine tenths lie on the lowest level, and ids in hexadecimal text are what LZ4 cannot shorten.
+    // Most lies on the lowest level, and ids in hexadecimal text are what LZ4 cannot shorten.
     settings.set_bottommost_compression_type(DBCompressionType::Zstd);
     settings.set_bottommost_compression_options(-14, 1, 0, 0, true);
     if family == LOG {

@@ -33,7 +33,7 @@ pub(super) struct TaskState<'d> {
     prefix: Vec<u8>,
     /// For scans within one group: to make an iterator costs more than such a scan.
     groups: OnceCell<RefCell<DBRawIterator<'d>>>,
-    /// Rows that were found, which some are asked for again and again in one batch, and all that were looked up together.
+    /// Rows that were found, some of which are asked for again and again in one batch, and all that were looked up together.
     at_hand: RefCell<AtHand>,
 }
 
