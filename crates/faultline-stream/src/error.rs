@@ -60,10 +60,14 @@ pub enum HostError {
     },
     #[error("{} was written in format {found}, this faultline knows formats up to {known}; install the newer version", .path.display())]
     NewerFormat { path: PathBuf, found: u32, known: u32 },
+    #[error("{} was written in format {found}, which this faultline reads no more (it reads {known}); begin a new folder and publish again, or install the older version", .path.display())]
+    OlderFormat { path: PathBuf, found: u32, known: u32 },
     #[error("{} has {found} partitions, but {asked} are configured; set partitions to {found}, or begin a new folder", .path.display())]
     Partitions { path: PathBuf, found: u32, asked: u32 },
     #[error("the topic plan cannot be used: {reason}")]
     Plan { reason: String },
+    #[error("records could not be compressed: {reason}; this is a fault of faultline, or memory is out")]
+    Compression { reason: &'static str },
     #[error("topic {topic:?} is not in the topic plan; this is a fault of faultline, or the folder is of another version")]
     UnknownTopic { topic: String },
     #[error("topic {topic} has partitions 0 to {}, not {partition}; the key was placed with another partition count", .partitions - 1)]

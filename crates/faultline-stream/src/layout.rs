@@ -6,7 +6,7 @@ use crate::error::HostError;
 use crate::log::{Record, Stored};
 
 /// The format of the folder. A change of any key or row below raises it.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 pub(crate) const FORMAT_ROW: &[u8] = b"format";
 pub(crate) const PARTITIONS_ROW: &[u8] = b"partitions";
@@ -24,6 +24,7 @@ fn followed(mut key: Vec<u8>, by: &[u8]) -> Vec<u8> {
     key
 }
 
+/// Where a chunk of records is that begins with this offset.
 pub(crate) fn log_key(topic: &str, partition: u32, offset: u64) -> Vec<u8> {
     followed(named(topic, partition, 8), &offset.to_be_bytes())
 }
@@ -74,6 +75,11 @@ pub(crate) fn gone_row(topic: &str, partition: u32, offset: u64) -> Vec<u8> {
     followed(b"gone/".to_vec(), &log_key(topic, partition, offset))
 }
 
+/// Of a compacted topic, a record that stands in its chunk and is no more: its key has a newer one, or went.
+pub(crate) fn superseded_row(topic: &str, partition: u32, offset: u64) -> Vec<u8> {
+    followed(b"superseded/".to_vec(), &log_key(topic, partition, offset))
+}
+
 pub(crate) fn positions_prefix(task: TaskId) -> Vec<u8> {
     followed(b"position/".to_vec(), &named(task.stage, task.partition, 0))
 }
@@ -102,25 +108,23 @@ pub(crate) fn number(row: &str, value: &[u8]) -> Result<u64, HostError> {
     Ok(u64::from_be_bytes(value.try_into().map_err(|_| corrupt(row, "it is no number of 8 bytes"))?))
 }
 
-pub(crate) fn encode(record: &Record) -> Vec<u8> {
-    let mut row = Vec::with_capacity(record.bytes() + 24 + 8 * record.headers.len());
+pub(crate) fn encode(row: &mut Vec<u8>, record: &Record) {
     let text = |row: &mut Vec<u8>, bytes: &[u8]| {
         // Bounded by MAX_RECORD_BYTES, so lengths fit.
         row.extend((bytes.len() as u32).to_le_bytes());
         row.extend(bytes);
     };
     row.extend(record.timestamp_ms.to_le_bytes());
-    text(&mut row, &record.key);
+    text(row, &record.key);
     row.push(u8::from(record.value.is_some()));
     if let Some(value) = &record.value {
-        text(&mut row, value);
+        text(row, value);
     }
     row.extend((record.headers.len() as u32).to_le_bytes());
     for (name, value) in &record.headers {
-        text(&mut row, name.as_bytes());
-        text(&mut row, value);
+        text(row, name.as_bytes());
+        text(row, value);
     }
-    row
 }
 
 /// The record time of a row of the log.
@@ -192,7 +196,8 @@ mod tests {
         ) {
             let headers: Vec<_> = names.into_iter().map(|name| (name, vec![1, 2])).collect();
             let record = Record { topic: "t", partition: 0, key, value, headers, timestamp_ms };
-            let row = encode(&record);
+            let mut row = Vec::new();
+            encode(&mut row, &record);
             prop_assert!(decode(7, &row[..cut.index(row.len())]).is_err());
             prop_assert_eq!(decode(7, &row).unwrap(), record.at(7));
         }

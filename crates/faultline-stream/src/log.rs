@@ -130,6 +130,13 @@ pub trait Log: Send + Sync {
     /// `max_records` are looked at. Age is counted by record time, in offset order: a younger record keeps what is behind it.
     fn retain(&self, place: Place, now: Timestamp, least_position: u64, max_records: usize) -> Result<Retained, HostError>;
 
+    /// One bounded step of giving back the room of what is superseded, for a log that keeps it for a while. About `max_records` are
+    /// looked at; tells whether more is left. What can be read is the same before and after.
+    fn clean(&self, place: Place, max_records: usize) -> Result<bool, HostError> {
+        let _ = (place, max_records);
+        Ok(false)
+    }
+
     /// In a compacted topic, the offset behind the last dropped word that a key went. A reader below it may hold keys that are no
     /// more: it begins again from nothing.
     fn horizon(&self, topic: &str, partition: u32) -> Result<u64, HostError>;

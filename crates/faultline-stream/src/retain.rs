@@ -41,6 +41,7 @@ pub(crate) fn pass(log: &dyn Log, now: Timestamp, readers: &Readers, least: &dyn
             let place = (plan.name, partition);
             let least = least(place).min(readers.least(place));
             has_more |= log.retain(place, now, least, STEP_RECORDS)?.has_more;
+            has_more |= log.clean(place, STEP_RECORDS)?;
         }
     }
     Ok(has_more)

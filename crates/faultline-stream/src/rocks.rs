@@ -16,13 +16,13 @@ use crate::layout::{self, FORMAT, FORMAT_ROW, PARTITIONS_ROW};
 use crate::log::Gauge;
 use crate::topics::MAX_RECORD_BYTES;
 
-/// topic, partition, offset → record.
+/// topic, partition, first offset → a chunk of records (`embedded/chunk.rs`).
 pub(crate) const LOG: &str = "log";
 /// topic, partition, key → offset of the newest record; for compacted topics.
 pub(crate) const LATEST: &str = "latest";
 /// task, key → value.
 pub(crate) const STATE: &str = "state";
-/// Format, partition count, ends and starts of partitions, positions of tasks.
+/// Format, partition count, ends and starts of partitions, superseded records, positions of tasks.
 pub(crate) const META: &str = "meta";
 const FAMILIES: [&str; 4] = [LOG, LATEST, STATE, META];
 
@@ -33,8 +33,6 @@ const MIN_MEMTABLE_BYTES: usize = 1 << 20;
 const MIN_BUDGET_BYTES: usize = 16 << 20;
 /// Rows that lie together are much alike (texts of one rule), so larger blocks are smaller on disk, and cheaper to write and merge.
 const BLOCK_BYTES: usize = 16 << 10;
-/// The log is read in order; LZ4 looks back no further.
-const LOG_BLOCK_BYTES: usize = 64 << 10;
 /// The filter of a table of small rows has several megabytes. By default a cache of this size has so many shards that it fits into
 /// none: each look-up would read it from disk. A handful of threads does not contend for four.
 const CACHE_SHARD_BITS: i32 = 2;
@@ -131,15 +129,15 @@ fn settings(budget: &Budget) -> rocksdb::Options {
 fn tables(budget: &Budget, family: &str) -> rocksdb::Options {
     let share = match family {
         // Its rows are scattered: what is written at once decides how often the level below is written again.
-        STATE => 8,
+        STATE => 10,
         // Appended in order: merging it costs little.
-        LOG => 4,
+        LOG => 2,
         LATEST => 3,
         _ => 1,
     };
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(&budget.cache);
-    blocks.set_block_size(if family == LOG { LOG_BLOCK_BYTES } else { BLOCK_BYTES });
+    blocks.set_block_size(BLOCK_BYTES);
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     blocks.set_bloom_filter(10.0, false);
@@ -153,8 +151,10 @@ fn tables(budget: &Budget, family: &str) -> rocksdb::Options {
         settings.set_memtable_prefix_bloom_ratio(0.05);
         settings.set_memtable_whole_key_filtering(true);
     }
-    settings.set_compression_type(DBCompressionType::Lz4);
-    // Most lies on the lowest level, and ids in hexadecimal text are what LZ4 cannot shorten.
+    // Rows of the log are compressed already.
+    settings.set_compression_type(if family == LOG { DBCompressionType::None } else { DBCompressionType::Lz4 });
+    // Most lies on the lowest level. Ids in hexadecimal text are what LZ4 cannot shorten; in the log it is for the chunks of small
+    // commits, which have little to be compressed with.
     settings.set_bottommost_compression_type(DBCompressionType::Zstd);
     settings.set_bottommost_compression_options(-14, 1, 0, 0, true);
     if family == LOG {
@@ -166,9 +166,6 @@ fn tables(budget: &Budget, family: &str) -> rocksdb::Options {
         tiers.set_size_ratio(100);
         tiers.set_stop_style(UniversalCompactionStopStyle::Similar);
         settings.set_universal_compaction_options(&tiers);
-        // What was merged once is merged seldom: all tiers are for long.
-        let (first, later) = ([DBCompressionType::Lz4], [DBCompressionType::Zstd; 6]);
-        settings.set_compression_per_level(&[&first[..], &later].concat());
     }
     // Tables of small memtables: merging more at once rewrites what lies below less often. The log is read in order, and asks few
     // filters.
@@ -215,6 +212,7 @@ fn agree(db: &DB, path: &Path, asked: u32) -> Result<(), HostError> {
     };
     match row(FORMAT_ROW)? {
         Some(found) if found > FORMAT => return Err(HostError::NewerFormat { path: path.to_owned(), found, known: FORMAT }),
+        Some(found) if found < FORMAT => return Err(HostError::OlderFormat { path: path.to_owned(), found, known: FORMAT }),
         Some(_) => {}
         None => {
             let mut first = db.raw_iterator_cf_opt(meta, ReadOptions::default());

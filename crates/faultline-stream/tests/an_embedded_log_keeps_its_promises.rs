@@ -109,19 +109,62 @@ fn another_partition_count_is_refused_with_both_numbers() {
     assert!(error.contains("has 2 partitions, but 3 are configured"), "{error}");
 }
 
-#[test]
-fn a_newer_format_is_refused_even_with_families_we_do_not_know() {
+/// What a folder of this format, and with this family more, is refused with.
+fn refusal_of_format(format: u32, more: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     drop(open(folder.path(), 2).unwrap());
     {
         let options = rocksdb::Options::default();
         let names = rocksdb::DB::list_cf(&options, folder.path()).unwrap();
         let mut db = rocksdb::DB::open_cf(&options, folder.path(), names).unwrap();
-        db.create_cf("of-tomorrow", &options).unwrap();
-        db.put_cf(db.cf_handle("meta").unwrap(), b"format", 99_u32.to_be_bytes()).unwrap();
+        db.create_cf(more, &options).unwrap();
+        db.put_cf(db.cf_handle("meta").unwrap(), b"format", format.to_be_bytes()).unwrap();
     }
-    let error = refusal(open(folder.path(), 2)).to_string();
-    assert!(error.contains("written in format 99, this faultline knows formats up to 1"), "{error}");
+    refusal(open(folder.path(), 2)).to_string()
+}
+
+#[test]
+fn another_format_is_refused_even_with_families_we_do_not_know() {
+    let newer = refusal_of_format(99, "of-tomorrow");
+    assert!(newer.contains("written in format 99, this faultline knows formats up to 2"), "{newer}");
+    let older = refusal_of_format(1, "of-yesterday");
+    assert!(older.contains("written in format 1, which this faultline reads no more (it reads 2); begin a new folder"), "{older}");
+}
+
+/// All that RocksDB has in a family, compacted, in bytes of tables.
+fn rows_in(path: &Path, family: &str) -> usize {
+    let options = rocksdb::Options::default();
+    let names = rocksdb::DB::list_cf(&options, path).unwrap();
+    let db = rocksdb::DB::open_cf(&options, path, names).unwrap();
+    db.iterator_cf(db.cf_handle(family).unwrap(), rocksdb::IteratorMode::Start).count()
+}
+
+#[test]
+fn a_chunk_is_cleaned_when_half_of_it_is_superseded() {
+    let folder = tempfile::tempdir().unwrap();
+    let many =
+        |keys: std::ops::Range<u32>| keys.map(|key| record("risks", &format!("{key:04}"), Some("a body that says something"))).collect();
+    let log = open(folder.path(), 2).unwrap();
+    log.append(many(0..4000)).unwrap();
+    let seen = |log: &EmbeddedLog| log.read("risks", 1, 0, usize::MAX, usize::MAX).unwrap();
+    // The first half of all keys again: of the first chunks all, of the last ones nothing is superseded.
+    log.append(many(0..2000)).unwrap();
+    let before = seen(&log);
+    assert_eq!((before.len(), before[0].offset, before[3999].offset), (4000, 2000, 5999));
+    drop(log);
+    let rows = rows_in(folder.path(), "log");
+    let log = open(folder.path(), 2).unwrap();
+    let mut steps = 0;
+    while log.clean(("risks", 1), 100).unwrap() {
+        steps += 1;
+    }
+    assert_eq!(seen(&log), before);
+    assert_eq!(log.latest("risks", 1, b"0007").unwrap().unwrap().offset, 4007);
+    assert!(!log.clean(("risks", 1), 100).unwrap(), "nothing new to do");
+    drop(log);
+    let left = rows_in(folder.path(), "log");
+    assert!(steps > 1 && left < rows && rows < 20, "{steps} steps, {left} of {rows} chunks");
+    assert_eq!(seen(&open(folder.path(), 2).unwrap()), before);
 }
 
 #[test]

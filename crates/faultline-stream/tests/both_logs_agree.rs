@@ -34,6 +34,11 @@ enum Step {
         least: u64,
         most: usize,
     },
+    Clean {
+        topic: &'static str,
+        partition: u32,
+        most: usize,
+    },
     Reopen,
 }
 
@@ -72,6 +77,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (place(), 0_u64..9, 0_u64..9).prop_map(|((topic, partition), below, least)| Step::Truncate { topic, partition, below, least }),
         3 => (place(), prop_oneof![any::<i64>(), 0_i64..20], prop_oneof![0_u64..9, Just(u64::MAX)], 0_usize..4)
             .prop_map(|((topic, partition), now, least, most)| Step::Retain { topic, partition, now, least, most }),
+        3 => (place(), 0_usize..4).prop_map(|((topic, partition), most)| Step::Clean { topic, partition, most }),
         1 => Just(Step::Reopen),
     ]
 }
@@ -89,6 +95,8 @@ fn take(log: &dyn Log, step: Step) -> Result<Vec<u64>, String> {
         Step::Retain { topic, partition, now, least, most } => log
             .retain((topic, partition), Timestamp::from_millis(now), least, most)
             .map(|retained| vec![retained.records, u64::from(retained.has_more)]),
+        // Only one of them has anything to clean, and nobody may see that it did.
+        Step::Clean { topic, partition, most } => log.clean((topic, partition), most).map(|_| vec![]),
         Step::Reopen => Ok(vec![]),
     };
     outcome.map_err(|error| error.to_string())

@@ -36,6 +36,7 @@ fn live(log: &dyn Log, second: i64) {
     log.append(records).unwrap();
     for topic in ["events", "facts"] {
         while log.retain((topic, 0), Timestamp::from_millis(second * 1000), u64::MAX, 50).unwrap().has_more {}
+        while log.clean((topic, 0), 50).unwrap() {}
     }
 }
 

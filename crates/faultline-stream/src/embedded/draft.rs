@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use faultline_core::store::Changes;
 use rocksdb::WriteBatch;
 
+use super::chunk::Packer;
 use super::{Bounds, EmbeddedLog, latest_in};
 use crate::commit::TaskId;
 use crate::error::HostError;
@@ -21,20 +22,41 @@ pub(super) struct Draft {
     pub(super) batch: WriteBatch,
     pub(super) bounds: BTreeMap<Place, Bounds>,
     pub(super) latest: BTreeMap<Vec<u8>, u64>,
+    pub(super) superseded: BTreeMap<Place, u64>,
     pub(super) offsets: Vec<u64>,
 }
 
-/// A record as far as it can be made ready without the commit lock: all but its offset.
+/// Consecutive records of one partition as far as they can be made ready without the commit lock: all but their offsets.
 pub(super) struct Ready {
     place: Place,
     row: Vec<u8>,
+    records: Vec<ReadyRecord>,
+}
+
+pub(super) struct ReadyRecord {
+    /// Which of all records that were given it is.
+    number: usize,
     index: Option<Indexed>,
 }
 
 impl Ready {
     /// About what it takes in a batch.
     fn bytes(&self) -> usize {
-        self.row.len() + ROW_BYTES + self.index.as_ref().map_or(0, |index| index.key.len() + 2 * ROW_BYTES)
+        let indexed = self.records.iter().filter_map(|record| record.index.as_ref());
+        self.row.len() + ROW_BYTES + indexed.map(|index| index.key.len() + 2 * ROW_BYTES).sum::<usize>()
+    }
+}
+
+/// A chunk that is being filled.
+#[derive(Default)]
+struct Filling {
+    packer: Packer,
+    records: Vec<ReadyRecord>,
+}
+
+impl Filling {
+    fn ready(self, place: Place) -> Result<Ready, HostError> {
+        Ok(Ready { place, row: self.packer.pack()?, records: self.records })
     }
 }
 
@@ -49,17 +71,27 @@ pub(super) struct Indexed {
 }
 
 impl EmbeddedLog {
-    /// Encodes records and asks the index, so that little is left to do under the commit lock.
+    /// Packs records and asks the index, so that little is left to do under the commit lock.
     pub(super) fn ready(&self, records: &[Record]) -> Result<Vec<Ready>, HostError> {
-        let ready = |record: &Record| {
-            let (topic, partition) = (record.topic, record.partition);
-            let is_compacted = self.topics.plan(topic, partition)?.compacted;
+        let (mut ready, mut filling) = (Vec::new(), BTreeMap::<Place, Filling>::new());
+        for (number, record) in records.iter().enumerate() {
+            let place = (record.topic, record.partition);
+            let is_compacted = self.topics.plan(place.0, place.1)?.compacted;
             let index = is_compacted.then(|| self.not_asked(record)).transpose()?;
-            Ok(Ready { place: (topic, partition), row: layout::encode(record), index })
-        };
-        let mut ready: Vec<Ready> = records.iter().map(ready).collect::<Result<_, HostError>>()?;
+            let chunk = filling.entry(place).or_default();
+            chunk.packer.push(record);
+            chunk.records.push(ReadyRecord { number, index });
+            if chunk.packer.is_full() {
+                ready.push(std::mem::take(chunk).ready(place)?);
+            }
+        }
+        let begun = filling.into_iter().filter(|(_, chunk)| !chunk.records.is_empty());
+        for (place, chunk) in begun {
+            ready.push(chunk.ready(place)?);
+        }
         // All ends were looked at before: what is appended after them makes an answer void.
-        let mut indexed: Vec<&mut Indexed> = ready.iter_mut().filter_map(|ready| ready.index.as_mut()).collect();
+        let mut indexed: Vec<&mut Indexed> =
+            ready.iter_mut().flat_map(|chunk| &mut chunk.records).filter_map(|record| record.index.as_mut()).collect();
         let answers = self.db.batched_multi_get_cf(rocks::family(&self.db, LATEST), indexed.iter().map(|index| &index.key), false);
         for (index, answer) in indexed.iter_mut().zip(answers) {
             let row = answer.map_err(|source| HostError::Read { source })?;
@@ -74,22 +106,24 @@ impl EmbeddedLog {
         Ok(Indexed { key, older: None, as_of, gone_at: record.value.is_none().then_some(record.timestamp_ms) })
     }
 
-    pub(super) fn draft_records(&self, draft: &mut Draft, records: Vec<Ready>) -> Result<(), HostError> {
+    pub(super) fn draft_records(&self, draft: &mut Draft, chunks: Vec<Ready>) -> Result<(), HostError> {
         let (log, meta) = (rocks::family(&self.db, LOG), rocks::family(&self.db, META));
-        draft.offsets.reserve(records.len());
-        for Ready { place, row, index } in records {
+        draft.offsets.resize(chunks.iter().map(|chunk| chunk.records.len()).sum(), 0);
+        for Ready { place, row, records } in chunks {
             let (topic, partition) = place;
             let before = self.bounds(topic, partition)?;
             let bounds = draft.bounds.entry(place).or_insert(before);
-            let offset = bounds.end;
-            bounds.end += 1;
-            draft.offsets.push(offset);
-            draft.batch.put_cf(log, layout::log_key(topic, partition, offset), row);
-            if let Some(index) = index {
-                if let Some(time) = index.gone_at {
-                    draft.batch.put_cf(meta, layout::gone_row(topic, partition, offset), time.to_be_bytes());
+            let first = bounds.end;
+            bounds.end += records.len() as u64;
+            draft.batch.put_cf(log, layout::log_key(topic, partition, first), row);
+            for (offset, ReadyRecord { number, index }) in (first..).zip(records) {
+                draft.offsets[number] = offset;
+                if let Some(index) = index {
+                    if let Some(time) = index.gone_at {
+                        draft.batch.put_cf(meta, layout::gone_row(topic, partition, offset), time.to_be_bytes());
+                    }
+                    self.draft_newest(draft, place, offset, before.end, index)?;
                 }
-                self.draft_newest(draft, place, offset, before.end, index)?;
             }
         }
         Ok(())
@@ -103,11 +137,17 @@ impl EmbeddedLog {
             None => self.latest_offset(&index.key)?,
         };
         if let Some(older) = older {
-            draft.batch.delete_cf(rocks::family(&self.db, LOG), layout::log_key(place.0, place.1, older));
+            self.draft_superseded(draft, place, older);
         }
         draft.batch.put_cf(rocks::family(&self.db, LATEST), &index.key, offset.to_be_bytes());
         draft.latest.insert(index.key, offset);
         Ok(())
+    }
+
+    /// A record is no more, though it stands in its chunk until that is cleaned.
+    pub(super) fn draft_superseded(&self, draft: &mut Draft, place: Place, offset: u64) {
+        draft.batch.put_cf(rocks::family(&self.db, META), layout::superseded_row(place.0, place.1, offset), []);
+        *draft.superseded.entry(place).or_default() += 1;
     }
 
     /// State and positions of a commit, in a batch with room for these records. A task's rows are its own, so that nothing of it

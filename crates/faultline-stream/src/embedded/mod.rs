@@ -8,7 +8,10 @@
 //! positions, state and outputs of a task agree, and what was lost is computed again from the inputs, which come before it in
 //! the WAL. An fsync of a door covers every batch before it. A crash of the process alone loses nothing.
 
+mod chunk;
+mod clean;
 mod draft;
+mod read;
 mod retention;
 mod state;
 
@@ -21,16 +24,18 @@ use std::time::Duration;
 use faultline_core::store::Store;
 use faultline_model::time::Timestamp;
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{DB, ReadOptions, WriteBatch};
+use rocksdb::{DB, WriteBatch};
 
+use self::clean::Wear;
 use self::draft::Draft;
-use self::state::{TaskState, bounded, rows};
+use self::read::{Chunks, Superseded};
+use self::state::{TaskState, rows};
 use crate::commit::{Commit, TaskId};
 use crate::error::HostError;
 use crate::layout;
 use crate::log::{Gauge, Log, Page, Place, Positions, Record, Retained, Stored};
-use crate::rocks::{self, LATEST, LOG, META, Options};
-use crate::sync::{Bell, GroupSync};
+use crate::rocks::{self, LATEST, META, Options};
+use crate::sync::{Bell, GroupSync, held};
 use crate::topics::{TopicPlan, Topics};
 
 pub struct EmbeddedLog {
@@ -44,6 +49,8 @@ pub struct EmbeddedLog {
     syncs: GroupSync,
     has_failed: AtomicBool,
     bell: Bell,
+    /// Of each place what cleaning has to do.
+    wear: Mutex<BTreeMap<Place, Wear>>,
 }
 
 /// What there is of a partition: offsets from `start` to below `end`.
@@ -67,6 +74,7 @@ impl EmbeddedLog {
             syncs: GroupSync::default(),
             has_failed: AtomicBool::new(false),
             bell: Bell::default(),
+            wear: Mutex::default(),
         };
         let bounds = log
             .topics
@@ -121,7 +129,7 @@ impl EmbeddedLog {
         }
         let mut drafted = Draft { batch, ..Draft::default() };
         draft(&mut drafted)?;
-        let Draft { mut batch, bounds, offsets, .. } = drafted;
+        let Draft { mut batch, bounds, offsets, superseded, .. } = drafted;
         let meta = rocks::family(&self.db, META);
         for ((topic, partition), now) in &bounds {
             batch.put_cf(meta, layout::end_row(topic, *partition), now.end.to_be_bytes());
@@ -129,6 +137,9 @@ impl EmbeddedLog {
         }
         self.db.write(batch).map_err(|source| self.failed(source))?;
         self.bounds.write().unwrap_or_else(PoisonError::into_inner).extend(bounds);
+        for (place, records) in superseded {
+            held(&self.wear).entry(place).or_default().add(records);
+        }
         // Counted while the lock is held, so that a ticket never stands for a batch that is still being written.
         let ticket = self.written.fetch_add(1, Ordering::AcqRel) + 1;
         if !offsets.is_empty() {
@@ -176,20 +187,26 @@ impl Log for EmbeddedLog {
         // Beginning at the start keeps the iterator off the tombstones of what was truncated.
         let from = from.max(self.bounds(topic, partition)?.start);
         let mut page = Page::new(max_records, max_bytes);
-        let mut once = ReadOptions::default();
-        // Read in passing, it would push out of the cache what is looked up again and again.
-        once.fill_cache(false);
-        let (first, end) = (layout::log_key(topic, partition, from), layout::log_end(topic, partition));
-        let mut rows = bounded(once, &self.db, LOG, &first, Some(end));
+        let is_compacted = self.topics.plan(topic, partition)?.compacted;
+        // One view of both: a chunk that is cleaned meanwhile loses its records and the words that they are superseded together.
+        let now = self.db.snapshot();
+        let mut superseded = is_compacted.then(|| Superseded::new(&self.db, &now, topic, partition, from));
+        let mut chunks = Chunks::new(&self.db, &now, topic, partition, from);
         while !page.is_full()
-            && let Some((key, row)) = rows.item()
+            && let Some(chunk) = chunks.next()?
         {
-            if !page.takes(layout::decode(layout::offset_of(key)?, row)?) {
-                break;
+            for row in chunk.rows_from(from) {
+                let (offset, row) = row?;
+                if let Some(superseded) = &mut superseded
+                    && superseded.has(offset)?
+                {
+                    continue;
+                }
+                if !page.takes(layout::decode(offset, row)?) {
+                    return Ok(page.into_records());
+                }
             }
-            rows.next();
         }
-        rows.status().map_err(|source| HostError::Read { source })?;
         Ok(page.into_records())
     }
 
@@ -204,14 +221,14 @@ impl Log for EmbeddedLog {
     fn latest(&self, topic: &str, partition: u32, key: &[u8]) -> Result<Option<Stored>, HostError> {
         self.topics.compacted(topic, partition)?;
         let index = layout::latest_key(topic, partition, key);
-        // A record that is superseded between the two reads is gone at its old offset; the index then names a newer one.
+        // A record that is superseded and cleaned away between the two reads is gone at its old offset; the index then names a
+        // newer one.
         let mut before = None;
         loop {
             let Some(offset) = self.latest_offset(&index)? else { return Ok(None) };
-            let at = layout::log_key(topic, partition, offset);
-            let row = self.db.get_pinned_cf(rocks::family(&self.db, LOG), at).map_err(|source| HostError::Read { source })?;
-            match row {
-                Some(row) => return layout::decode(offset, &row).map(Some),
+            let chunk = self.chunk_with(topic, partition, offset)?;
+            match chunk.and_then(|chunk| chunk.record(offset).transpose()).transpose()? {
+                Some(record) => return Ok(Some(record)),
                 None if before == Some(offset) => return Err(layout::corrupt("the newest record of a key", "the log does not have it")),
                 None => before = Some(offset),
             }
@@ -251,6 +268,10 @@ impl Log for EmbeddedLog {
 
     fn retain(&self, place: Place, now: Timestamp, least_position: u64, max_records: usize) -> Result<Retained, HostError> {
         self.retain_place(place, now, least_position, max_records)
+    }
+
+    fn clean(&self, place: Place, max_records: usize) -> Result<bool, HostError> {
+        self.clean_place(place, max_records)
     }
 
     fn horizon(&self, topic: &str, partition: u32) -> Result<u64, HostError> {

@@ -3,7 +3,9 @@
 use faultline_model::time::Timestamp;
 use rocksdb::WriteBatch;
 
+use super::chunk::Chunk;
 use super::draft::Draft;
+use super::read::Chunks;
 use super::state::rows;
 use super::{Bounds, EmbeddedLog};
 use crate::error::HostError;
@@ -23,21 +25,23 @@ impl EmbeddedLog {
     fn truncate_old(&self, place: Place, before: i64, least: u64, most: usize) -> Result<Retained, HostError> {
         let (topic, partition) = place;
         let bounds = self.bounds(topic, partition)?;
-        let first = layout::log_key(topic, partition, bounds.start);
-        let end = layout::log_key(topic, partition, bounds.end.min(least).max(bounds.start));
-        let mut below = bounds.start;
-        let mut looked = 0;
-        let mut rows = rows(&self.db, LOG, &first, Some(end));
-        while looked < most
-            && let Some((key, row)) = rows.item()
-            && layout::time_of(row)? < before
+        let end = bounds.end.min(least);
+        let (mut below, mut looked) = (bounds.start, 0);
+        let now = self.db.snapshot();
+        let mut chunks = Chunks::new(&self.db, &now, topic, partition, bounds.start);
+        'looking: while looked < most
+            && let Some(chunk) = chunks.next()?
         {
-            below = layout::offset_of(key)? + 1;
-            looked += 1;
-            rows.next();
+            for row in chunk.rows_from(bounds.start) {
+                let (offset, row) = row?;
+                if looked == most || offset >= end || layout::time_of(row)? >= before {
+                    break 'looking;
+                }
+                below = offset + 1;
+                looked += 1;
+            }
         }
-        rows.status().map_err(|source| HostError::Read { source })?;
-        drop(rows);
+        drop(chunks);
         if below > bounds.start {
             self.truncate_below(place, below)?;
         }
@@ -47,19 +51,21 @@ impl EmbeddedLog {
     /// Moves the start of a partition, durably, then gives files back that hold nothing else.
     pub(super) fn truncate_below(&self, place: Place, below: u64) -> Result<(), HostError> {
         let (topic, partition) = place;
-        let mut start = None;
+        let mut emptied = None;
         let (_, ticket) = self.write(WriteBatch::default(), |draft| {
             let bounds = self.bounds(topic, partition)?;
             let moved = below.min(bounds.end);
             if moved > bounds.start {
-                let first = layout::log_key(topic, partition, bounds.start);
-                draft.batch.delete_range_cf(rocks::family(&self.db, LOG), first, layout::log_key(topic, partition, moved));
+                // A chunk that reaches over the new start stays whole.
+                let first = self.chunk_with(topic, partition, moved)?.map_or(moved, |chunk| chunk.first());
+                let (from, to) = (layout::log_key(topic, partition, 0), layout::log_key(topic, partition, first));
+                draft.batch.delete_range_cf(rocks::family(&self.db, LOG), from, to);
                 draft.bounds.insert(place, Bounds { start: moved, ..bounds });
-                start = Some(moved);
+                emptied = first.checked_sub(1);
             }
             Ok(())
         })?;
-        let Some(last) = start.and_then(|start| start.checked_sub(1)) else { return Ok(()) };
+        let Some(last) = emptied else { return Ok(()) };
         // Files go at once, and a crash does not bring them back: so positions and the new start are on disk first.
         self.durable(ticket)?;
         // Both ends count, so the last is a record that is gone.
@@ -73,8 +79,10 @@ impl EmbeddedLog {
         let mut records = 0;
         if let Some(last) = looked.last().copied() {
             self.write(WriteBatch::default(), |draft| {
+                // Many lie in one chunk.
+                let mut chunk = None;
                 for offset in looked {
-                    records += u64::from(self.draft_drop(draft, plan, partition, offset)?);
+                    records += u64::from(self.draft_drop(draft, (plan.name, partition), &mut chunk, offset)?);
                 }
                 draft.batch.put_cf(rocks::family(&self.db, META), layout::horizon_row(plan.name, partition), (last + 1).to_be_bytes());
                 Ok(())
@@ -101,15 +109,22 @@ impl EmbeddedLog {
     }
 
     /// Under the commit lock, so that what the log has at an offset is what the index names. False if it was superseded before.
-    fn draft_drop(&self, draft: &mut Draft, plan: TopicPlan, partition: u32, offset: u64) -> Result<bool, HostError> {
-        let (log, index, meta) = (rocks::family(&self.db, LOG), rocks::family(&self.db, LATEST), rocks::family(&self.db, META));
-        draft.batch.delete_cf(meta, layout::gone_row(plan.name, partition, offset));
-        let at = layout::log_key(plan.name, partition, offset);
-        let row = self.db.get_pinned_cf(log, &at).map_err(|source| HostError::Read { source })?;
-        let Some(row) = row else { return Ok(false) };
-        let record = layout::decode(offset, &row)?;
-        draft.batch.delete_cf(index, layout::latest_key(plan.name, partition, &record.key));
-        draft.batch.delete_cf(log, at);
+    fn draft_drop(&self, draft: &mut Draft, place: Place, read: &mut Option<Chunk>, offset: u64) -> Result<bool, HostError> {
+        let (topic, partition) = place;
+        draft.batch.delete_cf(rocks::family(&self.db, META), layout::gone_row(topic, partition, offset));
+        if !self.superseded(topic, partition, offset, offset + 1, 1)?.is_empty() {
+            return Ok(false);
+        }
+        if read.as_ref().is_none_or(|chunk| !(chunk.first()..chunk.end()).contains(&offset)) {
+            *read = self.chunk_with(topic, partition, offset)?;
+        }
+        let record = match read {
+            Some(chunk) => chunk.record(offset)?,
+            None => None,
+        };
+        let Some(record) = record else { return Ok(false) };
+        draft.batch.delete_cf(rocks::family(&self.db, LATEST), layout::latest_key(topic, partition, &record.key));
+        self.draft_superseded(draft, place, offset);
         Ok(true)
     }
 }

@@ -138,6 +138,10 @@ impl Log for FaultyLog {
         self.log.retain(place, now, least_position, max_records)
     }
 
+    fn clean(&self, place: Place, max_records: usize) -> Result<bool, HostError> {
+        self.log.clean(place, max_records)
+    }
+
     fn horizon(&self, topic: &str, partition: u32) -> Result<u64, HostError> {
         self.log.horizon(topic, partition)
     }
