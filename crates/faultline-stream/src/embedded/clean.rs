@@ -10,8 +10,8 @@ use crate::log::Place;
 use crate::rocks::{self, LOG, META};
 use crate::sync::held;
 
-/// A walk through what is superseded begins when there is so much more of it as a share of what the last one met: so each is met a
-/// few times at most, and what waits is little.
+/// A walk through what is superseded begins when this share of what the last one left has come anew: so one that is left is met a few
+/// times at most, and what waits is little.
 const WALK_SHARE: u64 = 8;
 
 /// What cleaning has to do in a place.

@@ -7,7 +7,7 @@ use super::chunk::Chunk;
 use super::state::{bounded, rows};
 use crate::error::HostError;
 use crate::layout;
-use crate::rocks::{LOG, META};
+use crate::rocks::{self, LOG, META};
 
 /// The chunks of a partition, from the one with an offset on.
 pub(super) struct Chunks<'d> {
@@ -37,18 +37,16 @@ impl<'d> Chunks<'d> {
 /// An iterator at the chunk that has this offset, or else at the one behind it.
 fn from_chunk_with<'d>(mut options: ReadOptions, db: &'d DB, topic: &str, partition: u32, offset: u64) -> DBRawIterator<'d> {
     options.set_iterate_lower_bound(layout::log_key(topic, partition, 0));
-    let (at, end) = (layout::log_key(topic, partition, offset), layout::log_end(topic, partition));
-    let mut rows = bounded(options, db, LOG, &at, Some(end));
-    let is_there = rows.key().is_some_and(|key| key == at);
-    if !is_there {
-        rows.seek_for_prev(&at);
-        let is_behind = |key: &[u8], row: &[u8]| Some(Chunk::end_of(layout::offset_of(key).ok()?, row).ok()? <= offset);
-        match rows.item() {
-            // One that cannot be read is told of by who unpacks it.
-            Some((key, row)) if is_behind(key, row) == Some(true) => rows.next(),
-            Some(_) => {}
-            None => rows.seek(&at),
-        }
+    options.set_iterate_upper_bound(layout::log_end(topic, partition));
+    let mut rows = db.raw_iterator_cf_opt(rocks::family(db, LOG), options);
+    let at = layout::log_key(topic, partition, offset);
+    rows.seek_for_prev(&at);
+    let ends = |key, row| Chunk::end_of(layout::offset_of(key)?, row);
+    match rows.item().map(|(key, row)| ends(key, row)) {
+        Some(Ok(end)) if end <= offset => rows.next(),
+        // One that cannot be read is told of by who unpacks it.
+        Some(_) => {}
+        None => rows.seek(&at),
     }
     rows
 }
