@@ -3,7 +3,7 @@ SHELL := /usr/bin/env bash
 CARGO := source scripts/env && cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-soak bench lint fmt
+.PHONY: help setup setup-tests build demo test test-soak bench lint fmt
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -11,13 +11,16 @@ help: ## Show the targets
 setup: ## Install what is missing, saying what and why
 	@scripts/setup
 
+setup-tests: ## The same, and what only tests need
+	@scripts/setup tests
+
 build: setup ## Build the program
 	$(CARGO) build --release -p faultline
 
 demo: build ## Run the main job on real reports and say where to look
 	@source scripts/env && scripts/demo "$$FAULTLINE"
 
-lint: setup ## Formatting and lints, as errors
+lint: setup-tests ## Formatting and lints, as errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --release -- -D warnings
 
@@ -25,8 +28,8 @@ test: lint ## Everything that must hold
 	$(CARGO) test --workspace --release
 	@source scripts/env && integration-tests/run
 
-test-soak: setup ## The long proofs in full: every seed, every kill
-	@source scripts/env && export FAULTLINE_SEEDS=10000 PROPTEST_CASES=2048 && cargo test --workspace --release
+test-soak: setup-tests ## The long proofs in full: every seed, every kill
+	@source scripts/env && export FAULTLINE_SEEDS=10000 FAULTLINE_KAFKA_KILLS=40 PROPTEST_CASES=2048 && cargo test --workspace --release
 	@source scripts/env && FAULTLINE_KILLS=500 integration-tests/run
 
 bench: setup ## Measure; one JSON line each, with the machine and the ratio

@@ -38,6 +38,17 @@ fn listed(counts: &[(&'static str, u32)]) -> String {
     counts.join(", ")
 }
 
+impl HostError {
+    /// Whether a task that met it is right to be opened again from what is committed.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            #[cfg(feature = "kafka")]
+            Self::Kafka(error) => error.is_passing(),
+            _ => false,
+        }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     #[error("{} is in use by another faultline; stop it, or choose another folder (two processes must not share one)", .path.display())]
@@ -66,6 +77,11 @@ pub enum HostError {
     Partitions { path: PathBuf, found: u32, asked: u32 },
     #[error("the topic plan cannot be used: {reason}")]
     Plan { reason: String },
+    #[error("{} keeps state of Kafka cluster {found}, but {asked} answers; name the right brokers, or choose another folder", .path.display())]
+    OtherCluster { path: PathBuf, found: String, asked: String },
+    #[cfg(feature = "kafka")]
+    #[error(transparent)]
+    Kafka(#[from] crate::kafka::KafkaError),
     #[error("records could not be compressed: {reason}; this is a fault of faultline, or memory is out")]
     Compression { reason: &'static str },
     #[error("topic {topic:?} is not in the topic plan; this is a fault of faultline, or the folder is of another version")]

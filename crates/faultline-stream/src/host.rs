@@ -51,7 +51,7 @@ impl Host {
             let meter = Arc::default();
             let task = Task::metered(self.log.clone(), stage.clone(), partition, self.options, Arc::clone(&meter))?;
             let id = task.id();
-            self.telemetry = Arc::new(self.telemetry.with(id, meter));
+            self.telemetry.add(id, meter);
             self.pool.add(id, Mutex::new(Box::new(task) as Box<dyn Work>));
         }
         Ok(self)

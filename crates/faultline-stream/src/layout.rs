@@ -9,6 +9,9 @@ use crate::log::{Record, Stored};
 pub(crate) const FORMAT: u32 = 2;
 
 pub(crate) const FORMAT_ROW: &[u8] = b"format";
+/// The Kafka cluster whose state a folder keeps.
+#[cfg(feature = "kafka")]
+pub(crate) const CLUSTER_ROW: &[u8] = b"cluster";
 pub(crate) const PARTITIONS_ROW: &[u8] = b"partitions";
 
 fn named(name: &str, number: u32, room: usize) -> Vec<u8> {
@@ -78,6 +81,12 @@ pub(crate) fn gone_row(topic: &str, partition: u32, offset: u64) -> Vec<u8> {
 /// Of a compacted topic, a record that stands in its chunk and is no more: its key has a newer one, or went.
 pub(crate) fn superseded_row(topic: &str, partition: u32, offset: u64) -> Vec<u8> {
     followed(b"superseded/".to_vec(), &log_key(topic, partition, offset))
+}
+
+/// The offset of a task's changelog behind what is kept of its state.
+#[cfg(feature = "kafka")]
+pub(crate) fn changelog_row(task: TaskId) -> Vec<u8> {
+    followed(b"changelog/".to_vec(), &named(task.stage, task.partition, 0))
 }
 
 pub(crate) fn positions_prefix(task: TaskId) -> Vec<u8> {

@@ -28,6 +28,8 @@ mod embedded;
 mod error;
 mod host;
 mod intake;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod layout;
 mod log;
 mod memory;
@@ -49,6 +51,8 @@ pub use door::append;
 pub use embedded::EmbeddedLog;
 pub use error::{Failure, HostError};
 pub use host::{Host, Progress};
+#[cfg(feature = "kafka")]
+pub use kafka::{KafkaError, KafkaHost, KafkaLog, KafkaOptions, KafkaRunning, make_topics};
 pub use log::{Gauge, Log, Place, Positions, Record, Retained, Stored};
 pub use memory::MemoryLog;
 pub use options::HostOptions;

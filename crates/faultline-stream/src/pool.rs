@@ -5,7 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, TryLockError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, TryLockError};
 use std::time::Duration;
 
 use faultline_model::time::Timestamp;
@@ -20,9 +20,14 @@ use crate::task::{Step, Work};
 /// How long a worker that found nothing leaves a task to its other worker before it looks whether all is quiet.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
+/// Who opens a task again that stopped at a fault which passes.
+type Passing = Box<dyn Fn(TaskId) + Send + Sync>;
+
 #[derive(Default)]
 pub(crate) struct Pool {
-    slots: Vec<Slot>,
+    /// Tasks come and go on a host that shares them with others.
+    slots: RwLock<Vec<Arc<Slot>>>,
+    passing: OnceLock<Passing>,
     /// Steps that had an effect; counted before the task is given free, so that who sees it free sees its effect counted.
     effects: AtomicU64,
     consumed: AtomicU64,
@@ -43,12 +48,43 @@ struct Round {
 }
 
 impl Pool {
-    pub(crate) fn add(&mut self, id: TaskId, task: Mutex<Box<dyn Work>>) {
-        self.slots.push(Slot { id, task, has_failed: AtomicBool::new(false) });
+    pub(crate) fn add(&self, id: TaskId, task: Mutex<Box<dyn Work>>) {
+        let slot = Arc::new(Slot { id, task, has_failed: AtomicBool::new(false) });
+        self.slots.write().unwrap_or_else(PoisonError::into_inner).push(slot);
+    }
+
+    /// Takes a task away, once its step has ended.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn remove(&self, id: TaskId) {
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        let at = slots.iter().position(|slot| slot.id == id);
+        let slot = at.map(|at| slots.swap_remove(at));
+        drop(slots);
+        if let Some(slot) = slot {
+            slot.has_failed.store(true, Ordering::Release);
+            // A worker that has found it before looks at the flag again once it holds it.
+            drop(crate::sync::held(&slot.task));
+        }
+    }
+
+    /// Of a fault that passes, this is told in place of stopping the task for good. The task is not stepped until it is added anew.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn tell_of_passing(&self, passing: Passing) {
+        // A host is started once.
+        let _ = self.passing.set(passing);
+    }
+
+    fn slots(&self) -> Vec<Arc<Slot>> {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    #[cfg(feature = "kafka")]
+    pub(crate) fn tasks(&self) -> Vec<TaskId> {
+        self.slots().iter().map(|slot| slot.id).collect()
     }
 
     pub(crate) fn has_stage(&self, stage: &str) -> bool {
-        self.slots.iter().any(|slot| slot.id.stage == stage)
+        self.slots().iter().any(|slot| slot.id.stage == stage)
     }
 
     /// Input records worked on.
@@ -93,8 +129,9 @@ impl Pool {
 
     fn round(&self, clock: &dyn Clock, first: usize, stepped: &mut dyn FnMut()) -> Round {
         let mut round = Round { had_effect: false, met_other: false, next_due: None };
-        for at in 0..self.slots.len() {
-            let slot = &self.slots[(first + at) % self.slots.len()];
+        let slots = self.slots();
+        for at in 0..slots.len() {
+            let slot = &slots[(first + at) % slots.len()];
             if slot.has_failed.load(Ordering::Acquire) {
                 continue;
             }
@@ -106,6 +143,10 @@ impl Pool {
                     continue;
                 }
             };
+            // It can have been taken away since.
+            if slot.has_failed.load(Ordering::Acquire) {
+                continue;
+            }
             let step = self.step(slot, &mut **task, clock);
             let due = task.next_due();
             drop(task);
@@ -129,7 +170,10 @@ impl Pool {
             }
             Err(error) => {
                 slot.has_failed.store(true, Ordering::Release);
-                task.failed(&error);
+                match self.passing.get() {
+                    Some(passing) if error.is_passing() => passing(slot.id),
+                    _ => task.failed(&error),
+                }
                 Step::default()
             }
         }

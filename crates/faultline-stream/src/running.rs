@@ -39,6 +39,11 @@ impl Running {
         Ok(())
     }
 
+    #[cfg(feature = "kafka")]
+    pub(crate) fn host(&self) -> Arc<Host> {
+        self.host.clone()
+    }
+
     /// All tasks as they are now.
     pub fn status(&self) -> Vec<TaskStatus> {
         self.host.status()

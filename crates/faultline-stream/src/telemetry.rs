@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use faultline_model::time::Timestamp;
@@ -142,23 +142,37 @@ pub struct Sample {
 /// The meters of a host's tasks, and the log that they read.
 pub struct Telemetry {
     log: Arc<dyn Log>,
-    tasks: Vec<(TaskId, Arc<Mutex<Meter>>)>,
+    tasks: RwLock<Vec<(TaskId, Arc<Mutex<Meter>>)>>,
 }
 
 impl Telemetry {
     pub(crate) fn new(log: Arc<dyn Log>) -> Self {
-        Self { log, tasks: Vec::new() }
+        Self { log, tasks: RwLock::default() }
     }
 
-    pub(crate) fn with(&self, task: TaskId, meter: Arc<Mutex<Meter>>) -> Self {
-        let mut tasks = self.tasks.clone();
-        tasks.push((task, meter));
-        Self { log: self.log.clone(), tasks }
+    pub(crate) fn add(&self, task: TaskId, meter: Arc<Mutex<Meter>>) {
+        self.tasks.write().unwrap_or_else(PoisonError::into_inner).push((task, meter));
+    }
+
+    #[cfg(feature = "kafka")]
+    pub(crate) fn remove(&self, task: TaskId) {
+        self.tasks.write().unwrap_or_else(PoisonError::into_inner).retain(|(id, _)| *id != task);
+    }
+
+    /// Notes of a task that could not be opened why.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn failed(&self, task: TaskId, error: &crate::error::HostError) {
+        let state = TaskState::Failed { reason: crate::error::Failure::of(task, error).reason };
+        self.add(task, Arc::new(Mutex::new(Meter { state, ..Meter::default() })));
+    }
+
+    fn tasks(&self) -> Vec<(TaskId, Arc<Mutex<Meter>>)> {
+        self.tasks.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// All tasks as they are now.
     pub fn status(&self) -> Vec<TaskStatus> {
-        self.tasks.iter().map(|(task, meter)| self.status_of(*task, &held(meter))).collect()
+        self.tasks().iter().map(|(task, meter)| self.status_of(*task, &held(meter))).collect()
     }
 
     fn status_of(&self, task: TaskId, meter: &Meter) -> TaskStatus {
@@ -187,7 +201,7 @@ impl Telemetry {
 
     fn by_topic(&self, name: &'static str, help: &'static str, count: fn(&Meter) -> &Counts) -> Family {
         let mut sums = BTreeMap::<(&str, &str), u64>::new();
-        for (task, meter) in &self.tasks {
+        for (task, meter) in &self.tasks() {
             for (topic, more) in count(&held(meter)) {
                 *sums.entry((task.stage, topic)).or_default() += more;
             }
@@ -203,7 +217,7 @@ impl Telemetry {
     /// A value for each stage, folded over its tasks.
     fn by_stage<T: Default>(&self, fold: impl Fn(&mut T, &Meter)) -> BTreeMap<&'static str, T> {
         let mut stages = BTreeMap::<_, T>::new();
-        for (task, meter) in &self.tasks {
+        for (task, meter) in &self.tasks() {
             fold(stages.entry(task.stage).or_default(), &held(meter));
         }
         stages

@@ -25,7 +25,7 @@ const OTHER_LENGTH: &str = "its records are not as long as it says";
 const PLAIN: u8 = 0;
 const COMPRESSED: u8 = 1;
 
-/// A chunk in the making. Its records get consecutive offsets.
+/// A chunk in the making.
 #[derive(Default)]
 pub(super) struct Packer {
     records: Vec<u8>,
@@ -39,8 +39,13 @@ impl Packer {
     }
 
     pub(super) fn push(&mut self, record: &Record) {
-        self.push_row(self.span, |records| layout::encode(records, record));
-        self.span += 1;
+        self.push_at(self.span, record);
+    }
+
+    /// At an offset less the chunk's, behind all that it has.
+    pub(super) fn push_at(&mut self, at: u32, record: &Record) {
+        self.push_row(at, |records| layout::encode(records, record));
+        self.span = at + 1;
     }
 
     fn push_row(&mut self, at: u32, write: impl FnOnce(&mut Vec<u8>)) {

@@ -70,6 +70,14 @@ pub(super) struct Indexed {
     gone_at: Option<i64>,
 }
 
+#[cfg(feature = "kafka")]
+impl Indexed {
+    /// One that is asked for under the commit lock.
+    pub(super) fn unasked(key: Vec<u8>) -> Self {
+        Self { key, older: None, as_of: u64::MAX, gone_at: None }
+    }
+}
+
 impl EmbeddedLog {
     /// Packs records and asks the index, so that little is left to do under the commit lock.
     pub(super) fn ready(&self, records: &[Record]) -> Result<Vec<Ready>, HostError> {
@@ -130,7 +138,7 @@ impl EmbeddedLog {
     }
 
     /// Makes a record the newest of its key, and forgets the one before. `end` is where the partition ended when the lock was taken.
-    fn draft_newest(&self, draft: &mut Draft, place: Place, offset: u64, end: u64, index: Indexed) -> Result<(), HostError> {
+    pub(super) fn draft_newest(&self, draft: &mut Draft, place: Place, offset: u64, end: u64, index: Indexed) -> Result<(), HostError> {
         let older = match draft.latest.get(&index.key) {
             Some(older) => Some(*older),
             None if index.as_of == end => index.older,

@@ -10,6 +10,8 @@
 
 mod chunk;
 mod clean;
+#[cfg(feature = "kafka")]
+mod copy;
 mod draft;
 mod read;
 mod retention;
@@ -18,7 +20,7 @@ mod state;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use faultline_core::store::Store;
@@ -48,7 +50,7 @@ pub struct EmbeddedLog {
     written: AtomicU64,
     syncs: GroupSync,
     has_failed: AtomicBool,
-    bell: Bell,
+    bell: Arc<Bell>,
     /// Of each place what cleaning has to do.
     wear: Mutex<BTreeMap<Place, Wear>>,
 }
@@ -73,7 +75,7 @@ impl EmbeddedLog {
             written: AtomicU64::new(0),
             syncs: GroupSync::default(),
             has_failed: AtomicBool::new(false),
-            bell: Bell::default(),
+            bell: Arc::default(),
             wear: Mutex::default(),
         };
         let bounds = log

@@ -36,7 +36,9 @@ impl Rest {
 
     fn take_values(&mut self, topic: &'static str, records: Vec<Stored>) -> Result<(), Divergence> {
         let values = self.topics.entry(topic).or_default();
-        for record in records {
+        // A broker compacts when it comes to it.
+        let newest: BTreeMap<Vec<u8>, Stored> = records.into_iter().map(|record| (record.key.clone(), record)).collect();
+        for record in newest.into_values() {
             let key = String::from_utf8_lossy(&record.key).into_owned();
             let Some(value) = record.value else { continue };
             if values.insert(key.clone(), value).is_some() {

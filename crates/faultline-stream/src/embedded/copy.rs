@@ -1,0 +1,113 @@
+//! What a host on another log keeps here: copies of its global topics, and the state of its tasks with how far it stands for their
+//! changelogs. Each is one batch, so that neither is ever ahead of its own position.
+
+use std::sync::Arc;
+
+use faultline_core::store::Changes;
+use rocksdb::WriteBatch;
+
+use super::chunk::Packer;
+use super::draft::{Draft, Indexed};
+use super::{Bounds, EmbeddedLog};
+use crate::commit::TaskId;
+use crate::error::HostError;
+use crate::layout;
+use crate::log::{Place, Record, Stored};
+use crate::rocks::{self, LOG, META, STATE};
+use crate::sync::Bell;
+
+impl EmbeddedLog {
+    /// Adds records of a compacted topic under the offsets that they have elsewhere, which ascend. What is here already is left out.
+    pub(crate) fn mirror(&self, place: Place, records: Vec<Stored>) -> Result<(), HostError> {
+        self.topics.compacted(place.0, place.1)?;
+        self.write(WriteBatch::default(), |draft| {
+            let Bounds { start, end } = self.bounds(place.0, place.1)?;
+            let mut records = records.into_iter().filter(|record| record.offset >= end).peekable();
+            let mut end = end;
+            while let Some(first) = records.peek().map(|record| record.offset) {
+                let mut packer = Packer::default();
+                while !packer.is_full()
+                    // Offsets in a chunk are told apart by 4 bytes.
+                    && let Some(record) = records.next_if(|record| record.offset - first < u64::from(u32::MAX))
+                {
+                    let Stored { offset, key, value, headers, timestamp_ms } = record;
+                    let record = Record { topic: place.0, partition: place.1, key, value, headers, timestamp_ms };
+                    packer.push_at((offset - first) as u32, &record);
+                    self.draft_mirrored(draft, place, offset, &record)?;
+                    end = offset + 1;
+                }
+                draft.batch.put_cf(rocks::family(&self.db, LOG), layout::log_key(place.0, place.1, first), packer.pack()?);
+            }
+            draft.bounds.insert(place, Bounds { start, end });
+            Ok(())
+        })?;
+        self.bell.ring();
+        Ok(())
+    }
+
+    fn draft_mirrored(&self, draft: &mut Draft, place: Place, offset: u64, record: &Record) -> Result<(), HostError> {
+        if record.value.is_none() {
+            let row = layout::gone_row(place.0, place.1, offset);
+            draft.batch.put_cf(rocks::family(&self.db, META), row, record.timestamp_ms.to_be_bytes());
+        }
+        let key = layout::latest_key(place.0, place.1, &record.key);
+        self.draft_newest(draft, place, offset, 0, Indexed::unasked(key))
+    }
+
+    /// Changes of a task's state, and the offset of its changelog behind them.
+    pub(crate) fn keep(&self, task: TaskId, changes: Changes, next: u64) -> Result<(), HostError> {
+        let state = rocks::family(&self.db, STATE);
+        let mut batch = WriteBatch::default();
+        for (key, value) in changes {
+            let key = layout::state_key(task, &key);
+            match value {
+                Some(value) => batch.put_cf(state, key, value),
+                None => batch.delete_cf(state, key),
+            }
+        }
+        batch.put_cf(rocks::family(&self.db, META), layout::changelog_row(task), next.to_be_bytes());
+        self.write(batch, |_| Ok(()))?;
+        Ok(())
+    }
+
+    /// The offset of a task's changelog behind what is kept of its state.
+    pub(crate) fn kept(&self, task: TaskId) -> Result<Option<u64>, HostError> {
+        self.number(&layout::changelog_row(task))
+    }
+
+    /// Forgets all of a task's state.
+    pub(crate) fn forget(&self, task: TaskId) -> Result<(), HostError> {
+        let from = layout::state_key(task, &[]);
+        let mut batch = WriteBatch::default();
+        // A task's name and number are never all 0xff, so there is a key behind them.
+        let to = layout::after(&from).ok_or_else(|| layout::corrupt("a task's state", "its key has no end"))?;
+        batch.delete_range_cf(rocks::family(&self.db, STATE), from, to);
+        batch.delete_cf(rocks::family(&self.db, META), layout::changelog_row(task));
+        self.write(batch, |_| Ok(()))?;
+        Ok(())
+    }
+
+    /// Rings when anything came; who adds to what is read here rings it too.
+    pub(crate) fn bell(&self) -> Arc<Bell> {
+        self.bell.clone()
+    }
+
+    /// Says to which cluster this folder belongs, or compares.
+    pub(crate) fn belongs_to(&self, cluster: &str) -> Result<(), HostError> {
+        let meta = rocks::family(&self.db, META);
+        let known = self.db.get_cf(meta, layout::CLUSTER_ROW).map_err(|source| HostError::Read { source })?;
+        match known {
+            Some(known) if known == cluster.as_bytes() => Ok(()),
+            Some(known) => {
+                let found = String::from_utf8_lossy(&known).into_owned();
+                Err(HostError::OtherCluster { path: self.db.path().to_owned(), found, asked: cluster.to_owned() })
+            }
+            None => {
+                let mut batch = WriteBatch::default();
+                batch.put_cf(meta, layout::CLUSTER_ROW, cluster);
+                let (_, ticket) = self.write(batch, |_| Ok(()))?;
+                self.durable(ticket)
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Copies of the global topics in the local folder: all tasks of a process read them there, each at its own position.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError as ClientError;
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::KafkaError;
+use super::fetch::stored;
+use super::options::KafkaOptions;
+use crate::embedded::EmbeddedLog;
+use crate::error::HostError;
+use crate::log::{Log, Page, Place, Stored};
+use crate::topics::TopicPlan;
+
+const POLL: Duration = Duration::from_millis(100);
+/// How long a read of a partition that no task reads waits for the next record or the end.
+const PATIENCE: Duration = Duration::from_secs(30);
+const BATCH_RECORDS: usize = 2_000;
+const BATCH_BYTES: usize = 1 << 20;
+
+pub(crate) struct Mirror {
+    is_stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Copying {
+    consumer: BaseConsumer,
+    local: Arc<EmbeddedLog>,
+    topics: Vec<&'static str>,
+}
+
+impl Mirror {
+    /// Returns when the copies are as the topics are.
+    pub(crate) fn start(options: &KafkaOptions, group: &str, local: Arc<EmbeddedLog>, plans: &[TopicPlan]) -> Result<Self, HostError> {
+        let topics: Vec<&'static str> = plans.iter().filter(|plan| plan.is_global).map(|plan| plan.name).collect();
+        let consumer: BaseConsumer = options.reader(group).create().map_err(KafkaError::client)?;
+        let copying = Copying { consumer, local, topics };
+        for topic in &copying.topics {
+            copying.follow(&[topic])?;
+            // An end is told of once all before it was given.
+            while !copying.step()? {}
+        }
+        copying.follow(&copying.topics)?;
+        let is_stopping = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::Builder::new().name("kafka-globals".to_owned()).spawn({
+            let is_stopping = is_stopping.clone();
+            move || {
+                // A store that fails shows at the tasks, which use the same.
+                while !is_stopping.load(Ordering::Acquire) && copying.step().is_ok() {}
+            }
+        });
+        Ok(Self { is_stopping, thread: Some(thread.map_err(|source| HostError::Thread { source })?) })
+    }
+}
+
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        self.is_stopping.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Copying {
+    fn follow(&self, topics: &[&'static str]) -> Result<(), HostError> {
+        let mut list = TopicPartitionList::new();
+        for topic in topics {
+            let from = Offset::Offset(self.local.end_offset(topic, 0)? as i64);
+            list.add_partition_offset(topic, 0, from).map_err(KafkaError::client)?;
+        }
+        Ok(self.consumer.assign(&list).map_err(KafkaError::client)?)
+    }
+
+    /// Copies what there is, at most a batch of it; tells whether it met the end of a topic.
+    fn step(&self) -> Result<bool, HostError> {
+        let mut waiting = BTreeMap::<&'static str, Vec<Stored>>::new();
+        let (mut wait, mut records, mut bytes, mut met_end) = (POLL, 0, 0, false);
+        while records < BATCH_RECORDS
+            && bytes < BATCH_BYTES
+            && let Some(polled) = self.consumer.poll(wait)
+        {
+            wait = Duration::ZERO;
+            match polled {
+                Ok(message) => {
+                    let Some(topic) = self.topics.iter().find(|topic| **topic == message.topic()) else { continue };
+                    let record = stored(&message);
+                    (records, bytes) = (records + 1, bytes + record.bytes());
+                    waiting.entry(topic).or_default().push(record);
+                }
+                Err(ClientError::PartitionEOF(_)) => met_end = true,
+                // Brokers that are away are librdkafka's to wait for.
+                Err(_) => {}
+            }
+        }
+        for (topic, records) in waiting {
+            self.local.mirror((topic, 0), records)?;
+        }
+        Ok(met_end)
+    }
+}
+
+/// Reads a partition that nobody fetches, from an offset to its end or to a bound.
+pub(crate) fn once(
+    consumer: &BaseConsumer,
+    place: Place,
+    from: u64,
+    max_records: usize,
+    max_bytes: usize,
+) -> Result<Vec<Stored>, HostError> {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(place.0, place.1 as i32, Offset::Offset(from as i64)).map_err(KafkaError::client)?;
+    consumer.assign(&list).map_err(KafkaError::client)?;
+    let mut page = Page::new(max_records, max_bytes);
+    let mut until = Instant::now() + PATIENCE;
+    let read = loop {
+        if page.is_full() {
+            break Ok(());
+        }
+        match consumer.poll(POLL) {
+            Some(Ok(message)) => {
+                until = Instant::now() + PATIENCE;
+                if !page.takes(stored(&message)) {
+                    break Ok(());
+                }
+            }
+            Some(Err(ClientError::PartitionEOF(_))) => break Ok(()),
+            Some(Err(error)) if Instant::now() >= until => break Err(KafkaError::client(error).into()),
+            None if Instant::now() >= until => {
+                let code = rdkafka::error::RDKafkaErrorCode::OperationTimedOut;
+                break Err(KafkaError::client(ClientError::MessageConsumption(code)).into());
+            }
+            Some(Err(_)) | None => {}
+        }
+    };
+    consumer.unassign().map_err(KafkaError::client)?;
+    read.map(|()| page.into_records())
+}

@@ -1,0 +1,148 @@
+//! Membership in a stage's consumer group: it says which partitions are this process's, and reads nothing.
+//!
+//! The group is over the stage's first input alone, so that all inputs of a task move together, whatever the assignor; the fetcher is
+//! told to read the others. The generation goes into each transaction, so that a former owner is fenced.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, Rebalance};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::KafkaError;
+use super::options::KafkaOptions;
+use crate::commit::TaskId;
+use crate::error::HostError;
+use crate::log::{Place, Positions};
+
+const POLL: Duration = Duration::from_millis(100);
+const CALL: Duration = Duration::from_secs(5);
+
+/// What a rebalance says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owned {
+    Given(TaskId),
+    /// A task that stopped at a commit which is to be looked into.
+    Again(TaskId),
+}
+
+pub(crate) struct Member {
+    consumer: Arc<BaseConsumer<Rebalances>>,
+    is_leaving: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Hears of rebalances on the thread that polls.
+pub(crate) struct Rebalances {
+    stage: &'static str,
+    given: Sender<Owned>,
+    /// Takes a task away; returns when it works no more.
+    taken: Box<dyn Fn(TaskId) + Send + Sync>,
+    /// Tells of a new owner before it is sent to be opened.
+    owned: Box<dyn Fn(TaskId) + Send + Sync>,
+    last_error: OnceLock<String>,
+}
+
+impl Rebalances {
+    pub(crate) fn new(
+        stage: &'static str,
+        given: Sender<Owned>,
+        owned: impl Fn(TaskId) + Send + Sync + 'static,
+        taken: impl Fn(TaskId) + Send + Sync + 'static,
+    ) -> Self {
+        Self { stage, given, taken: Box::new(taken), owned: Box::new(owned), last_error: OnceLock::new() }
+    }
+
+    fn tasks(&self, list: &TopicPartitionList) -> Vec<TaskId> {
+        list.elements().iter().map(|element| TaskId { stage: self.stage, partition: element.partition().unsigned_abs() }).collect()
+    }
+}
+
+impl ClientContext for Rebalances {}
+
+impl ConsumerContext for Rebalances {
+    /// Before partitions are given up: their last commits are in.
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Revoke(list) = rebalance {
+            self.tasks(list).into_iter().for_each(&self.taken);
+        }
+    }
+
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(list) => {
+                // Membership is all that this consumer is for. If pausing failed, what it read would be thrown away.
+                let _ = consumer.pause(list);
+                for task in self.tasks(list) {
+                    (self.owned)(task);
+                    // Nobody listens any more while the host stops.
+                    let _ = self.given.send(Owned::Given(task));
+                }
+            }
+            Rebalance::Error(error) => {
+                let _ = self.last_error.set(error.to_string());
+            }
+            Rebalance::Revoke(_) => {}
+        }
+    }
+}
+
+impl Member {
+    pub(crate) fn join(options: &KafkaOptions, topic: &'static str, rebalances: Rebalances) -> Result<Self, HostError> {
+        let stage = rebalances.stage;
+        let consumer: BaseConsumer<Rebalances> =
+            options.member(&options.group(stage)).create_with_context(rebalances).map_err(KafkaError::client)?;
+        consumer.subscribe(&[topic]).map_err(KafkaError::client)?;
+        let (consumer, is_leaving) = (Arc::new(consumer), Arc::new(AtomicBool::new(false)));
+        let thread = std::thread::Builder::new().name(format!("kafka-{stage}")).spawn({
+            let (consumer, is_leaving) = (consumer.clone(), is_leaving.clone());
+            move || {
+                while !is_leaving.load(Ordering::Acquire) {
+                    // Records never come; errors are librdkafka's to retry.
+                    drop(consumer.poll(POLL));
+                }
+                consumer.unsubscribe();
+                // The last revocation is served here.
+                let until = Instant::now() + CALL;
+                while Instant::now() < until && consumer.assignment().is_ok_and(|list| list.count() > 0) {
+                    drop(consumer.poll(POLL));
+                }
+            }
+        });
+        Ok(Self { consumer, is_leaving, thread: Some(thread.map_err(|source| HostError::Thread { source })?) })
+    }
+
+    pub(crate) fn metadata(&self) -> Option<ConsumerGroupMetadata> {
+        self.consumer.group_metadata()
+    }
+
+    /// Positions that the group has committed, once no transaction that could change them is open.
+    pub(crate) fn committed(&self, places: &[Place]) -> Result<Positions, HostError> {
+        let mut list = TopicPartitionList::new();
+        for (topic, partition) in places {
+            list.add_partition(topic, *partition as i32);
+        }
+        let list = self.consumer.committed_offsets(list, CALL).map_err(KafkaError::client)?;
+        let mut positions = Positions::new();
+        for place in places {
+            let element = list.find_partition(place.0, place.1 as i32);
+            if let Some(Offset::Offset(offset)) = element.map(|element| element.offset()) {
+                positions.insert(*place, offset.unsigned_abs());
+            }
+        }
+        Ok(positions)
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.is_leaving.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! The log on Apache Kafka, and the host that shares its tasks with others.
+//!
+//! What it is: topics are Kafka's; a task's state is in a local RocksDB and in the stage's changelog; a commit is one transaction of
+//! outputs, changelog and positions, and after it one batch of the local store with the changelog's offset that it stands for.
+//! Global topics are copied into the local folder whole, under the offsets that they have in Kafka.
+//!
+//! The way through it: a member of a stage's group (`group.rs`) hears which tasks are this process's. The host (`host.rs`) has each
+//! restored (`restore.rs`), its inputs fetched (`fetch.rs`), and puts it to the workers, who step it as on any log; its commits go
+//! through a transactor (`transact.rs`).
+
+mod admin;
+mod fetch;
+mod globals;
+mod group;
+mod host;
+mod options;
+mod restore;
+mod transact;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use faultline_core::store::Store;
+use faultline_model::time::Timestamp;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+pub use self::admin::make_topics;
+use self::fetch::Fetcher;
+use self::globals::Mirror;
+use self::group::Member;
+pub use self::host::{KafkaHost, KafkaRunning};
+pub use self::options::KafkaOptions;
+use self::transact::{Reached, Sent, Transactor};
+use crate::commit::{Commit, TaskId};
+use crate::embedded::EmbeddedLog;
+use crate::error::HostError;
+use crate::log::{Gauge, Log, Place, Positions, Record, Retained, Stored};
+use crate::sync::held;
+use crate::task::HOST_ROWS;
+use crate::topics::{TopicPlan, Topics};
+
+/// A task's positions, as a row of its state.
+const POSITIONS_ROW: [u8; 2] = [HOST_ROWS, b'p'];
+const CALL: Duration = Duration::from_secs(10);
+
+/// What Kafka says no to.
+#[derive(Debug, thiserror::Error)]
+pub enum KafkaError {
+    #[error("the Kafka cluster did not do what it was asked; check the brokers' addresses, and what this user may do")]
+    Client {
+        #[source]
+        source: rdkafka::error::KafkaError,
+    },
+    #[error("a transaction did not end well, its task goes on from what is committed: {reason}")]
+    Transaction { reason: String },
+    #[error("{task} is no longer this process's: its group has given it to another, or forgotten this process")]
+    NotOwner { task: TaskId },
+    #[error("topic {topic} has {found} partitions, {asked} are expected; all topics but the global ones have the same count")]
+    Partitions { topic: String, found: usize, asked: usize },
+    #[error("there is no topic {topic} in the cluster; create the planned topics first")]
+    NoTopic { topic: String },
+    #[error("topic {topic} could not be made: {reason}")]
+    NotMade { topic: String, reason: String },
+    #[error("positions of {task} differ: its state stands for {state}, its group has committed {group}; one of them was changed by hand")]
+    PositionsDiffer { task: TaskId, state: String, group: String },
+    #[error("on Kafka only global topics are looked up by key, and {topic} is none; this is a fault of faultline")]
+    NotGlobal { topic: String },
+    #[error("what is kept of topic {topic} is for the brokers to say (retention.ms), not for a reader")]
+    BrokersKeep { topic: String },
+}
+
+impl KafkaError {
+    pub(crate) fn client(source: rdkafka::error::KafkaError) -> Self {
+        Self::Client { source }
+    }
+
+    pub(crate) fn transaction(source: rdkafka::error::KafkaError) -> Self {
+        Self::Transaction { reason: source.to_string() }
+    }
+
+    /// Whether the task is right to be opened again from what is committed.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Self::Transaction { .. } | Self::NotOwner { .. } | Self::Client { .. })
+    }
+}
+
+pub(crate) fn changelog_of(stage: &str) -> String {
+    format!("{stage}.changelog")
+}
+
+pub struct KafkaLog {
+    topics: Topics,
+    partitions: u32,
+    options: KafkaOptions,
+    local: Arc<EmbeddedLog>,
+    /// For questions about topics, and for reading what no task of ours reads.
+    asking: Mutex<BaseConsumer>,
+    fetcher: Fetcher,
+    /// Keeps the copies of global topics growing.
+    _mirror: Mirror,
+    transactors: Transactors,
+    members: Mutex<BTreeMap<&'static str, Weak<Member>>>,
+    positions: Mutex<BTreeMap<TaskId, Positions>>,
+}
+
+/// Producers that are free, by number; one whose transaction went wrong is made anew.
+struct Transactors {
+    free: Mutex<Vec<(usize, Option<Transactor>)>>,
+    given_back: Condvar,
+}
+
+impl KafkaLog {
+    /// Reaches a cluster, checks its topics against the plans, and waits until the global topics are here. `writers` is how many
+    /// transactions may be open at once.
+    pub fn open(path: impl AsRef<Path>, plans: &[TopicPlan], options: KafkaOptions, writers: usize) -> Result<Self, HostError> {
+        let group = options.group("reader");
+        let asking: BaseConsumer = options.reader_to_end(&group).create().map_err(KafkaError::client)?;
+        let partitions = checked(&asking, plans)?;
+        let topics = Topics::new(plans.to_vec(), partitions, options.local.max_record_bytes)?;
+        let local = EmbeddedLog::open(path, plans.to_vec(), crate::rocks::Options { partitions, ..options.local })?;
+        let cluster = asking.client().fetch_cluster_id(CALL).ok_or(HostError::from(KafkaError::Client {
+            source: rdkafka::error::KafkaError::Global(rdkafka::error::RDKafkaErrorCode::AllBrokersDown),
+        }))?;
+        local.belongs_to(&cluster)?;
+        let local = Arc::new(local);
+        let mirror = Mirror::start(&options, &group, local.clone(), plans)?;
+        let fetcher = Fetcher::start(&options, &group, local.bell())?;
+        // At once: each ends the transaction that its forerunner may have left open, which readers of what is committed wait for.
+        let made = |number| Ok((number, Some(Transactor::new(&options, number)?)));
+        let free = (0..writers.max(1)).map(made).collect::<Result<_, HostError>>()?;
+        let transactors = Transactors { free: Mutex::new(free), given_back: Condvar::new() };
+        Ok(Self {
+            topics,
+            partitions,
+            options,
+            local,
+            asking: Mutex::new(asking),
+            fetcher,
+            _mirror: mirror,
+            transactors,
+            members: Mutex::default(),
+            positions: Mutex::default(),
+        })
+    }
+
+    fn transact(&self, records: &[Sent<'_>], reached: Option<&Reached<'_>>) -> Result<Vec<u64>, HostError> {
+        let mut free = held(&self.transactors.free);
+        let (number, transactor) = loop {
+            match free.pop() {
+                Some(transactor) => break transactor,
+                None => free = self.transactors.given_back.wait(free).unwrap_or_else(PoisonError::into_inner),
+            }
+        };
+        drop(free);
+        let made = transactor.map_or_else(|| Transactor::new(&self.options, number), Ok);
+        let (transactor, written) = match made {
+            Ok(transactor) => {
+                let written = transactor.commit(records, reached);
+                (written.is_ok().then_some(transactor), written)
+            }
+            Err(error) => (None, Err(error)),
+        };
+        held(&self.transactors.free).push((number, transactor));
+        self.transactors.given_back.notify_one();
+        written
+    }
+
+    fn watermarks(&self, topic: &str, partition: u32) -> Result<(u64, u64), HostError> {
+        let (first, end) = held(&self.asking).fetch_watermarks(topic, partition as i32, CALL).map_err(KafkaError::client)?;
+        Ok((first.unsigned_abs(), end.unsigned_abs()))
+    }
+
+    /// Positions as the task's state says them.
+    fn positions_in_state(&self, task: TaskId) -> Result<Positions, HostError> {
+        let row = self.local.state(task).get(&POSITIONS_ROW);
+        let row = row.map_err(|source| HostError::Stage { task, source: source.into() })?;
+        row.map_or_else(|| Ok(Positions::new()), |row| self.decode_positions(&row))
+    }
+
+    fn decode_positions(&self, row: &[u8]) -> Result<Positions, HostError> {
+        let corrupt = || crate::layout::corrupt("the positions of a task", "it is cut short");
+        let (mut positions, mut rest) = (Positions::new(), row);
+        while !rest.is_empty() {
+            let (length, after) = rest.split_first_chunk().ok_or_else(corrupt)?;
+            let (topic, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or_else(corrupt)?;
+            let (partition, after) = after.split_first_chunk().ok_or_else(corrupt)?;
+            let (offset, after) = after.split_first_chunk().ok_or_else(corrupt)?;
+            let plan = self.topics.plan(&String::from_utf8_lossy(topic), u32::from_be_bytes(*partition))?;
+            positions.insert((plan.name, u32::from_be_bytes(*partition)), u64::from_be_bytes(*offset));
+            rest = after;
+        }
+        Ok(positions)
+    }
+}
+
+fn encode_positions(positions: &Positions) -> Vec<u8> {
+    let mut row = Vec::new();
+    for ((topic, partition), offset) in positions {
+        // Names of topics have at most 249 bytes.
+        row.extend((topic.len() as u16).to_be_bytes());
+        row.extend(topic.as_bytes());
+        row.extend(partition.to_be_bytes());
+        row.extend(offset.to_be_bytes());
+    }
+    row
+}
+
+/// The partition count that all topics but the global ones have.
+fn checked(asking: &BaseConsumer, plans: &[TopicPlan]) -> Result<u32, HostError> {
+    let metadata = asking.fetch_metadata(None, CALL).map_err(KafkaError::client)?;
+    let counts: BTreeMap<&str, usize> = metadata.topics().iter().map(|topic| (topic.name(), topic.partitions().len())).collect();
+    let mut asked = None;
+    for plan in plans {
+        let found = counts.get(plan.name).copied().filter(|found| *found > 0);
+        let found = found.ok_or_else(|| KafkaError::NoTopic { topic: plan.name.to_owned() })?;
+        let asked = if plan.is_global { 1 } else { *asked.get_or_insert(found) };
+        if found != asked {
+            return Err(KafkaError::Partitions { topic: plan.name.to_owned(), found, asked }.into());
+        }
+    }
+    Ok(asked.unwrap_or(1) as u32)
+}
+
+impl Log for KafkaLog {
+    fn append(&self, records: Vec<Record>) -> Result<Vec<u64>, HostError> {
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.topics.check_appended(&records)?;
+        self.transact(&records.iter().map(sent).collect::<Vec<_>>(), None)
+    }
+
+    fn read(&self, topic: &str, partition: u32, from: u64, max_records: usize, max_bytes: usize) -> Result<Vec<Stored>, HostError> {
+        let plan = self.topics.plan(topic, partition)?;
+        if plan.is_global {
+            return self.local.read(topic, partition, from, max_records, max_bytes);
+        }
+        if let Some(page) = self.fetcher.read((plan.name, partition), from, max_records, max_bytes) {
+            return Ok(page);
+        }
+        globals::once(&held(&self.asking), (plan.name, partition), from, max_records, max_bytes)
+    }
+
+    fn end_offset(&self, topic: &str, partition: u32) -> Result<u64, HostError> {
+        let plan = self.topics.plan(topic, partition)?;
+        if plan.is_global {
+            return self.local.end_offset(topic, partition);
+        }
+        match self.fetcher.end((plan.name, partition)) {
+            Some(end) => Ok(end),
+            None => Ok(self.watermarks(topic, partition)?.1),
+        }
+    }
+
+    fn start_offset(&self, topic: &str, partition: u32) -> Result<u64, HostError> {
+        self.topics.plan(topic, partition)?;
+        Ok(self.watermarks(topic, partition)?.0)
+    }
+
+    fn latest(&self, topic: &str, partition: u32, key: &[u8]) -> Result<Option<Stored>, HostError> {
+        if self.topics.compacted(topic, partition)?.is_global {
+            return self.local.latest(topic, partition, key);
+        }
+        Err(KafkaError::NotGlobal { topic: topic.to_owned() }.into())
+    }
+
+    fn commit(&self, commit: Commit) -> Result<Vec<u64>, HostError> {
+        let Commit { task, positions, mut changes, outputs } = commit;
+        self.topics.check_outputs(&outputs)?;
+        let member = held(&self.members).get(task.stage).and_then(Weak::upgrade);
+        let group = member.and_then(|member| member.metadata()).ok_or(KafkaError::NotOwner { task })?;
+        let mut all = self.positions(task)?;
+        all.extend(&positions);
+        changes.insert(POSITIONS_ROW.to_vec(), Some(encode_positions(&all)));
+        let changelog = changelog_of(task.stage);
+        let mut records: Vec<Sent<'_>> = outputs.iter().map(sent).collect();
+        let said = records.len();
+        records.extend(changes.iter().map(|(key, value)| Sent {
+            topic: &changelog,
+            partition: task.partition,
+            key,
+            value: value.as_deref(),
+            headers: &[],
+            timestamp_ms: None,
+        }));
+        let mut offsets = self.transact(&records, Some(&Reached { positions: &positions, group: &group }))?;
+        drop(records);
+        // The store sees nothing before the transaction is committed: what it writes out early could never be taken back.
+        let next = offsets.split_off(said).last().map_or(0, |last| last + 1);
+        self.local.keep(task, changes, next)?;
+        for (place, position) in positions {
+            self.fetcher.committed(place, position);
+        }
+        held(&self.positions).insert(task, all);
+        Ok(offsets)
+    }
+
+    fn positions(&self, task: TaskId) -> Result<Positions, HostError> {
+        if let Some(known) = held(&self.positions).get(&task) {
+            return Ok(known.clone());
+        }
+        self.positions_in_state(task)
+    }
+
+    fn state<'a>(&'a self, task: TaskId) -> Box<dyn Store + 'a> {
+        self.local.state(task)
+    }
+
+    fn truncate(&self, topic: &str, _: u32, _: u64, _: u64) -> Result<(), HostError> {
+        Err(KafkaError::BrokersKeep { topic: topic.to_owned() }.into())
+    }
+
+    fn retain(&self, place: Place, now: Timestamp, least_position: u64, max_records: usize) -> Result<Retained, HostError> {
+        if self.topics.plan(place.0, place.1)?.is_global {
+            return self.local.retain(place, now, least_position, max_records);
+        }
+        Ok(Retained::default())
+    }
+
+    fn clean(&self, place: Place, max_records: usize) -> Result<bool, HostError> {
+        Ok(self.topics.plan(place.0, place.1)?.is_global && self.local.clean(place, max_records)?)
+    }
+
+    fn horizon(&self, topic: &str, partition: u32) -> Result<u64, HostError> {
+        let plan = self.topics.compacted(topic, partition)?;
+        if plan.is_global { self.local.horizon(topic, partition) } else { Ok(0) }
+    }
+
+    fn wait_for_change(&self, since: u64, timeout: Duration) -> u64 {
+        self.local.wait_for_change(since, timeout)
+    }
+
+    fn wake(&self) {
+        self.local.wake();
+    }
+
+    fn topics(&self) -> Vec<TopicPlan> {
+        self.topics.all()
+    }
+
+    fn partitions(&self, topic: &str) -> Result<u32, HostError> {
+        Ok(if self.topics.named(topic)?.is_global { 1 } else { self.partitions })
+    }
+
+    fn max_record_bytes(&self) -> usize {
+        self.topics.max_record_bytes()
+    }
+
+    fn gauges(&self) -> Vec<Gauge> {
+        self.local.gauges()
+    }
+}
+
+fn sent(record: &Record) -> Sent<'_> {
+    Sent {
+        topic: record.topic,
+        partition: record.partition,
+        key: &record.key,
+        value: record.value.as_deref(),
+        headers: &record.headers,
+        timestamp_ms: Some(record.timestamp_ms),
+    }
+}

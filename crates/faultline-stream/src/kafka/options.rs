@@ -1,0 +1,121 @@
+//! How to reach a cluster, and who we are to it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+
+use crate::rocks;
+
+#[derive(Clone)]
+pub struct KafkaOptions {
+    /// `host:port`, several with commas between.
+    pub bootstrap: String,
+    /// Stands before the names of consumer groups and transactional ids; the same in all processes of one installation.
+    pub installation: String,
+    /// This process, by a name that no other one has and that it keeps over restarts (the pod's).
+    pub instance: String,
+    /// Options of librdkafka, as it names them. What exactly-once rests on cannot be overridden.
+    pub client: BTreeMap<String, String>,
+    /// Of the folder that keeps the tasks' state. The partition count is the cluster's.
+    pub local: rocks::Options,
+    /// What records that wait to be worked on may take in memory, all partitions together. Default 64 MiB.
+    pub buffer_bytes: usize,
+    /// After so long without an end the broker aborts a transaction. Default 30 s.
+    pub transaction_timeout: Duration,
+    /// After so long without a word a process is taken for dead. Default 10 s.
+    pub session_timeout: Duration,
+}
+
+impl KafkaOptions {
+    pub fn new(bootstrap: impl Into<String>, installation: impl Into<String>, instance: impl Into<String>) -> Self {
+        Self {
+            bootstrap: bootstrap.into(),
+            installation: installation.into(),
+            instance: instance.into(),
+            client: BTreeMap::new(),
+            local: rocks::Options::default(),
+            buffer_bytes: 64 << 20,
+            transaction_timeout: Duration::from_secs(30),
+            session_timeout: Duration::from_secs(10),
+        }
+    }
+
+    pub(crate) fn group(&self, stage: &str) -> String {
+        format!("{}.{stage}", self.installation)
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("client.id", &self.instance);
+        for (name, value) in &self.client {
+            config.set(name, value);
+        }
+        config.set("bootstrap.servers", &self.bootstrap);
+        config
+    }
+
+    pub(crate) fn admin(&self) -> ClientConfig {
+        self.client()
+    }
+
+    /// A consumer that reads what is committed, where it is told to, and says where a partition ends.
+    pub(crate) fn reader(&self, group: &str) -> ClientConfig {
+        let mut config = self.client();
+        config.set("group.id", group);
+        config.set("enable.auto.commit", "false");
+        config.set("enable.auto.offset.store", "false");
+        config.set("isolation.level", "read_committed");
+        config.set("auto.offset.reset", "earliest");
+        config.set("enable.partition.eof", "true");
+        // All partitions of one client share this; the rest of the budget is what waits decoded.
+        config.set("queued.max.messages.kbytes", (self.buffer_bytes / 2 / 1024).max(1024).to_string());
+        config
+    }
+
+    /// A reader that goes to the end and stops: a broker with nothing more says so at once.
+    pub(crate) fn reader_to_end(&self, group: &str) -> ClientConfig {
+        let mut config = self.reader(group);
+        config.set("fetch.wait.max.ms", "10");
+        config
+    }
+
+    /// A member of a stage's group. It reads nothing itself.
+    pub(crate) fn member(&self, group: &str) -> ClientConfig {
+        let mut config = self.reader(group);
+        config.set("enable.partition.eof", "false");
+        config.set("group.instance.id", &self.instance);
+        if self.client.get("group.protocol").is_none_or(|protocol| protocol == "classic") {
+            config.set("partition.assignment.strategy", "cooperative-sticky");
+            config.set("session.timeout.ms", self.session_timeout.as_millis().to_string());
+            config.set("heartbeat.interval.ms", (self.session_timeout / 5).as_millis().to_string());
+        }
+        config
+    }
+
+    pub(crate) fn producer(&self, number: usize) -> ClientConfig {
+        let mut config = self.client();
+        config.set("transactional.id", format!("{}.{}.{number}", self.installation, self.instance));
+        config.set("enable.idempotence", "true");
+        config.set("transaction.timeout.ms", self.transaction_timeout.as_millis().to_string());
+        config.set("partitioner", "murmur2_random");
+        if !self.client.contains_key("compression.type") {
+            config.set("compression.type", "lz4");
+        }
+        config
+    }
+}
+
+/// Values of client options can be secrets: only their names are shown.
+impl fmt::Debug for KafkaOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let client: Vec<&String> = self.client.keys().collect();
+        f.debug_struct("KafkaOptions")
+            .field("bootstrap", &self.bootstrap)
+            .field("installation", &self.installation)
+            .field("instance", &self.instance)
+            .field("client", &client)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,80 @@
+//! Brings what is kept of a task's state up to the end of its changelog.
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError as ClientError;
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+use std::time::Duration;
+
+use faultline_core::store::Changes;
+
+use super::options::KafkaOptions;
+use super::{KafkaError, changelog_of};
+use crate::commit::TaskId;
+use crate::embedded::EmbeddedLog;
+use crate::error::HostError;
+
+const POLL: Duration = Duration::from_millis(200);
+const CALL: Duration = Duration::from_secs(10);
+/// How much is restored in one batch.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// A consumer that restores one task after the other.
+pub(crate) struct Restorer {
+    consumer: BaseConsumer,
+}
+
+impl Restorer {
+    pub(crate) fn new(options: &KafkaOptions, group: &str) -> Result<Self, HostError> {
+        Ok(Self { consumer: options.reader_to_end(group).create().map_err(KafkaError::client)? })
+    }
+
+    /// False if it was told to stop on the way; what was restored until then is kept.
+    pub(crate) fn restore(&self, local: &EmbeddedLog, task: TaskId, goes_on: &dyn Fn() -> bool) -> Result<bool, HostError> {
+        let (topic, partition) = (changelog_of(task.stage), task.partition as i32);
+        let (first, end) = self.consumer.fetch_watermarks(&topic, partition, CALL).map_err(KafkaError::client)?;
+        let known = local.kept(task)?;
+        let from = match known {
+            Some(known) if (first.unsigned_abs()..=end.unsigned_abs()).contains(&known) => known,
+            // Ahead of its log or behind it, it is of another one: what it says would be mixed with what the log says.
+            Some(_) => {
+                local.forget(task)?;
+                0
+            }
+            None => 0,
+        };
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&topic, partition, Offset::Offset(from as i64)).map_err(KafkaError::client)?;
+        self.consumer.assign(&list).map_err(KafkaError::client)?;
+        let restored = self.read(local, task, from, goes_on);
+        self.consumer.unassign().map_err(KafkaError::client)?;
+        restored
+    }
+
+    fn read(&self, local: &EmbeddedLog, task: TaskId, from: u64, goes_on: &dyn Fn() -> bool) -> Result<bool, HostError> {
+        let (mut changes, mut bytes, mut next) = (Changes::new(), 0, from);
+        while goes_on() {
+            match self.consumer.poll(POLL) {
+                Some(Ok(message)) => {
+                    let key = message.key().unwrap_or_default().to_vec();
+                    let value = message.payload().map(<[u8]>::to_vec);
+                    bytes += key.len() + value.as_ref().map_or(0, Vec::len);
+                    changes.insert(key, value);
+                    next = message.offset().unsigned_abs() + 1;
+                    if bytes >= BATCH_BYTES {
+                        local.keep(task, std::mem::take(&mut changes), next)?;
+                        bytes = 0;
+                    }
+                }
+                // In a read-committed consumer this is the last stable offset.
+                Some(Err(ClientError::PartitionEOF(_))) => {
+                    local.keep(task, changes, next)?;
+                    return Ok(true);
+                }
+                // Brokers that are away are librdkafka's to wait for.
+                Some(Err(_)) | None => {}
+            }
+        }
+        Ok(false)
+    }
+}

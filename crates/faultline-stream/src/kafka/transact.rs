@@ -1,0 +1,154 @@
+//! One transaction at a time on one producer: what it writes and the positions it stands for are there together, or not at all.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::KafkaError;
+use super::options::KafkaOptions;
+use crate::error::HostError;
+use crate::log::Positions;
+use crate::sync::held;
+
+/// How long one call waits before its answer is asked for again.
+const CALL: Duration = Duration::from_secs(5);
+const QUEUE_IS_FULL: Duration = Duration::from_millis(10);
+
+/// A record to be written.
+pub(crate) struct Sent<'r> {
+    pub(crate) topic: &'r str,
+    pub(crate) partition: u32,
+    pub(crate) key: &'r [u8],
+    pub(crate) value: Option<&'r [u8]>,
+    pub(crate) headers: &'r [(String, Vec<u8>)],
+    pub(crate) timestamp_ms: Option<i64>,
+}
+
+/// Positions that a transaction commits, as a member of a group.
+pub(crate) struct Reached<'r> {
+    pub(crate) positions: &'r Positions,
+    pub(crate) group: &'r ConsumerGroupMetadata,
+}
+
+pub(crate) struct Transactor {
+    producer: BaseProducer<Deliveries>,
+    timeout: Duration,
+}
+
+/// Where each record of the transaction came to stand.
+#[derive(Default)]
+struct Deliveries {
+    offsets: Mutex<Vec<Option<u64>>>,
+}
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, delivered: &DeliveryResult<'_>, number: usize) {
+        if let Ok(message) = delivered
+            && let Some(offset) = held(&self.offsets).get_mut(number)
+        {
+            *offset = Some(message.offset().unsigned_abs());
+        }
+    }
+}
+
+impl Transactor {
+    /// Ends what an earlier producer of this name left open.
+    pub(crate) fn new(options: &KafkaOptions, number: usize) -> Result<Self, HostError> {
+        let config = options.producer(number);
+        let producer: BaseProducer<Deliveries> = config.create_with_context(Deliveries::default()).map_err(KafkaError::client)?;
+        let until = Instant::now() + options.transaction_timeout * 2;
+        again(until, || producer.init_transactions(CALL))?;
+        Ok(Self { producer, timeout: options.transaction_timeout })
+    }
+
+    /// Gives each record's offset. After an error this transactor is to be dropped: what became of the transaction is what a new
+    /// one of its name finds, and then it has an end.
+    pub(crate) fn commit(&self, records: &[Sent<'_>], reached: Option<&Reached<'_>>) -> Result<Vec<u64>, HostError> {
+        // Beyond it the broker has ended it.
+        let until = Instant::now() + self.timeout;
+        *held(&self.producer.context().offsets) = vec![None; records.len()];
+        self.producer.begin_transaction().map_err(KafkaError::transaction)?;
+        let written = self.write(records, reached, until);
+        if let Err(error) = written {
+            // Best effort: a new producer of this name does it otherwise.
+            let _ = self.producer.abort_transaction(CALL);
+            return Err(error);
+        }
+        again(until, || self.producer.commit_transaction(CALL))?;
+        let offsets: Option<Vec<u64>> = held(&self.producer.context().offsets).drain(..).collect();
+        offsets.ok_or_else(|| KafkaError::Transaction { reason: "a committed record was never said to be delivered".to_owned() }.into())
+    }
+
+    fn write(&self, records: &[Sent<'_>], reached: Option<&Reached<'_>>, until: Instant) -> Result<(), HostError> {
+        for (number, record) in records.iter().enumerate() {
+            self.send(number, record, until)?;
+        }
+        if let Some(Reached { positions, group }) = reached
+            && !positions.is_empty()
+        {
+            let mut list = TopicPartitionList::new();
+            for ((topic, partition), position) in *positions {
+                let offset = Offset::Offset(*position as i64);
+                list.add_partition_offset(topic, *partition as i32, offset).map_err(KafkaError::client)?;
+            }
+            again(until, || self.producer.send_offsets_to_transaction(&list, group, CALL))?;
+        }
+        Ok(())
+    }
+
+    fn send(&self, number: usize, record: &Sent<'_>, until: Instant) -> Result<(), HostError> {
+        let mut sent =
+            BaseRecord::<[u8], [u8], usize>::with_opaque_to(record.topic, number).partition(record.partition as i32).key(record.key);
+        if let Some(value) = record.value {
+            sent = sent.payload(value);
+        }
+        if let Some(timestamp) = record.timestamp_ms {
+            sent = sent.timestamp(timestamp);
+        }
+        if !record.headers.is_empty() {
+            let all = OwnedHeaders::new_with_capacity(record.headers.len());
+            let add = |all: OwnedHeaders, (key, value): &(String, Vec<u8>)| all.insert(Header { key, value: Some(value) });
+            sent = sent.headers(record.headers.iter().fold(all, add));
+        }
+        loop {
+            match self.producer.send(sent) {
+                Ok(()) => return Ok(()),
+                Err((ClientError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) if Instant::now() < until => {
+                    self.producer.poll(QUEUE_IS_FULL);
+                    sent = back;
+                }
+                Err((error, _)) => return Err(KafkaError::transaction(error).into()),
+            }
+        }
+    }
+}
+
+/// Calls until there is an answer that is final, or the time is over.
+fn again(until: Instant, mut call: impl FnMut() -> Result<(), ClientError>) -> Result<(), HostError> {
+    loop {
+        match call() {
+            Ok(()) => return Ok(()),
+            Err(error) if is_unsettled(&error) && Instant::now() < until => {}
+            Err(error) => return Err(KafkaError::transaction(error).into()),
+        }
+    }
+}
+
+fn is_unsettled(error: &ClientError) -> bool {
+    match error {
+        ClientError::Transaction(error) => error.is_retriable(),
+        // Records that are still on their way.
+        ClientError::Flush(code) => *code == RDKafkaErrorCode::OperationTimedOut,
+        _ => false,
+    }
+}
