@@ -3,7 +3,7 @@ SHELL := /usr/bin/env bash
 CARGO := source scripts/env && cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build demo test test-soak bench lint fmt
+.PHONY: help setup setup-tests build demo test test-soak bench bench-kafka lint fmt
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,11 @@ test-soak: setup-tests ## The long proofs in full: every seed, every kill
 bench: setup ## Measure; one JSON line each, with the machine and the ratio
 	$(CARGO) run --release -p faultline-benches --bin avro
 	$(CARGO) run --release -p faultline-benches --bin embedded
+
+bench-kafka: ## Measure the host on Kafka against Kafka Streams
+	@scripts/setup tests peer
+	$(CARGO) build --release -p faultline-benches
+	@source scripts/env && benches/against-streams "$$(dirname "$$FAULTLINE")/kafka"
 
 fmt: ## Format the code
 	cargo fmt --all

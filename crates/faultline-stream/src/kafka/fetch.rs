@@ -1,12 +1,14 @@
 //! Reads the inputs of this process's tasks ahead of them, within a bound: one consumer that is told what to read, no group.
 //!
-//! What was read stays until its position is committed, so that an attempt at a batch can be made again.
+//! What was read stays until its position is committed, so that an attempt at a batch can be made again. When there is enough, nothing
+//! more is asked of the client: to pause a partition would throw away what it has fetched. Only a partition that nobody works on any more
+//! is paused, or it would hold up the others.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
@@ -22,6 +24,8 @@ use crate::sync::{Bell, held};
 const POLL: Duration = Duration::from_millis(100);
 /// After so many records readers are told, though more are there.
 const RING_AFTER: usize = 500;
+/// A place with records that nobody asked for so long is taken for one that nobody works on.
+const IS_LEFT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Fetcher {
     shared: Arc<Shared>,
@@ -31,17 +35,19 @@ pub(crate) struct Fetcher {
 struct Shared {
     consumer: BaseConsumer,
     places: Mutex<BTreeMap<Place, Buffer>>,
+    /// Told when there is room again.
+    room: Condvar,
     bell: Arc<Bell>,
     bound_bytes: usize,
     is_stopping: AtomicBool,
 }
 
-#[derive(Default)]
 struct Buffer {
     records: VecDeque<Stored>,
     bytes: usize,
     /// The offset behind the last record that was read.
     end: u64,
+    asked_at: Instant,
     is_paused: bool,
 }
 
@@ -49,7 +55,7 @@ impl Fetcher {
     pub(crate) fn start(options: &KafkaOptions, group: &str, bell: Arc<Bell>) -> Result<Self, HostError> {
         let consumer = options.reader(group).create().map_err(KafkaError::client)?;
         let (places, is_stopping) = (Mutex::default(), AtomicBool::new(false));
-        let shared = Arc::new(Shared { consumer, places, bell, bound_bytes: options.buffer_bytes / 2, is_stopping });
+        let shared = Arc::new(Shared { consumer, places, room: Condvar::new(), bell, bound_bytes: options.buffer_bytes / 2, is_stopping });
         let thread = std::thread::Builder::new().name("kafka-fetch".to_owned());
         let thread = thread.spawn({
             let shared = shared.clone();
@@ -60,7 +66,8 @@ impl Fetcher {
 
     /// Reads a place from an offset on.
     pub(crate) fn add(&self, place: Place, from: u64) -> Result<(), HostError> {
-        held(&self.shared.places).insert(place, Buffer { end: from, ..Buffer::default() });
+        let buffer = Buffer { records: VecDeque::new(), bytes: 0, end: from, asked_at: Instant::now(), is_paused: false };
+        held(&self.shared.places).insert(place, buffer);
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(place.0, place.1 as i32, Offset::Offset(from as i64)).map_err(KafkaError::client)?;
         Ok(self.shared.consumer.incremental_assign(&list).map_err(KafkaError::client)?)
@@ -70,13 +77,18 @@ impl Fetcher {
         if held(&self.shared.places).remove(&place).is_some() {
             // It was assigned, so this cannot fail; if it did, its records would be passed over.
             let _ = self.shared.consumer.incremental_unassign(&list_of(place));
+            self.shared.room.notify_one();
         }
     }
 
     /// What waits of a place, from an offset on; nothing if the place is not read here.
     pub(crate) fn read(&self, place: Place, from: u64, max_records: usize, max_bytes: usize) -> Option<Vec<Stored>> {
-        let places = held(&self.shared.places);
-        let buffer = places.get(&place)?;
+        let mut places = held(&self.shared.places);
+        let buffer = places.get_mut(&place)?;
+        buffer.asked_at = Instant::now();
+        if buffer.is_paused {
+            buffer.is_paused = self.shared.consumer.resume(&list_of(place)).is_err();
+        }
         let mut page = Page::new(max_records, max_bytes);
         let first = buffer.records.partition_point(|record| record.offset < from);
         for record in buffer.records.range(first..) {
@@ -99,12 +111,7 @@ impl Fetcher {
         while let Some(record) = buffer.records.pop_front_if(|record| record.offset < position) {
             buffer.bytes -= record.bytes();
         }
-        if buffer.is_paused && buffer.bytes < self.shared.bound_of(places.len()) / 2 {
-            if let Some(buffer) = places.get_mut(&place) {
-                buffer.is_paused = false;
-            }
-            let _ = self.shared.consumer.resume(&list_of(place));
-        }
+        self.shared.room.notify_one();
     }
 }
 
@@ -121,40 +128,61 @@ impl Drop for Fetcher {
 impl Shared {
     fn run(&self) {
         while !self.is_stopping.load(Ordering::Acquire) {
-            let (mut wait, mut taken) = (POLL, 0);
+            if !self.has_room() {
+                continue;
+            }
+            let (mut wait, mut taken) = (POLL, Vec::new());
             // Errors that concern all (brokers away) are librdkafka's to retry; the end of a partition is none.
-            while taken < RING_AFTER
+            while taken.len() < RING_AFTER
                 && let Some(polled) = self.consumer.poll(wait)
             {
-                taken += usize::from(polled.is_ok_and(|message| self.take(&message)));
+                if let Ok(message) = polled
+                    && let Some(topic) = self.topic(message.topic())
+                {
+                    taken.push(((topic, message.partition().unsigned_abs()), stored(&message)));
+                }
                 wait = Duration::ZERO;
             }
-            if taken > 0 {
+            if !taken.is_empty() {
+                self.take(taken);
                 self.bell.ring();
             }
         }
     }
 
-    fn bound_of(&self, places: usize) -> usize {
-        self.bound_bytes / places.max(1)
+    /// Waits a while for room; tells whether there is any.
+    fn has_room(&self) -> bool {
+        let waiting =
+            |places: &BTreeMap<Place, Buffer>| places.values().filter(|buffer| !buffer.is_paused).map(|buffer| buffer.bytes).sum::<usize>();
+        let mut places = held(&self.places);
+        if waiting(&places) > self.bound_bytes {
+            places = self.room.wait_timeout(places, POLL).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if waiting(&places) <= self.bound_bytes {
+            return true;
+        }
+        for (place, buffer) in places.iter_mut().filter(|(_, buffer)| buffer.bytes > 0 && buffer.asked_at.elapsed() > IS_LEFT) {
+            buffer.is_paused = buffer.is_paused || self.consumer.pause(&list_of(*place)).is_ok();
+        }
+        false
     }
 
-    fn take(&self, message: &BorrowedMessage<'_>) -> bool {
+    /// The name of a topic that is read, as the places have it.
+    fn topic(&self, name: &str) -> Option<&'static str> {
+        held(&self.places).keys().map(|(topic, _)| *topic).find(|topic| *topic == name)
+    }
+
+    fn take(&self, records: Vec<(Place, Stored)>) {
         let mut places = held(&self.places);
-        let bound = self.bound_of(places.len());
-        let place = places.iter_mut().find(|((topic, partition), _)| *topic == message.topic() && *partition as i32 == message.partition());
-        let Some((place, buffer)) = place else { return false };
-        let record = stored(message);
-        if record.offset < buffer.end {
-            return false;
+        for (place, record) in records {
+            // What comes of a place that was taken away, or given anew further on, is passed over.
+            if let Some(buffer) = places.get_mut(&place)
+                && record.offset >= buffer.end
+            {
+                (buffer.end, buffer.bytes) = (record.offset + 1, buffer.bytes + record.bytes());
+                buffer.records.push_back(record);
+            }
         }
-        (buffer.end, buffer.bytes) = (record.offset + 1, buffer.bytes + record.bytes());
-        buffer.records.push_back(record);
-        if !buffer.is_paused && buffer.bytes > bound {
-            // What librdkafka has read of it already still comes; the bound of its queue is its own.
-            buffer.is_paused = self.consumer.pause(&list_of(*place)).is_ok();
-        }
-        true
     }
 }
 

@@ -145,6 +145,14 @@ impl KafkaLog {
         })
     }
 
+    /// How many partitions a topic of a cluster has.
+    pub fn partitions_in(options: &KafkaOptions, topic: &str) -> Result<u32, HostError> {
+        let asking: BaseConsumer = options.reader(&options.group("reader")).create().map_err(KafkaError::client)?;
+        let metadata = asking.fetch_metadata(Some(topic), CALL).map_err(KafkaError::client)?;
+        let found = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
+        if found == 0 { Err(KafkaError::NoTopic { topic: topic.to_owned() }.into()) } else { Ok(found as u32) }
+    }
+
     fn transact(&self, records: &[Sent<'_>], reached: Option<&Reached<'_>>) -> Result<Vec<u64>, HostError> {
         let mut free = held(&self.transactors.free);
         let (number, transactor) = loop {

@@ -18,6 +18,7 @@ use crate::sync::held;
 
 /// How long one call waits before its answer is asked for again.
 const CALL: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(1);
 const QUEUE_IS_FULL: Duration = Duration::from_millis(10);
 
 /// A record to be written.
@@ -93,6 +94,7 @@ impl Transactor {
         for (number, record) in records.iter().enumerate() {
             self.send(number, record, until)?;
         }
+        self.deliver(until)?;
         if let Some(Reached { positions, group }) = reached
             && !positions.is_empty()
         {
@@ -102,6 +104,18 @@ impl Transactor {
                 list.add_partition_offset(topic, *partition as i32, offset).map_err(KafkaError::client)?;
             }
             again(until, || self.producer.send_offsets_to_transaction(&list, group, CALL))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all that was sent is delivered, or known not to be. The client's own flush, which is called by a commit as well, looks
+    /// every 100 ms only.
+    fn deliver(&self, until: Instant) -> Result<(), HostError> {
+        while self.producer.in_flight_count() > 0 {
+            if Instant::now() >= until {
+                return Err(KafkaError::Transaction { reason: "records were not delivered in the transaction's time".to_owned() }.into());
+            }
+            self.producer.poll(LOOK);
         }
         Ok(())
     }
