@@ -18,7 +18,7 @@ use crate::sync::held;
 
 /// How long one call waits before its answer is asked for again.
 const CALL: Duration = Duration::from_secs(5);
-const LOOK: Duration = Duration::from_millis(1);
+const LOOK: Duration = Duration::from_micros(500);
 const QUEUE_IS_FULL: Duration = Duration::from_millis(10);
 
 /// A record to be written.
@@ -109,13 +109,16 @@ impl Transactor {
     }
 
     /// Waits until all that was sent is delivered, or known not to be. The client's own flush, which is called by a commit as well, looks
-    /// every 100 ms only.
+    /// every 100 ms only; and a poll of its with a time-out goes on for all of it, the last millisecond without a rest.
     fn deliver(&self, until: Instant) -> Result<(), HostError> {
         while self.producer.in_flight_count() > 0 {
             if Instant::now() >= until {
                 return Err(KafkaError::Transaction { reason: "records were not delivered in the transaction's time".to_owned() }.into());
             }
-            self.producer.poll(LOOK);
+            self.producer.poll(Duration::ZERO);
+            if self.producer.in_flight_count() > 0 {
+                std::thread::sleep(LOOK);
+            }
         }
         Ok(())
     }
