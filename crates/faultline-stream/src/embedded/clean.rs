@@ -84,7 +84,15 @@ impl EmbeddedLog {
     fn clean_chunk(&self, place: Place, offset: u64) -> Result<(usize, usize, u64), HostError> {
         let (topic, partition) = place;
         let chunk = self.chunk_with(topic, partition, offset)?;
-        let chunk = chunk.ok_or_else(|| layout::corrupt("a superseded record", "the log does not have its chunk"))?;
+        let Some(chunk) = chunk else {
+            // A commit that had looked its key up before the record went and was cleaned away says so once more.
+            self.write(WriteBatch::default(), |draft| {
+                let row = layout::superseded_row(topic, partition, offset);
+                draft.batch.delete_cf(rocks::family(&self.db, META), row);
+                Ok(())
+            })?;
+            return Ok((1, 0, offset + 1));
+        };
         let met = self.superseded(topic, partition, chunk.first(), chunk.end(), usize::MAX)?.len();
         if met * 2 < chunk.count() {
             return Ok((met, met, chunk.end()));

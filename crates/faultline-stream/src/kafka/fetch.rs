@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -20,8 +21,8 @@ use crate::error::HostError;
 use crate::log::{Page, Place, Stored};
 use crate::sync::{Bell, held};
 
-/// How long it waits for a record before it looks whether it should stop.
-const POLL: Duration = Duration::from_millis(100);
+/// How long it waits for a record before it looks whether it is asked for a change, or to stop.
+const POLL: Duration = Duration::from_millis(20);
 /// After so many records readers are told, though more are there.
 const RING_AFTER: usize = 500;
 /// A place with records that nobody asked for so long is taken for one that nobody works on.
@@ -29,8 +30,17 @@ const IS_LEFT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Fetcher {
     shared: Arc<Shared>,
+    changes: Mutex<SyncSender<Asked>>,
     thread: Option<JoinHandle<()>>,
 }
+
+enum Change {
+    Add(Place, u64),
+    Remove(Place),
+}
+
+/// A change, and where to say what became of it.
+type Asked = (Change, SyncSender<Result<(), HostError>>);
 
 struct Shared {
     consumer: BaseConsumer,
@@ -56,29 +66,33 @@ impl Fetcher {
         let consumer = options.reader(group).create().map_err(KafkaError::client)?;
         let (places, is_stopping) = (Mutex::default(), AtomicBool::new(false));
         let shared = Arc::new(Shared { consumer, places, room: Condvar::new(), bell, bound_bytes: options.buffer_bytes / 2, is_stopping });
+        let (changes, asked) = sync_channel(1);
         let thread = std::thread::Builder::new().name("kafka-fetch".to_owned());
         let thread = thread.spawn({
             let shared = shared.clone();
-            move || shared.run()
+            move || shared.run(&asked)
         });
-        Ok(Self { shared, thread: Some(thread.map_err(|source| HostError::Thread { source })?) })
+        let changes = Mutex::new(changes);
+        Ok(Self { shared, changes, thread: Some(thread.map_err(|source| HostError::Thread { source })?) })
     }
 
     /// Reads a place from an offset on.
     pub(crate) fn add(&self, place: Place, from: u64) -> Result<(), HostError> {
-        let buffer = Buffer { records: VecDeque::new(), bytes: 0, end: from, asked_at: Instant::now(), is_paused: false };
-        held(&self.shared.places).insert(place, buffer);
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(place.0, place.1 as i32, Offset::Offset(from as i64)).map_err(KafkaError::client)?;
-        Ok(self.shared.consumer.incremental_assign(&list).map_err(KafkaError::client)?)
+        self.ask(Change::Add(place, from))
     }
 
     pub(crate) fn remove(&self, place: Place) {
-        if held(&self.shared.places).remove(&place).is_some() {
-            // It was assigned, so this cannot fail; if it did, its records would be passed over.
-            let _ = self.shared.consumer.incremental_unassign(&list_of(place));
-            self.shared.room.notify_one();
-        }
+        // It fails where the place was never added, and when the fetcher is at its end.
+        let _ = self.ask(Change::Remove(place));
+    }
+
+    /// Changes are made by the thread that fetches, between two looks: what it holds in its hands is never of another assignment.
+    fn ask(&self, change: Change) -> Result<(), HostError> {
+        let (answers, answer) = sync_channel(1);
+        let gone = || HostError::from(KafkaError::Transaction { reason: "the fetcher has stopped".to_owned() });
+        held(&self.changes).send((change, answers)).map_err(|_| gone())?;
+        self.shared.room.notify_one();
+        answer.recv().map_err(|_| gone())?
     }
 
     /// What waits of a place, from an offset on; nothing if the place is not read here.
@@ -126,8 +140,12 @@ impl Drop for Fetcher {
 }
 
 impl Shared {
-    fn run(&self) {
+    fn run(&self, asked: &Receiver<Asked>) {
         while !self.is_stopping.load(Ordering::Acquire) {
+            while let Ok((change, answers)) = asked.try_recv() {
+                // Who asked may have gone.
+                let _ = answers.send(self.change(&change));
+            }
             if !self.has_room() {
                 continue;
             }
@@ -146,6 +164,25 @@ impl Shared {
             if !taken.is_empty() {
                 self.take(taken);
                 self.bell.ring();
+            }
+        }
+    }
+
+    fn change(&self, change: &Change) -> Result<(), HostError> {
+        match *change {
+            Change::Add(place, from) => {
+                let mut list = TopicPartitionList::new();
+                list.add_partition_offset(place.0, place.1 as i32, Offset::Offset(from as i64)).map_err(KafkaError::client)?;
+                self.consumer.incremental_assign(&list).map_err(KafkaError::client)?;
+                let buffer = Buffer { records: VecDeque::new(), bytes: 0, end: from, asked_at: Instant::now(), is_paused: false };
+                held(&self.places).insert(place, buffer);
+                Ok(())
+            }
+            Change::Remove(place) => {
+                if held(&self.places).remove(&place).is_some() {
+                    self.consumer.incremental_unassign(&list_of(place)).map_err(KafkaError::client)?;
+                }
+                Ok(())
             }
         }
     }
@@ -175,7 +212,7 @@ impl Shared {
     fn take(&self, records: Vec<(Place, Stored)>) {
         let mut places = held(&self.places);
         for (place, record) in records {
-            // What comes of a place that was taken away, or given anew further on, is passed over.
+            // Of a place that was taken away nothing should come; offsets ascend.
             if let Some(buffer) = places.get_mut(&place)
                 && record.offset >= buffer.end
             {

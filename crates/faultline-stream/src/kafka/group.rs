@@ -5,12 +5,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, Rebalance};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::KafkaError as ClientError;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::KafkaError;
@@ -30,8 +31,11 @@ pub(crate) enum Owned {
     Again(TaskId),
 }
 
+/// The consumer of a member.
+pub(crate) type Grouped = BaseConsumer<Rebalances>;
+
 pub(crate) struct Member {
-    consumer: Arc<BaseConsumer<Rebalances>>,
+    consumer: Arc<Grouped>,
     is_leaving: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -44,7 +48,8 @@ pub(crate) struct Rebalances {
     taken: Box<dyn Fn(TaskId) + Send + Sync>,
     /// Tells of a new owner before it is sent to be opened.
     owned: Box<dyn Fn(TaskId) + Send + Sync>,
-    last_error: OnceLock<String>,
+    /// Why this process is no member any more, for good.
+    end: OnceLock<String>,
 }
 
 impl Rebalances {
@@ -54,7 +59,7 @@ impl Rebalances {
         owned: impl Fn(TaskId) + Send + Sync + 'static,
         taken: impl Fn(TaskId) + Send + Sync + 'static,
     ) -> Self {
-        Self { stage, given, taken: Box::new(taken), owned: Box::new(owned), last_error: OnceLock::new() }
+        Self { stage, given, taken: Box::new(taken), owned: Box::new(owned), end: OnceLock::new() }
     }
 
     fn tasks(&self, list: &TopicPartitionList) -> Vec<TaskId> {
@@ -83,10 +88,8 @@ impl ConsumerContext for Rebalances {
                     let _ = self.given.send(Owned::Given(task));
                 }
             }
-            Rebalance::Error(error) => {
-                let _ = self.last_error.set(error.to_string());
-            }
-            Rebalance::Revoke(_) => {}
+            // librdkafka joins again by itself; what it cannot mend comes as a fatal error.
+            Rebalance::Error(_) | Rebalance::Revoke(_) => {}
         }
     }
 }
@@ -102,8 +105,13 @@ impl Member {
             let (consumer, is_leaving) = (consumer.clone(), is_leaving.clone());
             move || {
                 while !is_leaving.load(Ordering::Acquire) {
-                    // Records never come; errors are librdkafka's to retry.
-                    drop(consumer.poll(POLL));
+                    // Records never come; errors that are not fatal are librdkafka's to retry.
+                    if let Some(Err(ClientError::MessageConsumptionFatal(code))) = consumer.poll(POLL) {
+                        let reason = format!("{code}; a name of an instance (group.instance.id) belongs to one process");
+                        // The first one says why.
+                        let _ = consumer.context().end.set(reason);
+                        break;
+                    }
                 }
                 consumer.unsubscribe();
                 // The last revocation is served here.
@@ -116,26 +124,31 @@ impl Member {
         Ok(Self { consumer, is_leaving, thread: Some(thread.map_err(|source| HostError::Thread { source })?) })
     }
 
-    pub(crate) fn metadata(&self) -> Option<ConsumerGroupMetadata> {
-        self.consumer.group_metadata()
+    pub(crate) fn consumer(&self) -> Weak<Grouped> {
+        Arc::downgrade(&self.consumer)
     }
 
-    /// Positions that the group has committed, once no transaction that could change them is open.
-    pub(crate) fn committed(&self, places: &[Place]) -> Result<Positions, HostError> {
-        let mut list = TopicPartitionList::new();
-        for (topic, partition) in places {
-            list.add_partition(topic, *partition as i32);
-        }
-        let list = self.consumer.committed_offsets(list, CALL).map_err(KafkaError::client)?;
-        let mut positions = Positions::new();
-        for place in places {
-            let element = list.find_partition(place.0, place.1 as i32);
-            if let Some(Offset::Offset(offset)) = element.map(|element| element.offset()) {
-                positions.insert(*place, offset.unsigned_abs());
-            }
-        }
-        Ok(positions)
+    /// Why this process is no member of the group any more, if so.
+    pub(crate) fn end(&self) -> Option<&str> {
+        self.consumer.context().end.get().map(String::as_str)
     }
+}
+
+/// Positions that a group has committed, once no transaction that could change them is open.
+pub(crate) fn committed(consumer: &Grouped, places: &[Place]) -> Result<Positions, HostError> {
+    let mut list = TopicPartitionList::new();
+    for (topic, partition) in places {
+        list.add_partition(topic, *partition as i32);
+    }
+    let list = consumer.committed_offsets(list, CALL).map_err(KafkaError::client)?;
+    let mut positions = Positions::new();
+    for place in places {
+        let element = list.find_partition(place.0, place.1 as i32);
+        if let Some(Offset::Offset(offset)) = element.map(|element| element.offset()) {
+            positions.insert(*place, offset.unsigned_abs());
+        }
+    }
+    Ok(positions)
 }
 
 impl Drop for Member {

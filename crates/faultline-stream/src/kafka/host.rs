@@ -1,6 +1,6 @@
 //! Stages over Kafka: which tasks are this process's is the groups' to say, and changes while it runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -9,9 +9,9 @@ use std::time::Duration;
 use faultline_core::stage::Stage;
 use faultline_model::topic::Topic;
 
-use super::group::{Member, Owned, Rebalances};
+use super::group::{Member, Owned, Rebalances, committed};
 use super::restore::Restorer;
-use super::{KafkaError, KafkaLog};
+use super::{KafkaError, KafkaLog, Membership};
 use crate::clock::Clock;
 use crate::commit::TaskId;
 use crate::error::HostError;
@@ -54,6 +54,7 @@ impl KafkaHost {
         if self.kinds.contains_key(S::NAME) {
             return Err(HostError::StageTwice { stage: S::NAME });
         }
+        self.log.check_changelog(S::NAME)?;
         let (stage, log, options) = (Arc::new(stage), self.log.clone(), self.options);
         let open: Open = Box::new(move |partition, meter| {
             let task = Task::metered(log.clone() as Arc<dyn Log>, stage.clone(), partition, options, meter)?;
@@ -75,7 +76,8 @@ impl KafkaHost {
             }
         }));
         let running = host.start(clock)?;
-        let opener = Arc::new(Opener { log, running: running.host(), kinds, owned: Mutex::default(), stopping: Arc::default() });
+        let (owned, again) = (Mutex::default(), Mutex::new(asked.clone()));
+        let opener = Arc::new(Opener { log, running: running.host(), kinds, owned, again, stopping: Arc::default() });
         let thread = std::thread::Builder::new().name("kafka-open".to_owned()).spawn({
             let opener = opener.clone();
             move || opener.run(&asks)
@@ -89,7 +91,7 @@ impl KafkaHost {
 
 /// A host on Kafka at work. Dropping it leaves the groups and stops.
 pub struct KafkaRunning {
-    members: Vec<Arc<Member>>,
+    members: Vec<Member>,
     opener: Arc<Opener>,
     thread: Option<JoinHandle<()>>,
     running: Option<Running>,
@@ -101,12 +103,10 @@ impl KafkaRunning {
             self.opener.kinds.iter().filter_map(|(stage, kind)| Some((*stage, kind.inputs.first()?.name))).collect();
         for (stage, topic) in kinds {
             let (owns, loses) = (self.opener.clone(), self.opener.clone());
-            let owned = move |task| {
-                held(&owns.owned).insert(task);
-            };
+            let owned = move |task| held(&owns.owned).give(task);
             let rebalances = Rebalances::new(stage, asked.clone(), owned, move |task| loses.lose(task));
-            let member = Arc::new(Member::join(&self.opener.log.options, topic, rebalances)?);
-            held(&self.opener.log.members).insert(stage, Arc::downgrade(&member));
+            let member = Member::join(&self.opener.log.options, topic, rebalances)?;
+            held(&self.opener.log.members).insert(stage, Membership { topic, consumer: member.consumer() });
             self.members.push(member);
         }
         Ok(())
@@ -120,6 +120,11 @@ impl KafkaRunning {
     /// The tasks that are open here.
     pub fn tasks(&self) -> Vec<TaskId> {
         self.opener.running.pool.tasks()
+    }
+
+    /// Why this process is no member of a group any more, if so; it works on none of that stage's tasks then.
+    pub fn ends(&self) -> Vec<&str> {
+        self.members.iter().filter_map(Member::end).collect()
     }
 
     /// Ends each batch that has begun, leaves the groups, and tells what had stopped before.
@@ -144,12 +149,28 @@ impl Drop for KafkaRunning {
     }
 }
 
+/// The tasks that are this process's, each with a number of its own for each time that it was given.
+#[derive(Default)]
+struct Ownership {
+    tasks: BTreeMap<TaskId, u64>,
+    given: u64,
+}
+
+impl Ownership {
+    fn give(&mut self, task: TaskId) {
+        self.given += 1;
+        self.tasks.insert(task, self.given);
+    }
+}
+
 /// Opens tasks that are given to this process, one after the other.
 struct Opener {
     log: Arc<KafkaLog>,
     running: Arc<Host>,
     kinds: BTreeMap<&'static str, Kind>,
-    owned: Mutex<BTreeSet<TaskId>>,
+    owned: Mutex<Ownership>,
+    /// For what is to be tried once more, behind what else there is to open. It holds a task once at most for each time that it failed.
+    again: Mutex<Sender<Owned>>,
     stopping: Arc<Stop>,
 }
 
@@ -159,7 +180,6 @@ impl Opener {
             let task = match asks.recv_timeout(LOOK) {
                 Ok(Owned::Given(task)) => task,
                 Ok(Owned::Again(task)) => {
-                    self.close(task);
                     if self.stopping.wait(BEFORE_AGAIN) {
                         return;
                     }
@@ -168,53 +188,49 @@ impl Opener {
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            self.open_until_done(task);
-        }
-    }
-
-    fn owns(&self, task: TaskId) -> bool {
-        !self.stopping.is_told() && held(&self.owned).contains(&task)
-    }
-
-    fn open_until_done(&self, task: TaskId) {
-        while self.owns(task) {
-            match self.open(task) {
-                Ok(()) => return,
+            let Some(given) = held(&self.owned).tasks.get(&task).copied() else { continue };
+            // It may be at work: what is asked for is asked for twice where a fault and a rebalance meet.
+            self.close(task);
+            match self.open(task, given) {
+                Ok(()) => {}
                 Err(HostError::Kafka(error)) if error.is_passing() => {
                     self.close(task);
-                    self.stopping.wait(BEFORE_AGAIN);
+                    let _ = held(&self.again).send(Owned::Again(task));
                 }
                 Err(error) => {
                     self.close(task);
                     self.running.telemetry.failed(task, &error);
-                    return;
                 }
             }
         }
     }
 
-    fn open(&self, task: TaskId) -> Result<(), HostError> {
+    fn owns(&self, task: TaskId, given: u64) -> bool {
+        !self.stopping.is_told() && held(&self.owned).tasks.get(&task) == Some(&given)
+    }
+
+    fn open(&self, task: TaskId, given: u64) -> Result<(), HostError> {
         let Some(kind) = self.kinds.get(task.stage) else { return Ok(()) };
-        let member = held(&self.log.members).get(task.stage).and_then(std::sync::Weak::upgrade);
-        let Some(member) = member else { return Err(KafkaError::NotOwner { task }.into()) };
+        let membership = held(&self.log.members).get(task.stage).cloned();
+        let consumer = membership.and_then(|membership| membership.consumer.upgrade()).ok_or(KafkaError::NotOwner { task })?;
         let keyed: Vec<Place> = kind.inputs.iter().map(|topic| (topic.name, task.partition)).collect();
-        let globals: Vec<Place> = kind.globals.iter().map(|topic| (topic.name, 0)).collect();
-        // In this order: no transaction of a former owner can end after the first that the second has not seen.
-        let committed = member.committed(&keyed)?;
+        // Positions first: what is written to the changelog after them is by nobody else.
+        let committed = committed(&consumer, &keyed)?;
+        drop(consumer);
         let restorer = Restorer::new(&self.log.options, &self.log.options.group("restore"))?;
-        if !restorer.restore(&self.log.local, task, &|| self.owns(task))? {
+        if !restorer.restore(&self.log.local, task, &|| self.owns(task, given))? {
             return Ok(());
         }
         let positions = self.log.positions_in_state(task)?;
-        let in_state: BTreeMap<Place, u64> = keyed.iter().filter_map(|place| Some((*place, *positions.get(place)?))).collect();
-        if !committed.is_empty() && committed != in_state {
-            let (state, group) = (format!("{in_state:?}"), format!("{committed:?}"));
+        // Brokers forget positions of topics to which a group does not subscribe: then the state's are what there is.
+        if committed.iter().any(|(place, position)| positions.get(place).copied().unwrap_or(0) != *position) {
+            let (state, group) = (format!("{positions:?}"), format!("{committed:?}"));
             return Err(KafkaError::PositionsDiffer { task, state, group }.into());
         }
-        for (topic, partition) in globals {
-            let position = positions.get(&(topic, partition)).copied().unwrap_or(0);
-            while self.log.local.end_offset(topic, partition)? < position {
-                if !self.owns(task) {
+        for topic in &kind.globals {
+            let position = positions.get(&(topic.name, 0)).copied().unwrap_or(0);
+            while self.log.local.end_offset(topic.name, 0)? < position {
+                if !self.owns(task, given) {
                     return Ok(());
                 }
                 let generation = self.log.local.wait_for_change(0, Duration::ZERO);
@@ -229,11 +245,14 @@ impl Opener {
         let work = (kind.open)(task.partition, Arc::clone(&meter))?;
         // Under this lock, so that a task that was taken away meanwhile is not put to work.
         let owned = held(&self.owned);
-        if owned.contains(&task) {
+        if owned.tasks.get(&task) == Some(&given) {
             self.running.telemetry.add(task, meter);
             self.running.pool.add(task, Mutex::new(work));
             self.log.wake();
+            return Ok(());
         }
+        drop(owned);
+        self.close(task);
         Ok(())
     }
 
@@ -250,7 +269,7 @@ impl Opener {
     }
 
     fn lose(&self, task: TaskId) {
-        held(&self.owned).remove(&task);
+        held(&self.owned).tasks.remove(&task);
         self.close(task);
     }
 }

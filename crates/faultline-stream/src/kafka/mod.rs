@@ -25,11 +25,12 @@ use std::time::Duration;
 use faultline_core::store::Store;
 use faultline_model::time::Timestamp;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 
 pub use self::admin::make_topics;
 use self::fetch::Fetcher;
 use self::globals::Mirror;
-use self::group::Member;
+use self::group::Grouped;
 pub use self::host::{KafkaHost, KafkaRunning};
 pub use self::options::KafkaOptions;
 use self::transact::{Reached, Sent, Transactor};
@@ -82,8 +83,29 @@ impl KafkaError {
 
     /// Whether the task is right to be opened again from what is committed.
     pub(crate) fn is_passing(&self) -> bool {
-        matches!(self, Self::Transaction { .. } | Self::NotOwner { .. } | Self::Client { .. })
+        match self {
+            Self::Transaction { .. } | Self::NotOwner { .. } => true,
+            Self::Client { source } => !source.rdkafka_error_code().is_some_and(is_final),
+            _ => false,
+        }
     }
+}
+
+/// What does not get better by asking again.
+fn is_final(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed
+            | Code::SaslAuthenticationFailed
+            | Code::UnknownTopicOrPartition
+            | Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::Fatal
+    )
 }
 
 pub(crate) fn changelog_of(stage: &str) -> String {
@@ -101,8 +123,17 @@ pub struct KafkaLog {
     /// Keeps the copies of global topics growing.
     _mirror: Mirror,
     transactors: Transactors,
-    members: Mutex<BTreeMap<&'static str, Weak<Member>>>,
+    members: Mutex<BTreeMap<&'static str, Membership>>,
     positions: Mutex<BTreeMap<TaskId, Positions>>,
+}
+
+/// A stage's group as its tasks need it.
+#[derive(Clone)]
+struct Membership {
+    /// The topic whose partitions are the tasks.
+    topic: &'static str,
+    /// Not the member itself: whoever drops that last waits for its thread.
+    consumer: Weak<Grouped>,
 }
 
 /// Producers that are free, by number; one whose transaction went wrong is made anew.
@@ -120,9 +151,10 @@ impl KafkaLog {
         let partitions = checked(&asking, plans)?;
         let topics = Topics::new(plans.to_vec(), partitions, options.local.max_record_bytes)?;
         let local = EmbeddedLog::open(path, plans.to_vec(), crate::rocks::Options { partitions, ..options.local })?;
-        let cluster = asking.client().fetch_cluster_id(CALL).ok_or(HostError::from(KafkaError::Client {
-            source: rdkafka::error::KafkaError::Global(rdkafka::error::RDKafkaErrorCode::AllBrokersDown),
-        }))?;
+        let cluster = asking
+            .client()
+            .fetch_cluster_id(CALL)
+            .ok_or(HostError::from(KafkaError::Client { source: rdkafka::error::KafkaError::Global(RDKafkaErrorCode::AllBrokersDown) }))?;
         local.belongs_to(&cluster)?;
         let local = Arc::new(local);
         let mirror = Mirror::start(&options, &group, local.clone(), plans)?;
@@ -151,6 +183,13 @@ impl KafkaLog {
         let metadata = asking.fetch_metadata(Some(topic), CALL).map_err(KafkaError::client)?;
         let found = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
         if found == 0 { Err(KafkaError::NoTopic { topic: topic.to_owned() }.into()) } else { Ok(found as u32) }
+    }
+
+    /// A changelog is there, with a partition for each task.
+    fn check_changelog(&self, stage: &str) -> Result<(), HostError> {
+        let (topic, asked) = (changelog_of(stage), self.partitions as usize);
+        let found = Self::partitions_in(&self.options, &topic)? as usize;
+        if found == asked { Ok(()) } else { Err(KafkaError::Partitions { topic, found, asked }.into()) }
     }
 
     fn transact(&self, records: &[Sent<'_>], reached: Option<&Reached<'_>>) -> Result<Vec<u64>, HostError> {
@@ -277,10 +316,13 @@ impl Log for KafkaLog {
     fn commit(&self, commit: Commit) -> Result<Vec<u64>, HostError> {
         let Commit { task, positions, mut changes, outputs } = commit;
         self.topics.check_outputs(&outputs)?;
-        let member = held(&self.members).get(task.stage).and_then(Weak::upgrade);
-        let group = member.and_then(|member| member.metadata()).ok_or(KafkaError::NotOwner { task })?;
+        let membership = held(&self.members).get(task.stage).cloned().ok_or(KafkaError::NotOwner { task })?;
+        let group = membership.consumer.upgrade().and_then(|consumer| consumer.group_metadata()).ok_or(KafkaError::NotOwner { task })?;
         let mut all = self.positions(task)?;
         all.extend(&positions);
+        let lead = (membership.topic, task.partition);
+        let mut reached = positions.clone();
+        reached.insert(lead, all.get(&lead).copied().unwrap_or(0));
         changes.insert(POSITIONS_ROW.to_vec(), Some(encode_positions(&all)));
         let changelog = changelog_of(task.stage);
         let mut records: Vec<Sent<'_>> = outputs.iter().map(sent).collect();
@@ -293,7 +335,7 @@ impl Log for KafkaLog {
             headers: &[],
             timestamp_ms: None,
         }));
-        let mut offsets = self.transact(&records, Some(&Reached { positions: &positions, group: &group }))?;
+        let mut offsets = self.transact(&records, Some(&Reached { positions: &reached, group: &group }))?;
         drop(records);
         // The store sees nothing before the transaction is committed: what it writes out early could never be taken back.
         let next = offsets.split_off(said).last().map_or(0, |last| last + 1);

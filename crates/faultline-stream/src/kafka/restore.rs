@@ -16,23 +16,41 @@ use crate::error::HostError;
 
 const POLL: Duration = Duration::from_millis(200);
 const CALL: Duration = Duration::from_secs(10);
+/// Nobody tells when a transaction has ended.
+const LOOK: Duration = Duration::from_millis(10);
 /// How much is restored in one batch.
 const BATCH_BYTES: usize = 4 << 20;
 
 /// A consumer that restores one task after the other.
 pub(crate) struct Restorer {
     consumer: BaseConsumer,
+    /// Sees the end of what is written, committed or not.
+    asking: BaseConsumer,
 }
 
 impl Restorer {
     pub(crate) fn new(options: &KafkaOptions, group: &str) -> Result<Self, HostError> {
-        Ok(Self { consumer: options.reader_to_end(group).create().map_err(KafkaError::client)? })
+        let consumer = options.reader_to_end(group).create().map_err(KafkaError::client)?;
+        let asking = options.reader_to_end(group).set("isolation.level", "read_uncommitted").create().map_err(KafkaError::client)?;
+        Ok(Self { consumer, asking })
     }
 
     /// False if it was told to stop on the way; what was restored until then is kept.
     pub(crate) fn restore(&self, local: &EmbeddedLog, task: TaskId, goes_on: &dyn Fn() -> bool) -> Result<bool, HostError> {
         let (topic, partition) = (changelog_of(task.stage), task.partition as i32);
-        let (first, end) = self.consumer.fetch_watermarks(&topic, partition, CALL).map_err(KafkaError::client)?;
+        let (_, written) = self.asking.fetch_watermarks(&topic, partition, CALL).map_err(KafkaError::client)?;
+        // A transaction is committed before its mark stands in each partition: its positions can be there already, and its rows not
+        // yet to be read. Beyond what is written now nothing comes, as a former owner is fenced.
+        let (first, end) = loop {
+            let (first, end) = self.consumer.fetch_watermarks(&topic, partition, CALL).map_err(KafkaError::client)?;
+            if end >= written {
+                break (first, end);
+            }
+            if !goes_on() {
+                return Ok(false);
+            }
+            std::thread::sleep(LOOK);
+        };
         let known = local.kept(task)?;
         let from = match known {
             Some(known) if (first.unsigned_abs()..=end.unsigned_abs()).contains(&known) => known,

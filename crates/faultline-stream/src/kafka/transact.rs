@@ -31,7 +31,8 @@ pub(crate) struct Sent<'r> {
     pub(crate) timestamp_ms: Option<i64>,
 }
 
-/// Positions that a transaction commits, as a member of a group.
+/// Positions that a transaction commits, as a member of a group. There is one at least: without any the group's generation would not be
+/// looked at, and a former owner not be fenced.
 pub(crate) struct Reached<'r> {
     pub(crate) positions: &'r Positions,
     pub(crate) group: &'r ConsumerGroupMetadata,
@@ -54,10 +55,12 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, delivered: &DeliveryResult<'_>, number: usize) {
+        // A record that the broker had already has no offset here; whoever misses it goes the long way.
         if let Ok(message) = delivered
+            && let Ok(known) = u64::try_from(message.offset())
             && let Some(offset) = held(&self.offsets).get_mut(number)
         {
-            *offset = Some(message.offset().unsigned_abs());
+            *offset = Some(known);
         }
     }
 }
@@ -95,9 +98,7 @@ impl Transactor {
             self.send(number, record, until)?;
         }
         self.deliver(until)?;
-        if let Some(Reached { positions, group }) = reached
-            && !positions.is_empty()
-        {
+        if let Some(Reached { positions, group }) = reached {
             let mut list = TopicPartitionList::new();
             for ((topic, partition), position) in *positions {
                 let offset = Offset::Offset(*position as i64);
