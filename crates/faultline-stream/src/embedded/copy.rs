@@ -56,15 +56,8 @@ impl EmbeddedLog {
 
     /// Changes of a task's state, and the offset of its changelog behind them.
     pub(crate) fn keep(&self, task: TaskId, changes: Changes, next: u64) -> Result<(), HostError> {
-        let state = rocks::family(&self.db, STATE);
         let mut batch = WriteBatch::default();
-        for (key, value) in changes {
-            let key = layout::state_key(task, &key);
-            match value {
-                Some(value) => batch.put_cf(state, key, value),
-                None => batch.delete_cf(state, key),
-            }
-        }
+        self.draft_changes(&mut batch, task, changes);
         batch.put_cf(rocks::family(&self.db, META), layout::changelog_row(task), next.to_be_bytes());
         self.write(batch, |_| Ok(()))?;
         Ok(())

@@ -167,7 +167,7 @@ impl EmbeddedLog {
         changes: Changes,
         records: &[Ready],
     ) -> Result<WriteBatch, HostError> {
-        let (meta, state) = (rocks::family(&self.db, META), rocks::family(&self.db, STATE));
+        let meta = rocks::family(&self.db, META);
         // A batch that grows is copied again and again.
         let of_changes: usize = changes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len) + ROW_BYTES).sum();
         let of_records: usize = records.iter().map(Ready::bytes).sum();
@@ -179,6 +179,12 @@ impl EmbeddedLog {
             }
             batch.put_cf(meta, layout::position_row(task, topic, *partition), position.to_be_bytes());
         }
+        self.draft_changes(&mut batch, task, changes);
+        Ok(batch)
+    }
+
+    pub(super) fn draft_changes(&self, batch: &mut WriteBatch, task: TaskId, changes: Changes) {
+        let state = rocks::family(&self.db, STATE);
         for (key, value) in changes {
             let key = layout::state_key(task, &key);
             match value {
@@ -186,6 +192,5 @@ impl EmbeddedLog {
                 None => batch.delete_cf(state, key),
             }
         }
-        Ok(batch)
     }
 }
