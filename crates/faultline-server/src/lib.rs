@@ -10,6 +10,7 @@
 mod counters;
 pub mod doors;
 mod guard;
+pub mod health;
 mod json;
 mod lent;
 mod parameters;
@@ -22,4 +23,4 @@ mod upload;
 
 pub use routes::routes;
 pub use server::{Server, router};
-pub use settings::{Limits, Settings, StartError, TlsFiles, Token};
+pub use settings::{Limits, Serves, Settings, StartError, TlsFiles, Token};

@@ -19,13 +19,36 @@ pub struct Settings {
     /// Who speaks to us must know it. Not needed on loopback.
     pub token: Option<Token>,
     pub limits: Limits,
+    pub serves: Serves,
     /// Where reports wait while they are read; the system's folder for temporary files by default.
     pub spool: Option<PathBuf>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8470)), tls: None, token: None, limits: Limits::default(), spool: None }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8470)),
+            tls: None,
+            token: None,
+            limits: Limits::default(),
+            serves: Serves::default(),
+            spool: None,
+        }
+    }
+}
+
+/// Which sides of the API a process serves; both unless they are apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Serves {
+    /// Reports, the catalog and intelligence come in.
+    pub takes_in: bool,
+    /// Lists, and decisions on what they show.
+    pub has_lists: bool,
+}
+
+impl Default for Serves {
+    fn default() -> Self {
+        Self { takes_in: true, has_lists: true }
     }
 }
 

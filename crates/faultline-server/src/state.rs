@@ -13,13 +13,14 @@ use tokio::time::{Instant, timeout_at};
 use crate::counters::Counters;
 use crate::doors::Doors;
 use crate::problem::Problem;
-use crate::settings::{Limits, Settings, Token};
+use crate::settings::{Limits, Serves, Settings, Token};
 
 /// The doors, the views, and the bounds on their use.
 pub(crate) struct App {
     pub doors: Doors,
     pub views: Arc<Views>,
     pub limits: Limits,
+    pub serves: Serves,
     pub spool: Option<PathBuf>,
     pub token: Option<Token>,
     /// Whether only this machine can reach us: then the name that we are called by must say so.
@@ -46,6 +47,7 @@ impl App {
             views,
             spool: settings.spool.clone(),
             token: settings.token.clone(),
+            serves: settings.serves,
             is_loopback: settings.is_loopback(),
             counters: Counters::default(),
             requests: Semaphore::new(limits.requests),

@@ -112,7 +112,7 @@ impl Host {
 
 pub(crate) fn failures(telemetry: &Telemetry) -> Vec<Failure> {
     let failure = |status: TaskStatus| match status.state {
-        TaskState::Running => None,
+        TaskState::Running | TaskState::Restoring { .. } => None,
         TaskState::Failed { reason } => Some(Failure { task: status.task, reason }),
     };
     telemetry.status().into_iter().filter_map(failure).collect()

@@ -52,7 +52,10 @@ pub use embedded::EmbeddedLog;
 pub use error::{Failure, HostError};
 pub use host::{Host, Progress};
 #[cfg(feature = "kafka")]
-pub use kafka::{KafkaError, KafkaHost, KafkaLog, KafkaOptions, KafkaRunning, make_topics};
+pub use kafka::{
+    Difference, Follower, KafkaError, KafkaHost, KafkaLog, KafkaOptions, KafkaRunning, PlannedTopic, apply_topics, compare_topics,
+    make_topics, planned_topics,
+};
 pub use log::{Gauge, Log, Place, Positions, Record, Retained, Stored};
 pub use memory::MemoryLog;
 pub use options::HostOptions;
@@ -60,5 +63,5 @@ pub use retain::Readers;
 pub use rocks::Options;
 pub use running::Running;
 pub use task::{HOST_ROWS, Step, Task, Work};
-pub use telemetry::{Family, InputStatus, Kind, Sample, TaskState, TaskStatus, Telemetry, text};
+pub use telemetry::{Family, InputStatus, Kind, Sample, TaskState, TaskStatus, Telemetry, gauges, text};
 pub use topics::{MAX_RECORD_BYTES, TopicPlan, topic_plans};

@@ -8,6 +8,7 @@ use faultline_model::time::Timestamp;
 
 use crate::commit::{Commit, TaskId};
 use crate::error::HostError;
+use crate::telemetry::Kind;
 use crate::topics::TopicPlan;
 
 /// A partition of a topic.
@@ -176,6 +177,7 @@ pub struct Retained {
 pub struct Gauge {
     pub name: &'static str,
     pub help: &'static str,
+    pub kind: Kind,
     pub label: Option<(&'static str, &'static str)>,
     pub value: u64,
 }

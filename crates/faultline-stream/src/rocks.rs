@@ -14,6 +14,7 @@ use rocksdb::{
 use crate::error::HostError;
 use crate::layout::{self, FORMAT, FORMAT_ROW, PARTITIONS_ROW};
 use crate::log::Gauge;
+use crate::telemetry::Kind;
 use crate::topics::MAX_RECORD_BYTES;
 
 /// topic, partition, first offset → a chunk of records (`embedded/chunk.rs`).
@@ -193,12 +194,12 @@ pub(crate) fn gauges(db: &DB) -> Vec<Gauge> {
     for (name, help, property) in PER_FAMILY {
         for label in FAMILIES {
             let value = db.property_int_value_cf(family(db, label), property).ok().flatten().unwrap_or(0);
-            gauges.push(Gauge { name, help, label: Some(("family", label)), value });
+            gauges.push(Gauge { name, help, kind: Kind::Gauge, label: Some(("family", label)), value });
         }
     }
     let cache = db.property_int_value_cf(family(db, STATE), "rocksdb.block-cache-usage").ok().flatten().unwrap_or(0);
     let help = "Bytes in the one block cache, memtables included.";
-    gauges.push(Gauge { name: "faultline_rocksdb_block_cache_bytes", help, label: None, value: cache });
+    gauges.push(Gauge { name: "faultline_rocksdb_block_cache_bytes", help, kind: Kind::Gauge, label: None, value: cache });
     gauges
 }
 

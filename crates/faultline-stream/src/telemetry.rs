@@ -22,6 +22,8 @@ const COMMIT_BUCKETS_MICROS: [u64; 8] = [100, 500, 1_000, 5_000, 10_000, 50_000,
 pub enum TaskState {
     #[default]
     Running,
+    /// Its state is being brought here: so many rows of its changelog are read, of about so many.
+    Restoring { restored: u64, of: u64 },
     /// It stopped for this reason and stays stopped; the others go on.
     Failed { reason: String },
 }
@@ -162,7 +164,18 @@ impl Telemetry {
     /// Notes of a task that could not be opened why.
     #[cfg(feature = "kafka")]
     pub(crate) fn failed(&self, task: TaskId, error: &crate::error::HostError) {
-        let state = TaskState::Failed { reason: crate::error::Failure::of(task, error).reason };
+        self.replace(task, TaskState::Failed { reason: crate::error::Failure::of(task, error).reason });
+    }
+
+    /// Notes how far a task is that is not open yet.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn restoring(&self, task: TaskId, restored: u64, of: u64) {
+        self.replace(task, TaskState::Restoring { restored, of });
+    }
+
+    #[cfg(feature = "kafka")]
+    fn replace(&self, task: TaskId, state: TaskState) {
+        self.remove(task);
         self.add(task, Arc::new(Mutex::new(Meter { state, ..Meter::default() })));
     }
 
@@ -194,8 +207,8 @@ impl Telemetry {
             by_topic("faultline_records_misplaced_total", "Records of another partition's key, sent on to it.", |meter| &meter.misplaced),
             by_topic("faultline_dead_letters_total", "Records that a stage refused.", |meter| &meter.dead_letters),
         ];
-        families.extend([self.commits(), self.batch_seconds(), self.lag(), self.pending(), self.states()]);
-        families.extend(self.gauges());
+        families.extend([self.commits(), self.batch_seconds(), self.lag(), self.pending(), self.states(), self.restores()]);
+        families.extend(gauges(&*self.log));
         families
     }
 
@@ -281,10 +294,16 @@ impl Telemetry {
     }
 
     fn states(&self) -> Family {
-        let tasks = self.by_stage(|sum: &mut [u64; 2], meter| sum[usize::from(meter.state != TaskState::Running)] += 1);
+        let tasks = self.by_stage(|sum: &mut [u64; 3], meter| {
+            sum[match meter.state {
+                TaskState::Running => 0,
+                TaskState::Restoring { .. } => 1,
+                TaskState::Failed { .. } => 2,
+            }] += 1;
+        });
         let mut samples = Vec::new();
         for (stage, counts) in tasks {
-            for (state, count) in ["running", "failed"].into_iter().zip(counts) {
+            for (state, count) in ["running", "restoring", "failed"].into_iter().zip(counts) {
                 let labels = vec![("stage", stage.to_owned()), ("state", state.to_owned())];
                 samples.push(Sample { suffix: "", labels, value: count as f64 });
             }
@@ -292,18 +311,31 @@ impl Telemetry {
         Family { name: "faultline_tasks", help: "Tasks by what they do.", kind: Kind::Gauge, samples }
     }
 
-    fn gauges(&self) -> Vec<Family> {
-        let mut families = Vec::<Family>::new();
-        for gauge in self.log.gauges() {
-            let labels = gauge.label.map(|(name, value)| (name, value.to_owned())).into_iter().collect();
-            let sample = Sample { suffix: "", labels, value: gauge.value as f64 };
-            match families.iter_mut().find(|family| family.name == gauge.name) {
-                Some(family) => family.samples.push(sample),
-                None => families.push(Family { name: gauge.name, help: gauge.help, kind: Kind::Gauge, samples: vec![sample] }),
+    fn restores(&self) -> Family {
+        let mut samples = Vec::new();
+        for status in self.status() {
+            if let TaskState::Restoring { restored, of } = status.state {
+                let labels = vec![("stage", status.task.stage.to_owned()), ("partition", status.task.partition.to_string())];
+                samples.push(Sample { suffix: "", labels, value: of.saturating_sub(restored) as f64 });
             }
         }
-        families
+        let help = "Rows of its changelog that a task has still to read before it works.";
+        Family { name: "faultline_restore_remaining_records", help, kind: Kind::Gauge, samples }
     }
+}
+
+/// What a log tells of itself.
+pub fn gauges(log: &dyn Log) -> Vec<Family> {
+    let mut families = Vec::<Family>::new();
+    for gauge in log.gauges() {
+        let labels = gauge.label.map(|(name, value)| (name, value.to_owned())).into_iter().collect();
+        let sample = Sample { suffix: "", labels, value: gauge.value as f64 };
+        match families.iter_mut().find(|family| family.name == gauge.name) {
+            Some(family) => family.samples.push(sample),
+            None => families.push(Family { name: gauge.name, help: gauge.help, kind: gauge.kind, samples: vec![sample] }),
+        }
+    }
+    families
 }
 
 /// Families in Prometheus' text format.

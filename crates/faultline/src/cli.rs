@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::service::Role;
+
 /// Turns the reports of security scanners into one short, explained list of risks.
 ///
 /// Where a service runs on the same data folder, commands speak to it; where none does, they open the folder themselves.
@@ -46,6 +48,9 @@ pub enum Command {
     /// Run the service: gateway, stages, views and API in one process
     #[command(after_help = "Example: faultline up --listen 127.0.0.1:8470")]
     Up(Up),
+    /// Run a part of the service on Kafka; the parts find each other through its topics
+    #[command(after_help = "Example: faultline run --role track,correlate")]
+    Run(Run),
     /// Publish scanners' reports; formats are recognised by content
     #[command(after_help = "Example: faultline publish semgrep.sarif --full\n         faultline publish --list reports.yaml")]
     Publish(Publish),
@@ -93,6 +98,16 @@ pub enum Command {
 #[derive(Args)]
 pub struct Up {
     /// Where to listen [default: 127.0.0.1:8470]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+}
+
+#[derive(Args)]
+pub struct Run {
+    /// gateway, views, track, correlate [default: all]
+    #[arg(long = "role", value_name = "ROLE", value_delimiter = ',')]
+    pub roles: Vec<Role>,
+    /// Where the gateway and the views listen [default: 127.0.0.1:8470]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
 }
@@ -350,6 +365,22 @@ pub enum Adapters {
 
 #[derive(Subcommand)]
 pub enum Topics {
+    /// What the topics should be: partitions, retention, compaction, and who may do what
+    #[command(after_help = "Example: faultline topics plan --json")]
+    Plan,
+    /// Make the topics that are missing in the cluster, and set what differs
+    #[command(after_help = "Example: faultline topics apply --yes")]
+    Apply {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Tell what would change, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Tell in what the cluster's topics differ from the plan; exit code 3 if Faultline does not run with them
+    #[command(after_help = "Example: faultline topics verify")]
+    Verify,
     /// Print records of a topic, decoded
     #[command(after_help = "Example: faultline topics read risks --limit 5 --json")]
     Read {

@@ -28,7 +28,7 @@ pub enum Body<'a> {
 
 /// The way to the API.
 pub enum Client {
-    Here(here::Here),
+    Here(Box<here::Here>),
     There(there::There),
 }
 
@@ -41,7 +41,11 @@ impl Client {
         }
         match Beacon::find(&settings) {
             Some(url) => Ok(Self::There(there::There::at(&url, &settings)?)),
-            None => Ok(Self::Here(here::Here::open(&settings)?)),
+            None if settings.kafka.is_some() => {
+                let next = "name a gateway or the views with --server, or start `faultline up` here";
+                Err(Failure::new(Exit::WrongUse, "on Kafka commands speak to a service, and none runs on this data folder", next))
+            }
+            None => Ok(Self::Here(Box::new(here::Here::open(&settings)?))),
         }
     }
 

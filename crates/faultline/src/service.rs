@@ -1,31 +1,40 @@
-//! The whole service over one data folder: log, stages, views, doors. `faultline up` listens with it; a command without a service runs
+//! The whole service over one data folder, or a part of it on Kafka: log, stages, views, doors. `faultline up` listens with it; a command without a service runs
 //! it inside its own process.
 
+mod at_work;
 mod bodies;
 mod catalog;
 mod decisions;
+mod instance;
 mod intel;
 mod open;
 mod projector;
 mod pulse;
 mod reports;
+mod roles;
 mod table;
 mod topics;
 mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use faultline_core::correlate::Correlate;
+use faultline_model::topic::{self, Topic};
 use faultline_server::doors::Doors;
+use faultline_server::health::Health;
 use faultline_server::{Server, StartError};
-use faultline_stream::{EmbeddedLog, Host, HostError, SystemClock};
-use faultline_views::{Bodies, Views};
+use faultline_stream::{EmbeddedLog, Host, HostError, Log, SystemClock};
+use faultline_views::{Bodies, TOPICS, Views};
 
-use crate::settings::Settings;
-use projector::Projector;
-use watch::Watch;
+use crate::settings::{Kafka, Settings};
+use at_work::AtWork;
+pub use open::{kafka_options, plans};
+use projector::{Followed, Projector};
+pub use roles::{Role, Roles};
+use watch::{Seen, Watch};
 
 /// Why the service cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -46,55 +55,130 @@ pub enum ServiceError {
 
 /// A service at work.
 pub struct Service {
-    log: Arc<EmbeddedLog>,
+    /// Embedded: what is to be made durable at the end.
+    embedded: Option<Arc<EmbeddedLog>>,
     watch: Arc<Watch>,
-    projector: Projector,
+    projector: Option<Projector>,
+    views: Arc<Views>,
     doors: Doors,
+    roles: Roles,
 }
 
 impl Service {
-    /// Opens the folder, which is made if there is none, and begins to work.
-    pub fn open(settings: &Settings) -> Result<Self, ServiceError> {
+    /// Opens the folder, which is made if there is none, and begins to work: embedded, or as one process of several on Kafka.
+    pub fn open(settings: &Settings, roles: &Roles) -> Result<Self, ServiceError> {
         let folder = &settings.data_folder;
-        let of_folder = |source| ServiceError::Folder { path: folder.clone(), source };
-        make(folder).map_err(of_folder)?;
+        make(folder).map_err(|source| ServiceError::Folder { path: folder.clone(), source })?;
+        match &settings.kafka {
+            None => Self::embedded(settings),
+            Some(kafka) => Self::on_kafka(settings, kafka, roles),
+        }
+    }
+
+    fn embedded(settings: &Settings) -> Result<Self, ServiceError> {
         let log = Arc::new(open::log(settings)?);
-        let secrets = Arc::new(crate::secrets::key(settings).map_err(of_folder)?);
         let bodies = Bodies::Elsewhere(Arc::new(bodies::LogBodies::new(log.clone())));
         let options = faultline_views::Options { bodies, ..faultline_views::Options::default() };
-        let views = Arc::new(Views::open(&folder.join("views.sqlite"), options)?);
+        let views = Arc::new(Views::open(&settings.data_folder.join("views.sqlite"), options)?);
         let mut host = Host::new(log.clone(), open::host_options(settings));
         host.add(open::track(settings))?.add(Correlate::new())?;
         let running = host.start(Arc::new(SystemClock))?;
-        let projector = Projector::start(log.clone(), views.clone(), running.readers()).map_err(ServiceError::Thread)?;
-        let watch = Arc::new(Watch { log: log.clone(), views: views.clone(), running });
+        let followed = Followed::new(log.clone(), None, &TOPICS, running.readers());
+        Self::over(settings, Roles::all(), log.clone(), Some(log), AtWork::Embedded(running), views, followed)
+    }
+
+    fn on_kafka(settings: &Settings, kafka: &Kafka, roles: &Roles) -> Result<Self, ServiceError> {
+        let log = Arc::new(open::kafka_log(settings, kafka, roles)?);
+        let running = if roles.has_stages() { Some(open::kafka_host(&log, settings, roles)?.start(Arc::new(SystemClock))?) } else { None };
+        // A gateway answers what became of reports, and needs no more for that.
+        let (topics, file): (&'static [Topic], _) =
+            if roles.has(Role::Views) { (&TOPICS, "views.sqlite") } else { (&[topic::OUTCOMES], "outcomes.sqlite") };
+        let views = if roles.has_api() {
+            Views::open(&settings.data_folder.join(file), faultline_views::Options::default())?
+        } else {
+            Views::in_memory()?
+        };
+        let followed = Followed::new(log.clone(), Some(log.follow()?), topics, Arc::default());
+        Self::over(settings, roles.clone(), log.clone(), None, AtWork::Kafka { log, running }, Arc::new(views), followed)
+    }
+
+    fn over(
+        settings: &Settings,
+        roles: Roles,
+        log: Arc<dyn Log>,
+        embedded: Option<Arc<EmbeddedLog>>,
+        at_work: AtWork,
+        views: Arc<Views>,
+        followed: Followed,
+    ) -> Result<Self, ServiceError> {
+        let of_folder = |source| ServiceError::Folder { path: settings.data_folder.clone(), source };
+        let secrets = Arc::new(crate::secrets::key(settings).map_err(of_folder)?);
+        let seen = Seen { views: views.clone(), topics: followed.topics, have_caught_up: AtomicBool::new(false) };
+        let watch = Arc::new(Watch { log: log.clone(), views: roles.has_api().then_some(seen), at_work });
+        let projector = if roles.has_api() { Some(Projector::start(followed, views.clone()).map_err(ServiceError::Thread)?) } else { None };
         let doors = Doors {
             reports: Arc::new(reports::ReportDoor::new(log.clone(), views.clone(), secrets)),
             decisions: Arc::new(decisions::DecisionDoor::new(log.clone())),
             catalog: Arc::new(catalog::CatalogDoor::new(log.clone())),
             intel: Arc::new(intel::IntelDoor::new(log.clone())),
             pulse: Arc::new(pulse::HostPulse::new(watch.clone())),
-            topics: Arc::new(topics::TopicDoor::new(log.clone())),
+            topics: Arc::new(topics::TopicDoor::new(log)),
             clock: Arc::new(faultline_server::doors::SystemClock),
         };
-        Ok(Self { log, watch, projector, doors })
+        Ok(Self { embedded, watch, projector, views, doors, roles })
     }
 
     /// The API's routes, for requests from inside this process.
     pub fn router(&self, settings: &Settings) -> Result<Router, ServiceError> {
         // Nobody from outside can reach these routes, so no token guards them.
-        let inside = faultline_server::Settings { token: None, ..open::server(settings)? };
-        Ok(faultline_server::router(&inside, self.doors.clone(), self.watch.views.clone()))
+        let inside = faultline_server::Settings { token: None, ..open::server(settings, &self.roles)? };
+        Ok(faultline_server::router(&inside, self.doors.clone(), self.views.clone()))
     }
 
-    /// Listens until the process is told to stop; `begun` hears where.
-    pub async fn serve<B>(&self, settings: &Settings, begun: impl FnOnce(&str) -> std::io::Result<B>) -> Result<(), ServiceError> {
-        let server_settings = open::server(settings)?;
-        let scheme = if server_settings.tls.is_some() { "https" } else { "http" };
-        let server = Server::bind(&server_settings, self.doors.clone(), self.watch.views.clone())?;
+    /// Listens until the process is told to stop; `begun` hears where the API is, if this process has one.
+    pub async fn serve<B>(&self, settings: &Settings, begun: impl FnOnce(Option<&str>) -> std::io::Result<B>) -> Result<(), ServiceError> {
+        let (stop, stopping) = tokio::sync::watch::channel(false);
+        let stopped = |mut stopping: tokio::sync::watch::Receiver<bool>| async move {
+            // The sender lives until all have ended.
+            let _ = stopping.wait_for(|stops| *stops).await;
+        };
+        let health = match settings.health_listen {
+            Some(address) => Some(Health::bind(address, self.doors.pulse.clone())?),
+            None => None,
+        };
+        let server = if self.roles.has_api() {
+            let server_settings = open::server(settings, &self.roles)?;
+            let scheme = if server_settings.tls.is_some() { "https" } else { "http" };
+            let server = Server::bind(&server_settings, self.doors.clone(), self.views.clone())?;
+            Some((format!("{scheme}://{}", server.address()), server))
+        } else {
+            None
+        };
         let of_folder = |source| ServiceError::Folder { path: settings.data_folder.clone(), source };
-        let _beacon = begun(&format!("{scheme}://{}", server.address())).map_err(of_folder)?;
-        server.serve(told_to_stop()).await?;
+        let _beacon = begun(server.as_ref().map(|(url, _)| url.as_str())).map_err(of_folder)?;
+        let health_stops = stopped(stopping.clone());
+        let health = async move {
+            match health {
+                Some(health) => health.serve(health_stops).await,
+                None => Ok(()),
+            }
+        };
+        let server_stops = stopped(stopping);
+        let server = async move {
+            match server {
+                Some((_, server)) => server.serve(server_stops).await,
+                None => {
+                    server_stops.await;
+                    Ok(())
+                }
+            }
+        };
+        let signal = async move {
+            told_to_stop().await;
+            stop.send_replace(true);
+            Ok(())
+        };
+        tokio::try_join!(health, server, signal)?;
         Ok(())
     }
 
@@ -105,14 +189,18 @@ impl Service {
 
     /// Ends what has begun, makes all of it durable, and gives the folder free.
     pub fn stop(self) -> Result<(), ServiceError> {
-        let Self { log, watch, projector, doors } = self;
-        projector.stop();
+        let Self { embedded, watch, projector, doors, .. } = self;
+        if let Some(projector) = projector {
+            projector.stop();
+        }
         // The doors hold the watch as well.
         drop(doors);
         if let Some(watch) = Arc::into_inner(watch) {
-            watch.running.stop()?;
+            watch.at_work.stop()?;
         }
-        log.sync()?;
+        if let Some(log) = embedded {
+            log.sync()?;
+        }
         Ok(())
     }
 }

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use config::{Config, File, FileFormat, Value, ValueKind};
 
 pub use serving::serving;
-pub use table::SETTINGS;
-pub use value::{Secret, Settings};
+pub use table::{SETTINGS, is_secret};
+pub use value::{Kafka, Secret, Settings};
 
 /// Before the name of an environment variable that sets something.
 const PREFIX: &str = "FAULTLINE__";
@@ -64,7 +64,7 @@ pub struct SettingsError {
 }
 
 /// Every setting's text with where it came from.
-pub type Layers = BTreeMap<&'static str, (String, Origin)>;
+pub type Layers = BTreeMap<String, (String, Origin)>;
 
 /// What a load begins with.
 #[derive(Debug, Default)]
@@ -94,17 +94,17 @@ impl Sources {
     pub fn load(&self) -> Result<Layers, SettingsError> {
         let mut problems = Vec::new();
         let mut layers = Layers::new();
-        for setting in SETTINGS {
-            layers.insert(setting.key, (setting.default.to_owned(), Origin::Default));
+        for setting in SETTINGS.iter().filter(|setting| !setting.key.ends_with('*')) {
+            layers.insert(setting.key.to_owned(), (setting.default.to_owned(), Origin::Default));
         }
-        layers.insert("data.folder", (self.folder("XDG_DATA_HOME", ".local/share").display().to_string(), Origin::Default));
+        layers.insert("data.folder".to_owned(), (self.folder("XDG_DATA_HOME", ".local/share").display().to_string(), Origin::Default));
         self.read_file(&mut layers, &mut problems);
         self.read_environment(&mut layers, &mut problems);
         for (key, value) in &self.flags {
-            layers.insert(key, (value.clone(), Origin::Flag));
+            layers.insert((*key).to_owned(), (value.clone(), Origin::Flag));
         }
         for setting in SETTINGS {
-            let (value, origin) = &layers[setting.key];
+            let Some((value, origin)) = layers.get(setting.key) else { continue };
             if !(setting.accepts)(value) {
                 let value = if setting.is_secret { "(not shown)".to_owned() } else { value.clone() };
                 let key = setting.key.to_owned();
@@ -150,9 +150,9 @@ impl Sources {
 }
 
 fn set(layers: &mut Layers, problems: &mut Vec<Problem>, key: &str, value: String, origin: &Origin) {
-    match SETTINGS.iter().find(|setting| setting.key == key) {
-        Some(setting) => {
-            layers.insert(setting.key, (value, origin.clone()));
+    match table::named(key) {
+        Some(_) => {
+            layers.insert(key.to_owned(), (value, origin.clone()));
         }
         None => problems.push(Problem::Unknown { key: key.to_owned(), nearest: nearest(key), origin: origin.to_string() }),
     }

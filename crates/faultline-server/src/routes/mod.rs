@@ -17,7 +17,7 @@ mod trace;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, get, post, put};
+use axum::routing::{MethodRouter, any, get, post, put};
 use faultline_model::id::{Id, IdPrefix, IdPrefixError};
 use faultline_views::{Named, Page, Total, Views};
 use serde::Serialize;
@@ -34,46 +34,71 @@ const LARGEST_PAGE: usize = 500;
 /// The most names that are told where one is misspelt.
 const NAMES_SHOWN: usize = 100;
 
-/// Every route: method, path, handler.
-fn table() -> Vec<(&'static str, &'static str, MethodRouter<Shared>)> {
+/// Which process serves a route, where the two sides of the API are apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    /// What comes in.
+    In,
+    /// What the views tell, and decisions on what they show.
+    Lists,
+    Both,
+}
+
+/// Every route: who serves it, method, path, handler.
+fn table() -> Vec<(Side, &'static str, &'static str, MethodRouter<Shared>)> {
     vec![
-        ("POST", "/v1/reports", post(reports::publish)),
-        ("GET", "/v1/risks", get(risks::list)),
-        ("GET", "/v1/risks/{id}", get(risks::show)),
-        ("GET", "/v1/findings", get(findings::list)),
-        ("GET", "/v1/findings/{id}", get(findings::show)),
-        ("GET", "/v1/outcomes/{id}", get(outcomes::show)),
-        ("POST", "/v1/decisions", post(decisions::decide)),
-        ("POST", "/v1/retractions", post(retractions::retract)),
-        ("PUT", "/v1/catalog", put(catalog::apply)),
-        ("GET", "/v1/catalog", get(catalog::show)),
-        ("POST", "/v1/intel", post(intel::load)),
-        ("GET", "/v1/summary", get(summary::show)),
-        ("GET", "/v1/services", get(services::list)),
-        ("GET", "/v1/nodes", get(services::nodes)),
-        ("GET", "/v1/trace/{id}", get(trace::show)),
-        ("GET", "/v1/dead-letters", get(trace::dead_letters)),
-        ("GET", "/v1/topics/{topic}", get(topics::show)),
-        ("GET", "/v1/topics/{topic}/{partition}", get(topics::records)),
-        ("GET", "/v1/backlog", get(backlog::show)),
-        ("GET", "/healthz", get(health::alive)),
-        ("GET", "/readyz", get(health::ready)),
-        ("GET", "/metrics", get(health::metrics)),
+        (Side::In, "POST", "/v1/reports", post(reports::publish)),
+        (Side::Lists, "GET", "/v1/risks", get(risks::list)),
+        (Side::Lists, "GET", "/v1/risks/{id}", get(risks::show)),
+        (Side::Lists, "GET", "/v1/findings", get(findings::list)),
+        (Side::Lists, "GET", "/v1/findings/{id}", get(findings::show)),
+        (Side::Both, "GET", "/v1/outcomes/{id}", get(outcomes::show)),
+        (Side::Lists, "POST", "/v1/decisions", post(decisions::decide)),
+        (Side::Lists, "POST", "/v1/retractions", post(retractions::retract)),
+        (Side::In, "PUT", "/v1/catalog", put(catalog::apply)),
+        (Side::Both, "GET", "/v1/catalog", get(catalog::show)),
+        (Side::In, "POST", "/v1/intel", post(intel::load)),
+        (Side::Lists, "GET", "/v1/summary", get(summary::show)),
+        (Side::Lists, "GET", "/v1/services", get(services::list)),
+        (Side::Lists, "GET", "/v1/nodes", get(services::nodes)),
+        (Side::Lists, "GET", "/v1/trace/{id}", get(trace::show)),
+        (Side::Lists, "GET", "/v1/dead-letters", get(trace::dead_letters)),
+        (Side::Both, "GET", "/v1/topics/{topic}", get(topics::show)),
+        (Side::Both, "GET", "/v1/topics/{topic}/{partition}", get(topics::records)),
+        (Side::Both, "GET", "/v1/backlog", get(backlog::show)),
+        (Side::Both, "GET", "/healthz", get(health::alive)),
+        (Side::Both, "GET", "/readyz", get(health::ready)),
+        (Side::Both, "GET", "/metrics", get(health::metrics)),
     ]
 }
 
 /// Methods and paths of all routes, as `docs/openapi.yaml` has them.
 pub fn routes() -> Vec<(&'static str, &'static str)> {
-    table().into_iter().map(|(method, path, _)| (method, path)).collect()
+    table().into_iter().map(|(_, method, path, _)| (method, path)).collect()
 }
 
 pub(crate) fn router(app: Shared) -> Router {
-    let router = table().into_iter().fold(Router::new(), |router, (_, path, handler)| router.route(path, handler));
+    let is_served = |side: Side| match side {
+        Side::In => app.serves.takes_in,
+        Side::Lists => app.serves.has_lists,
+        Side::Both => true,
+    };
+    let (served, others): (Vec<_>, Vec<_>) = table().into_iter().partition(|(side, ..)| is_served(*side));
+    let paths: Vec<&str> = served.iter().map(|(_, _, path, _)| *path).collect();
+    let mut router = served.into_iter().fold(Router::new(), |router, (_, _, path, handler)| router.route(path, handler));
+    for (side, _, path, _) in others.into_iter().filter(|(_, _, path, _)| !paths.contains(path)) {
+        router = router.route(path, any(move || async move { elsewhere(side) }));
+    }
     router
         .fallback(|| async { Problem::not_found("No route has this path.", "docs/openapi.yaml lists all of them.") })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(from_fn_with_state(Shared::clone(&app), guard))
         .with_state(app)
+}
+
+fn elsewhere(side: Side) -> Problem {
+    let role = if side == Side::In { "gateway" } else { "views" };
+    Problem::not_found("This process does not serve that.", format!("Ask one that runs with --role {role}."))
 }
 
 /// A page as JSON.

@@ -1,8 +1,10 @@
-//! Topics as they are planned.
+//! Topics as they are planned: what is missing is made, what differs is told.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode;
 
@@ -13,30 +15,193 @@ use crate::topics::TopicPlan;
 
 const CALL: Duration = Duration::from_secs(30);
 /// The active segment is never compacted: with the brokers' usual one of 1 GiB a changelog would hardly ever be.
-const CHANGELOG_SEGMENT_BYTES: &str = "67108864";
+const COMPACTED_SEGMENT_BYTES: u64 = 64 << 20;
 
-struct Made {
+/// A topic with its settings, as Kafka names them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedTopic {
+    pub name: String,
+    pub partitions: u32,
+    pub replicas: u32,
+    pub settings: BTreeMap<&'static str, String>,
+}
+
+/// In what a topic of a cluster is not as planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Difference {
+    Missing,
+    Partitions { found: u32, planned: u32 },
+    Replicas { found: u32, planned: u32 },
+    Setting { name: &'static str, found: String, planned: String },
+}
+
+impl Difference {
+    /// Whether Faultline does not run with it.
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            Self::Missing | Self::Partitions { .. } => true,
+            Self::Setting { name, .. } => *name == "cleanup.policy",
+            Self::Replicas { .. } => false,
+        }
+    }
+
+    /// Whether [`apply_topics`] mends it.
+    pub fn is_applied(&self) -> bool {
+        matches!(self, Self::Missing | Self::Setting { .. })
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("is missing"),
+            Self::Partitions { found, planned } => write!(f, "has {found} partitions, {planned} are planned"),
+            Self::Replicas { found, planned } => write!(f, "has {found} replicas, {planned} are planned"),
+            Self::Setting { name, found, planned } => write!(f, "has {name}={found}, {planned} is planned"),
+        }
+    }
+}
+
+/// All topics of an installation: those of the plans, and a changelog for each stage.
+pub fn planned_topics(plans: &[TopicPlan], stages: &[&str], partitions: u32, replicas: u32, max_record_bytes: usize) -> Vec<PlannedTopic> {
+    let batch_bytes = KafkaOptions::batch_bytes(max_record_bytes);
+    let common = |policy: &str| {
+        let mut settings = BTreeMap::from([("cleanup.policy", policy.to_owned()), ("max.message.bytes", batch_bytes.to_string())]);
+        if replicas >= 3 {
+            // With acks=all, what is acknowledged survives one broker.
+            settings.insert("min.insync.replicas", (replicas - 1).to_string());
+        }
+        settings
+    };
+    let of_plan = |plan: &TopicPlan| {
+        let mut settings = common(if plan.compacted { "compact" } else { "delete" });
+        let kept = if plan.compacted { "delete.retention.ms" } else { "retention.ms" };
+        settings.insert(kept, plan.retention.as_millis().to_string());
+        if plan.compacted {
+            settings.insert("segment.bytes", COMPACTED_SEGMENT_BYTES.to_string());
+        }
+        PlannedTopic { name: plan.name.to_owned(), partitions: if plan.is_global { 1 } else { partitions }, replicas, settings }
+    };
+    let of_stage = |stage: &&str| {
+        let mut settings = common("compact");
+        settings.insert("segment.bytes", COMPACTED_SEGMENT_BYTES.to_string());
+        PlannedTopic { name: changelog_of(stage), partitions, replicas, settings }
+    };
+    plans.iter().map(of_plan).chain(stages.iter().map(of_stage)).collect()
+}
+
+/// What differs in a cluster, by topic; topics that are as planned have no entry.
+pub fn compare_topics(options: &KafkaOptions, planned: &[PlannedTopic]) -> Result<BTreeMap<String, Vec<Difference>>, HostError> {
+    let client = client(options)?;
+    let metadata = client.inner().fetch_metadata(None, CALL).map_err(KafkaError::client)?;
+    let mut differences = BTreeMap::<String, Vec<Difference>>::new();
+    let mut present = Vec::new();
+    for topic in planned {
+        let found = metadata.topics().iter().find(|found| found.name() == topic.name && !found.partitions().is_empty());
+        let Some(found) = found else {
+            differences.entry(topic.name.clone()).or_default().push(Difference::Missing);
+            continue;
+        };
+        let count = found.partitions().len() as u32;
+        if count != topic.partitions {
+            let differs = Difference::Partitions { found: count, planned: topic.partitions };
+            differences.entry(topic.name.clone()).or_default().push(differs);
+        }
+        let replicas = found.partitions().iter().map(|partition| partition.replicas().len() as u32).min().unwrap_or(0);
+        if replicas != topic.replicas {
+            let differs = Difference::Replicas { found: replicas, planned: topic.replicas };
+            differences.entry(topic.name.clone()).or_default().push(differs);
+        }
+        present.push(topic);
+    }
+    for (topic, settings) in settings_of(&client, &present)? {
+        for (name, planned) in &topic.settings {
+            let found = settings.iter().find(|setting| setting.name == *name).map(|setting| setting.value.clone()).unwrap_or_default();
+            if found != *planned {
+                let differs = Difference::Setting { name, found, planned: planned.clone() };
+                differences.entry(topic.name.clone()).or_default().push(differs);
+            }
+        }
+    }
+    Ok(differences)
+}
+
+struct Setting {
     name: String,
-    partitions: u32,
-    settings: Vec<(&'static str, String)>,
+    value: String,
+    /// Set for this topic, rather than for the cluster.
+    is_own: bool,
+}
+
+fn settings_of<'p>(
+    client: &AdminClient<DefaultClientContext>,
+    topics: &[&'p PlannedTopic],
+) -> Result<Vec<(&'p PlannedTopic, Vec<Setting>)>, HostError> {
+    if topics.is_empty() {
+        return Ok(Vec::new());
+    }
+    let asked: Vec<ResourceSpecifier<'_>> = topics.iter().map(|topic| ResourceSpecifier::Topic(&topic.name)).collect();
+    let answers = futures_executor::block_on(client.describe_configs(&asked, &bounded())).map_err(KafkaError::client)?;
+    let mut settings = Vec::new();
+    for (topic, answer) in topics.iter().zip(answers) {
+        let answer = answer.map_err(|code| KafkaError::NotDescribed { topic: topic.name.clone(), reason: code.to_string() })?;
+        let setting = |entry: rdkafka::admin::ConfigEntry| Setting {
+            is_own: matches!(entry.source, ConfigSource::DynamicTopic),
+            name: entry.name,
+            value: entry.value.unwrap_or_default(),
+        };
+        settings.push((*topic, answer.entries.into_iter().map(setting).collect()));
+    }
+    Ok(settings)
+}
+
+/// Makes what is missing and sets what differs; settings that are not planned stay as they are. Partitions and replicas of what is there
+/// are left: see [`Difference::is_applied`].
+pub fn apply_topics(options: &KafkaOptions, planned: &[PlannedTopic]) -> Result<(), HostError> {
+    let client = client(options)?;
+    let differences = compare_topics(options, planned)?;
+    let differs =
+        |topic: &&PlannedTopic, what: fn(&Difference) -> bool| differences.get(&topic.name).is_some_and(|all| all.iter().any(what));
+    let missing: Vec<&PlannedTopic> = planned.iter().filter(|topic| differs(topic, |one| *one == Difference::Missing)).collect();
+    make(&client, &missing)?;
+    let set: Vec<&PlannedTopic> = planned.iter().filter(|topic| differs(topic, |one| matches!(one, Difference::Setting { .. }))).collect();
+    let mut changes = Vec::new();
+    for (topic, settings) in settings_of(&client, &set)? {
+        // What is not named in such a change goes back to the cluster's default.
+        let own = settings.into_iter().filter(|setting| setting.is_own).map(|setting| (setting.name, setting.value));
+        let mut entries: BTreeMap<String, String> = own.collect();
+        entries.extend(topic.settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        changes.push((topic, entries));
+    }
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let asked: Vec<AlterConfig<'_>> = changes
+        .iter()
+        .map(|(topic, entries)| {
+            let change = AlterConfig::new(ResourceSpecifier::Topic(&topic.name));
+            entries.iter().fold(change, |change, (name, value)| change.set(name, value))
+        })
+        .collect();
+    let answers = futures_executor::block_on(client.alter_configs(&asked, &bounded())).map_err(KafkaError::client)?;
+    for ((topic, _), answer) in changes.iter().zip(answers) {
+        answer.map_err(|(_, code)| KafkaError::NotMade { topic: topic.name.clone(), reason: code.to_string() })?;
+    }
+    Ok(())
 }
 
 /// Makes the topics of the plans and the changelogs of the stages that are not there yet; those that are stay as they are.
 pub fn make_topics(options: &KafkaOptions, plans: &[TopicPlan], stages: &[&str], partitions: u32, replicas: u32) -> Result<(), HostError> {
-    let of_plan = |plan: &TopicPlan| {
-        let (policy, kept) = if plan.compacted { ("compact", "delete.retention.ms") } else { ("delete", "retention.ms") };
-        let settings = vec![("cleanup.policy", policy.to_owned()), (kept, plan.retention.as_millis().to_string())];
-        Made { name: plan.name.to_owned(), partitions: if plan.is_global { 1 } else { partitions }, settings }
-    };
-    let of_stage = |stage: &&str| {
-        let settings = vec![("cleanup.policy", "compact".to_owned()), ("segment.bytes", CHANGELOG_SEGMENT_BYTES.to_owned())];
-        Made { name: changelog_of(stage), partitions, settings }
-    };
-    let made: Vec<Made> = plans.iter().map(of_plan).chain(stages.iter().map(of_stage)).collect();
-    let new: Vec<NewTopic<'_>> = made.iter().map(|made| made.topic(replicas)).collect();
-    let client: AdminClient<DefaultClientContext> = options.admin().create().map_err(KafkaError::client)?;
-    let asked = AdminOptions::new().operation_timeout(Some(CALL)).request_timeout(Some(CALL));
-    let answers = futures_executor::block_on(client.create_topics(&new, &asked)).map_err(KafkaError::client)?;
+    let planned = planned_topics(plans, stages, partitions, replicas, options.local.max_record_bytes);
+    make(&client(options)?, &planned.iter().collect::<Vec<_>>())
+}
+
+fn make(client: &AdminClient<DefaultClientContext>, topics: &[&PlannedTopic]) -> Result<(), HostError> {
+    if topics.is_empty() {
+        return Ok(());
+    }
+    let new: Vec<NewTopic<'_>> = topics.iter().map(|topic| topic.new_topic()).collect();
+    let answers = futures_executor::block_on(client.create_topics(&new, &bounded())).map_err(KafkaError::client)?;
     for answer in answers {
         match answer {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -46,9 +211,17 @@ pub fn make_topics(options: &KafkaOptions, plans: &[TopicPlan], stages: &[&str],
     Ok(())
 }
 
-impl Made {
-    fn topic(&self, replicas: u32) -> NewTopic<'_> {
-        let topic = NewTopic::new(&self.name, self.partitions as i32, TopicReplication::Fixed(replicas as i32));
+fn client(options: &KafkaOptions) -> Result<AdminClient<DefaultClientContext>, HostError> {
+    Ok(options.admin().create().map_err(KafkaError::client)?)
+}
+
+fn bounded() -> AdminOptions {
+    AdminOptions::new().operation_timeout(Some(CALL)).request_timeout(Some(CALL))
+}
+
+impl PlannedTopic {
+    fn new_topic(&self) -> NewTopic<'_> {
+        let topic = NewTopic::new(&self.name, self.partitions as i32, TopicReplication::Fixed(self.replicas as i32));
         self.settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value))
     }
 }

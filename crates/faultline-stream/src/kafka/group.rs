@@ -3,7 +3,7 @@
 //! The group is over the stage's first input alone, so that all inputs of a task move together, whatever the assignor; the fetcher is
 //! told to read the others. The generation goes into each transaction, so that a former owner is fenced.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
@@ -48,6 +48,11 @@ pub(crate) struct Rebalances {
     taken: Box<dyn Fn(TaskId) + Send + Sync>,
     /// Tells of a new owner before it is sent to be opened.
     owned: Box<dyn Fn(TaskId) + Send + Sync>,
+    /// Whether the group has answered at all; it may have nothing for this process.
+    has_joined: AtomicBool,
+    /// How often tasks were given and taken.
+    pub(crate) given_times: AtomicU64,
+    pub(crate) taken_times: AtomicU64,
     /// Why this process is no member any more, for good.
     end: OnceLock<String>,
 }
@@ -59,7 +64,16 @@ impl Rebalances {
         owned: impl Fn(TaskId) + Send + Sync + 'static,
         taken: impl Fn(TaskId) + Send + Sync + 'static,
     ) -> Self {
-        Self { stage, given, taken: Box::new(taken), owned: Box::new(owned), end: OnceLock::new() }
+        Self {
+            stage,
+            given,
+            taken: Box::new(taken),
+            owned: Box::new(owned),
+            has_joined: AtomicBool::default(),
+            given_times: AtomicU64::default(),
+            taken_times: AtomicU64::default(),
+            end: OnceLock::new(),
+        }
     }
 
     fn tasks(&self, list: &TopicPartitionList) -> Vec<TaskId> {
@@ -73,13 +87,16 @@ impl ConsumerContext for Rebalances {
     /// Before partitions are given up: their last commits are in.
     fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(list) = rebalance {
+            self.taken_times.fetch_add(1, Ordering::Relaxed);
             self.tasks(list).into_iter().for_each(&self.taken);
         }
     }
 
     fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        self.has_joined.store(true, Ordering::Release);
         match rebalance {
             Rebalance::Assign(list) => {
+                self.given_times.fetch_add(1, Ordering::Relaxed);
                 // Membership is all that this consumer is for. If pausing failed, what it read would be thrown away.
                 let _ = consumer.pause(list);
                 for task in self.tasks(list) {
@@ -128,6 +145,15 @@ impl Member {
         Arc::downgrade(&self.consumer)
     }
 
+    /// Whether the group has given this process its part.
+    pub(crate) fn has_joined(&self) -> bool {
+        self.consumer.context().has_joined.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn stage(&self) -> &'static str {
+        self.consumer.context().stage
+    }
+
     /// Why this process is no member of the group any more, if so.
     pub(crate) fn end(&self) -> Option<&str> {
         self.consumer.context().end.get().map(String::as_str)
@@ -135,7 +161,7 @@ impl Member {
 }
 
 /// Positions that a group has committed, once no transaction that could change them is open.
-pub(crate) fn committed(consumer: &Grouped, places: &[Place]) -> Result<Positions, HostError> {
+pub(crate) fn committed<C: ConsumerContext>(consumer: &BaseConsumer<C>, places: &[Place]) -> Result<Positions, HostError> {
     let mut list = TopicPartitionList::new();
     for (topic, partition) in places {
         list.add_partition(topic, *partition as i32);

@@ -26,6 +26,8 @@ use crate::telemetry::Meter;
 /// How long a task that stopped at a passing fault waits before it is opened again.
 const BEFORE_AGAIN: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_millis(50);
+/// After so many rows it is told how far a restore is.
+const TELL_EVERY: u64 = 4096;
 
 type Open = Box<dyn Fn(u32, Arc<Mutex<Meter>>) -> Result<Box<dyn Work>, HostError> + Send + Sync>;
 
@@ -103,7 +105,10 @@ impl KafkaRunning {
             self.opener.kinds.iter().filter_map(|(stage, kind)| Some((*stage, kind.inputs.first()?.name))).collect();
         for (stage, topic) in kinds {
             let (owns, loses) = (self.opener.clone(), self.opener.clone());
-            let owned = move |task| held(&owns.owned).give(task);
+            let owned = move |task| {
+                held(&owns.owned).give(task);
+                owns.running.telemetry.restoring(task, 0, 0);
+            };
             let rebalances = Rebalances::new(stage, asked.clone(), owned, move |task| loses.lose(task));
             let member = Member::join(&self.opener.log.options, topic, rebalances)?;
             held(&self.opener.log.members).insert(stage, Membership { topic, consumer: member.consumer() });
@@ -125,6 +130,11 @@ impl KafkaRunning {
     /// Why this process is no member of a group any more, if so; it works on none of that stage's tasks then.
     pub fn ends(&self) -> Vec<&str> {
         self.members.iter().filter_map(Member::end).collect()
+    }
+
+    /// Stages whose group has not yet said which tasks are this process's.
+    pub fn joining(&self) -> Vec<&'static str> {
+        self.members.iter().filter(|member| !member.has_joined()).map(Member::stage).collect()
     }
 
     /// Ends each batch that has begun, leaves the groups, and tells what had stopped before.
@@ -218,7 +228,15 @@ impl Opener {
         let committed = committed(&consumer, &keyed)?;
         drop(consumer);
         let restorer = Restorer::new(&self.log.options, &self.log.options.group("restore"))?;
-        if !restorer.restore(&self.log.local, task, &|| self.owns(task, given))? {
+        let told = std::cell::Cell::new(None);
+        let goes_on = |restored, of| {
+            // Not for each row: this takes the lock that workers take.
+            if told.replace(Some(restored / TELL_EVERY)) != Some(restored / TELL_EVERY) {
+                self.running.telemetry.restoring(task, restored, of);
+            }
+            self.owns(task, given)
+        };
+        if !restorer.restore(&self.log.local, task, &goes_on)? {
             return Ok(());
         }
         let positions = self.log.positions_in_state(task)?;
@@ -246,6 +264,7 @@ impl Opener {
         // Under this lock, so that a task that was taken away meanwhile is not put to work.
         let owned = held(&self.owned);
         if owned.tasks.get(&task) == Some(&given) {
+            self.running.telemetry.remove(task);
             self.running.telemetry.add(task, meter);
             self.running.pool.add(task, Mutex::new(work));
             self.log.wake();

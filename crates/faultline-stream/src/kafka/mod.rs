@@ -10,6 +10,7 @@
 
 mod admin;
 mod fetch;
+mod follow;
 mod globals;
 mod group;
 mod host;
@@ -19,6 +20,7 @@ mod transact;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -27,8 +29,9 @@ use faultline_model::time::Timestamp;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 
-pub use self::admin::make_topics;
+pub use self::admin::{Difference, PlannedTopic, apply_topics, compare_topics, make_topics, planned_topics};
 use self::fetch::Fetcher;
+pub use self::follow::Follower;
 use self::globals::Mirror;
 use self::group::Grouped;
 pub use self::host::{KafkaHost, KafkaRunning};
@@ -40,6 +43,7 @@ use crate::error::HostError;
 use crate::log::{Gauge, Log, Place, Positions, Record, Retained, Stored};
 use crate::sync::held;
 use crate::task::HOST_ROWS;
+use crate::telemetry::Kind;
 use crate::topics::{TopicPlan, Topics};
 
 /// A task's positions, as a row of its state.
@@ -64,10 +68,18 @@ pub enum KafkaError {
     NoTopic { topic: String },
     #[error("topic {topic} could not be made: {reason}")]
     NotMade { topic: String, reason: String },
+    #[error("topic {topic} could not be described: {reason}")]
+    NotDescribed { topic: String, reason: String },
     #[error("positions of {task} differ: its state stands for {state}, its group has committed {group}; one of them was changed by hand")]
     PositionsDiffer { task: TaskId, state: String, group: String },
     #[error("on Kafka only global topics are looked up by key, and {topic} is none; this is a fault of faultline")]
     NotGlobal { topic: String },
+    #[error("topic {topic} was written, but its copy here does not follow; what was written holds, ask again in a moment")]
+    CopyIsLate { topic: String },
+    #[error("client option {name} cannot be set: what exactly-once rests on is Faultline's own")]
+    OwnOption { name: String },
+    #[error("the client options cannot be used: {reason}")]
+    Options { reason: String },
     #[error("what is kept of topic {topic} is for the brokers to say (retention.ms), not for a reader")]
     BrokersKeep { topic: String },
 }
@@ -125,6 +137,10 @@ pub struct KafkaLog {
     transactors: Transactors,
     members: Mutex<BTreeMap<&'static str, Membership>>,
     positions: Mutex<BTreeMap<TaskId, Positions>>,
+    /// Who asks the groups how far they are, by stage.
+    groups: Mutex<BTreeMap<&'static str, BaseConsumer>>,
+    /// Ends behind which only the marks of transactions stand, by place: from where, and to where.
+    marks: Mutex<BTreeMap<Place, (u64, u64)>>,
 }
 
 /// A stage's group as its tasks need it.
@@ -140,6 +156,21 @@ struct Membership {
 struct Transactors {
     free: Mutex<Vec<(usize, Option<Transactor>)>>,
     given_back: Condvar,
+    committed: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Transactors {
+    fn gauges(&self) -> [Gauge; 2] {
+        let gauge = |name, help, value: &AtomicU64| {
+            let value = value.load(Ordering::Relaxed);
+            Gauge { name, help, kind: Kind::Counter, label: None, value }
+        };
+        [
+            gauge("faultline_transactions_committed_total", "Transactions that were committed.", &self.committed),
+            gauge("faultline_transactions_failed_total", "Transactions that were aborted, timed out or fenced.", &self.failed),
+        ]
+    }
 }
 
 impl KafkaLog {
@@ -162,7 +193,12 @@ impl KafkaLog {
         // At once: each ends the transaction that its forerunner may have left open, which readers of what is committed wait for.
         let made = |number| Ok((number, Some(Transactor::new(&options, number)?)));
         let free = (0..writers.max(1)).map(made).collect::<Result<_, HostError>>()?;
-        let transactors = Transactors { free: Mutex::new(free), given_back: Condvar::new() };
+        let transactors = Transactors {
+            free: Mutex::new(free),
+            given_back: Condvar::new(),
+            committed: AtomicU64::default(),
+            failed: AtomicU64::default(),
+        };
         Ok(Self {
             topics,
             partitions,
@@ -174,7 +210,47 @@ impl KafkaLog {
             transactors,
             members: Mutex::default(),
             positions: Mutex::default(),
+            groups: Mutex::default(),
+            marks: Mutex::default(),
         })
+    }
+
+    /// A reader of topics that keeps positions of its own.
+    pub fn follow(self: &Arc<Self>) -> Result<Follower, HostError> {
+        Follower::new(self.clone())
+    }
+
+    /// How many offsets of a place a reader at a position has still to read; none if only marks of transactions are left.
+    pub fn waiting(&self, topic: &str, partition: u32, position: u64) -> Result<u64, HostError> {
+        let plan = self.topics.plan(topic, partition)?;
+        if plan.is_global {
+            return Ok(self.local.end_offset(topic, partition)?.saturating_sub(position));
+        }
+        let place = (plan.name, partition);
+        let end = self.watermarks(topic, partition)?.1;
+        if position >= end || held(&self.marks).get(&place) == Some(&(position, end)) {
+            return Ok(0);
+        }
+        if globals::once(&held(&self.asking), place, position, 1, 1)?.is_empty() {
+            held(&self.marks).insert(place, (position, end));
+            return Ok(0);
+        }
+        Ok(end - position)
+    }
+
+    /// How far the tasks of a stage are in a topic, by partition, whichever process works on them.
+    pub fn positions_of_group(&self, stage: &'static str, topic: &str) -> Result<Vec<u64>, HostError> {
+        let plan = self.topics.named(topic)?;
+        let places: Vec<Place> = (0..self.topics.partitions(plan)).map(|partition| (plan.name, partition)).collect();
+        let mut groups = held(&self.groups);
+        let consumer = match groups.entry(stage) {
+            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::btree_map::Entry::Vacant(new) => {
+                new.insert(self.options.reader(&self.options.group(stage)).create().map_err(KafkaError::client)?)
+            }
+        };
+        let committed = group::committed(consumer, &places)?;
+        Ok(places.iter().map(|place| committed.get(place).copied().unwrap_or(0)).collect())
     }
 
     /// How many partitions a topic of a cluster has.
@@ -209,9 +285,27 @@ impl KafkaLog {
             }
             Err(error) => (None, Err(error)),
         };
+        let count = if written.is_ok() { &self.transactors.committed } else { &self.transactors.failed };
+        count.fetch_add(1, Ordering::Relaxed);
         held(&self.transactors.free).push((number, transactor));
         self.transactors.given_back.notify_one();
         written
+    }
+
+    /// Who writes to a global topic finds in the copy what was written: the next difference is from that.
+    fn await_copy(&self, topic: &'static str, offset: u64) -> Result<(), HostError> {
+        if !self.topics.named(topic)?.is_global {
+            return Ok(());
+        }
+        let until = std::time::Instant::now() + CALL;
+        let mut generation = self.local.wait_for_change(0, Duration::ZERO);
+        while self.local.end_offset(topic, 0)? <= offset {
+            if std::time::Instant::now() >= until {
+                return Err(KafkaError::CopyIsLate { topic: topic.to_owned() }.into());
+            }
+            generation = self.local.wait_for_change(generation, CALL / 100);
+        }
+        Ok(())
     }
 
     fn watermarks(&self, topic: &str, partition: u32) -> Result<(u64, u64), HostError> {
@@ -276,7 +370,11 @@ impl Log for KafkaLog {
             return Ok(Vec::new());
         }
         self.topics.check_appended(&records)?;
-        self.transact(&records.iter().map(sent).collect::<Vec<_>>(), None)
+        let offsets = self.transact(&records.iter().map(sent).collect::<Vec<_>>(), None)?;
+        for (record, offset) in records.iter().zip(&offsets) {
+            self.await_copy(record.topic, *offset)?;
+        }
+        Ok(offsets)
     }
 
     fn read(&self, topic: &str, partition: u32, from: u64, max_records: usize, max_bytes: usize) -> Result<Vec<Stored>, HostError> {
@@ -399,7 +497,22 @@ impl Log for KafkaLog {
     }
 
     fn gauges(&self) -> Vec<Gauge> {
-        self.local.gauges()
+        let mut gauges = self.local.gauges();
+        gauges.extend(self.transactors.gauges());
+        for membership in held(&self.members).values() {
+            let Some(consumer) = membership.consumer.upgrade() else { continue };
+            let rebalances = consumer.context();
+            for (label, times) in [("given", &rebalances.given_times), ("taken", &rebalances.taken_times)] {
+                gauges.push(Gauge {
+                    name: "faultline_rebalances_total",
+                    help: "How often a group gave this process tasks, or took some away.",
+                    kind: Kind::Counter,
+                    label: Some(("kind", label)),
+                    value: times.load(Ordering::Relaxed),
+                });
+            }
+        }
+        gauges
     }
 }
 

@@ -6,7 +6,36 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 
+use super::KafkaError;
+use crate::error::HostError;
 use crate::rocks;
+use crate::topics::LETTER_BYTES;
+
+/// What a batch of records weighs beside them.
+const BATCH_OVERHEAD_BYTES: usize = 4 << 10;
+
+/// Options that cannot be given: they say who this process is and what exactly-once rests on, or a setting of its own has them.
+const OWN: [&str; 19] = [
+    "bootstrap.servers",
+    "client.id",
+    "group.id",
+    "group.instance.id",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "isolation.level",
+    "auto.offset.reset",
+    "enable.partition.eof",
+    "partition.assignment.strategy",
+    "transactional.id",
+    "transaction.timeout.ms",
+    "session.timeout.ms",
+    "enable.idempotence",
+    "acks",
+    "request.required.acks",
+    "partitioner",
+    "queued.max.messages.kbytes",
+    "message.max.bytes",
+];
 
 #[derive(Clone)]
 pub struct KafkaOptions {
@@ -40,6 +69,21 @@ impl KafkaOptions {
             transaction_timeout: Duration::from_secs(30),
             session_timeout: Duration::from_secs(10),
         }
+    }
+
+    /// Refuses options that librdkafka does not know, values that it does not take, and those that cannot be given.
+    pub fn check(&self) -> Result<(), HostError> {
+        if let Some(name) = self.client.keys().find(|name| OWN.contains(&name.as_str())) {
+            return Err(KafkaError::OwnOption { name: name.clone() }.into());
+        }
+        // Both kinds of client know options that the other one takes without a word.
+        self.client().create_native_config().map_err(|error| KafkaError::Options { reason: error.to_string() })?;
+        Ok(())
+    }
+
+    /// The largest batch: one record at the bound, as a dead letter.
+    pub(crate) fn batch_bytes(max_record_bytes: usize) -> usize {
+        max_record_bytes + LETTER_BYTES + BATCH_OVERHEAD_BYTES
     }
 
     pub(crate) fn group(&self, stage: &str) -> String {
@@ -100,6 +144,7 @@ impl KafkaOptions {
         config.set("enable.idempotence", "true");
         config.set("transaction.timeout.ms", self.transaction_timeout.as_millis().to_string());
         config.set("partitioner", "murmur2_random");
+        config.set("message.max.bytes", Self::batch_bytes(self.local.max_record_bytes).to_string());
         if !self.client.contains_key("compression.type") {
             config.set("compression.type", "lz4");
         }

@@ -35,8 +35,9 @@ impl Restorer {
         Ok(Self { consumer, asking })
     }
 
-    /// False if it was told to stop on the way; what was restored until then is kept.
-    pub(crate) fn restore(&self, local: &EmbeddedLog, task: TaskId, goes_on: &dyn Fn() -> bool) -> Result<bool, HostError> {
+    /// False if it was told to stop on the way; what was restored until then is kept. `goes_on` hears how many offsets were read, of
+    /// how many.
+    pub(crate) fn restore(&self, local: &EmbeddedLog, task: TaskId, goes_on: &dyn Fn(u64, u64) -> bool) -> Result<bool, HostError> {
         let (topic, partition) = (changelog_of(task.stage), task.partition as i32);
         let (_, written) = self.asking.fetch_watermarks(&topic, partition, CALL).map_err(KafkaError::client)?;
         // A transaction is committed before its mark stands in each partition: its positions can be there already, and its rows not
@@ -46,7 +47,7 @@ impl Restorer {
             if end >= written {
                 break (first, end);
             }
-            if !goes_on() {
+            if !goes_on(0, written.unsigned_abs()) {
                 return Ok(false);
             }
             std::thread::sleep(LOOK);
@@ -64,14 +65,15 @@ impl Restorer {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&topic, partition, Offset::Offset(from as i64)).map_err(KafkaError::client)?;
         self.consumer.assign(&list).map_err(KafkaError::client)?;
-        let restored = self.read(local, task, from, goes_on);
+        let of = end.unsigned_abs().saturating_sub(from);
+        let restored = self.read(local, task, from, &|next| goes_on(next - from, of));
         self.consumer.unassign().map_err(KafkaError::client)?;
         restored
     }
 
-    fn read(&self, local: &EmbeddedLog, task: TaskId, from: u64, goes_on: &dyn Fn() -> bool) -> Result<bool, HostError> {
+    fn read(&self, local: &EmbeddedLog, task: TaskId, from: u64, goes_on: &dyn Fn(u64) -> bool) -> Result<bool, HostError> {
         let (mut changes, mut bytes, mut next) = (Changes::new(), 0, from);
-        while goes_on() {
+        while goes_on(next) {
             match self.consumer.poll(POLL) {
                 Some(Ok(message)) => {
                     let key = message.key().unwrap_or_default().to_vec();

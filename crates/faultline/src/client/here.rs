@@ -8,7 +8,7 @@ use tower::ServiceExt;
 
 use super::Body;
 use crate::failure::{Exit, Failure};
-use crate::service::{Service, ServiceError};
+use crate::service::{Roles, Service, ServiceError};
 use crate::settings::Settings;
 
 /// The largest answer that is taken.
@@ -22,7 +22,7 @@ pub struct Here {
 
 impl Here {
     pub fn open(settings: &Settings) -> Result<Self, Failure> {
-        let service = Service::open(settings).map_err(|error| of_service(&error))?;
+        let service = Service::open(settings, &Roles::all()).map_err(|error| of_service(&error))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

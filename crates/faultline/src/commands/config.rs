@@ -6,12 +6,14 @@ use crate::cli::{Common, ConfigCommand};
 use crate::client::{sources, wrong_settings};
 use crate::commands::{print_json, print_line, print_text};
 use crate::failure::{Exit, Failure};
-use crate::settings::{SETTINGS, serving};
+use crate::service::Roles;
+use crate::settings::{SETTINGS, is_secret, serving};
 use crate::show::Table;
 
 pub fn run(common: &Common, command: &ConfigCommand) -> Result<Exit, Failure> {
     let is_check = matches!(command, ConfigCommand::Check);
-    let loaded = sources(common).load().and_then(|layers| if is_check { serving(&layers).map(|()| layers) } else { Ok(layers) });
+    let loaded =
+        sources(common).load().and_then(|layers| if is_check { serving(&layers, &Roles::all()).map(|()| layers) } else { Ok(layers) });
     let layers = match loaded {
         Err(error) if is_check && common.json => {
             let problems: Vec<String> = error.problems.iter().map(ToString::to_string).collect();
@@ -21,16 +23,13 @@ pub fn run(common: &Common, command: &ConfigCommand) -> Result<Exit, Failure> {
         loaded => loaded.map_err(|error| wrong_settings(&error))?,
     };
     let doc = |key: &str| SETTINGS.iter().find(|setting| setting.key == key).map(|setting| setting.doc);
-    let shown = |key: &str, value: &str| match SETTINGS.iter().find(|setting| setting.key == key) {
-        Some(setting) if setting.is_secret && !value.is_empty() => "***".to_owned(),
-        _ => value.to_owned(),
-    };
+    let shown = |key: &str, value: &str| if is_secret(key) && !value.is_empty() { "***".to_owned() } else { value.to_owned() };
     match command {
         ConfigCommand::Check if common.json => print_json(&json!({ "ok": true })),
         ConfigCommand::Check => print_line(&format!("the configuration is well: {} settings", layers.len())),
         ConfigCommand::Show { .. } if common.json => {
             let entries = layers.iter().map(|(key, (value, origin))| {
-                ((*key).to_owned(), json!({ "value": shown(key, value), "origin": origin.to_string(), "doc": doc(key) }))
+                (key.clone(), json!({ "value": shown(key, value), "origin": origin.to_string(), "doc": doc(key) }))
             });
             print_json(&serde_json::Value::Object(entries.collect()));
         }
@@ -38,7 +37,7 @@ pub fn run(common: &Common, command: &ConfigCommand) -> Result<Exit, Failure> {
             let mut table = Table::new(if *with_origin { &["key", "value", "origin"] } else { &["key", "value"] });
             for (key, (value, origin)) in &layers {
                 let origin = with_origin.then(|| origin.to_string());
-                table.row([(*key).to_owned(), shown(key, value)].into_iter().chain(origin));
+                table.row([key.clone(), shown(key, value)].into_iter().chain(origin));
             }
             print_text(&table.to_string());
         }

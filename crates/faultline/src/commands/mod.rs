@@ -6,6 +6,7 @@ mod config;
 mod decide;
 mod findings;
 mod intel;
+mod planned;
 mod publish;
 mod risks;
 mod summary;
@@ -27,7 +28,8 @@ use crate::failure::{Exit, Failure};
 pub fn run(cli: Cli) -> Result<Exit, Failure> {
     let Cli { common, command } = cli;
     match command {
-        Command::Up(arguments) => up::run(&common, &arguments),
+        Command::Up(arguments) => up::up(&common, &arguments),
+        Command::Run(arguments) => up::run(&common, &arguments),
         Command::Publish(arguments) => publish::run(&common, &arguments),
         Command::Risks(command) => risks::run(&common, &command),
         Command::Findings(command) => findings::run(&common, &command),

@@ -1,11 +1,11 @@
-//! `faultline topics read`.
+//! `faultline topics`: reading records here, plan and cluster in `planned.rs`.
 
 use faultline_model::topic::{self, Topic};
 use serde_json::Value;
 
 use crate::cli::{Common, Topics};
 use crate::client::Client;
-use crate::commands::print_line;
+use crate::commands::{planned, print_line};
 use crate::failure::{Exit, Failure};
 use crate::show::{clean, counted};
 
@@ -13,7 +13,12 @@ use crate::show::{clean, counted};
 const PAGE: u32 = 1000;
 
 pub fn run(common: &Common, command: &Topics) -> Result<Exit, Failure> {
-    let Topics::Read { topic, partition, from, limit, key } = command;
+    let (topic, partition, from, limit, key) = match command {
+        Topics::Plan => return planned::plan(common),
+        Topics::Apply { yes, dry_run } => return planned::apply(common, *yes, *dry_run),
+        Topics::Verify => return planned::verify(common),
+        Topics::Read { topic, partition, from, limit, key } => (topic, partition, from, limit, key),
+    };
     if Topic::named(topic).is_none() {
         let known: Vec<&str> = topic::ALL.iter().map(|topic| topic.name).collect();
         return Err(Failure::new(Exit::WrongUse, format!("there is no topic {topic:?}"), format!("there are {}", known.join(", "))));

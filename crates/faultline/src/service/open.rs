@@ -1,13 +1,16 @@
 //! How log, stages and server are set up from the settings.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use faultline_core::correlate::Correlate;
 use faultline_core::track::Track;
-use faultline_server::{Limits, Settings as ServerSettings, TlsFiles, Token};
-use faultline_stream::{EmbeddedLog, HostError, HostOptions, Options, TopicPlan, topic_plans};
+use faultline_server::{Limits, Serves, Settings as ServerSettings, TlsFiles, Token};
+use faultline_stream::{EmbeddedLog, HostError, HostOptions, KafkaHost, KafkaLog, KafkaOptions, Options, TopicPlan, topic_plans};
 
 use super::ServiceError;
-use crate::settings::Settings;
+use super::roles::{Role, Roles};
+use crate::settings::{Kafka, Settings};
 
 /// How long a command waits for another one to give the folder free: commands of one pipeline meet, and mostly last moments.
 const FOLDER_PATIENCE: Duration = Duration::from_secs(5);
@@ -41,7 +44,49 @@ fn now(settings: &Settings) -> Result<EmbeddedLog, HostError> {
     }
 }
 
-fn plans(settings: &Settings) -> Vec<TopicPlan> {
+/// How many requests may write at once, each in a transaction of its own.
+const DOOR_WRITERS: usize = 4;
+
+/// How this process reaches its cluster.
+pub fn kafka_options(settings: &Settings, kafka: &Kafka, instance: String) -> KafkaOptions {
+    let client = kafka.client.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
+    let memory_budget_bytes = usize::try_from(settings.memory_budget_bytes).unwrap_or(usize::MAX);
+    KafkaOptions {
+        client,
+        local: Options { memory_budget_bytes, ..Options::default() },
+        buffer_bytes: usize::try_from(kafka.buffer_bytes).unwrap_or(usize::MAX),
+        transaction_timeout: kafka.transaction_timeout,
+        session_timeout: kafka.session_timeout,
+        ..KafkaOptions::new(kafka.bootstrap.clone(), kafka.installation.clone(), instance)
+    }
+}
+
+/// The log on Kafka, with what this process keeps of it in the data folder.
+pub fn kafka_log(settings: &Settings, kafka: &Kafka, roles: &Roles) -> Result<KafkaLog, ServiceError> {
+    let instance = match &kafka.instance {
+        Some(instance) => instance.clone(),
+        None => super::instance::kept(&settings.data_folder)?,
+    };
+    let writers = if roles.has_stages() { settings.workers } else { 0 } + if roles.has_api() { DOOR_WRITERS } else { 0 };
+    let path = settings.data_folder.join("kafka");
+    let options = kafka_options(settings, kafka, instance);
+    options.check()?;
+    Ok(KafkaLog::open(path, &plans(settings), options, writers)?)
+}
+
+/// The stages of these roles.
+pub fn kafka_host(log: &Arc<KafkaLog>, settings: &Settings, roles: &Roles) -> Result<KafkaHost, HostError> {
+    let mut host = KafkaHost::new(log.clone(), host_options(settings));
+    if roles.has(Role::Track) {
+        host.add(track(settings))?;
+    }
+    if roles.has(Role::Correlate) {
+        host.add(Correlate::new())?;
+    }
+    Ok(host)
+}
+
+pub fn plans(settings: &Settings) -> Vec<TopicPlan> {
     let kept = |plan: TopicPlan| match plan.name {
         "findings" => settings.retention_findings,
         "decisions" | "outcomes" => settings.retention_decisions,
@@ -65,7 +110,7 @@ pub fn track(settings: &Settings) -> Track {
     }
 }
 
-pub fn server(settings: &Settings) -> Result<ServerSettings, ServiceError> {
+pub fn server(settings: &Settings, roles: &Roles) -> Result<ServerSettings, ServiceError> {
     let tls = settings.tls.clone().map(|(certificate, key)| TlsFiles { certificate, key });
     let token = settings.token.as_ref().map(|token| Token::new(token.expose())).transpose()?;
     let limits = Limits {
@@ -75,5 +120,6 @@ pub fn server(settings: &Settings) -> Result<ServerSettings, ServiceError> {
     };
     let spool = settings.data_folder.join("spool");
     std::fs::create_dir_all(&spool).map_err(|source| ServiceError::Folder { path: spool.clone(), source })?;
-    Ok(ServerSettings { listen: settings.listen, tls, token, limits, spool: Some(spool) })
+    let serves = Serves { takes_in: roles.has(Role::Gateway), has_lists: roles.has(Role::Views) };
+    Ok(ServerSettings { listen: settings.listen, tls, token, limits, serves, spool: Some(spool) })
 }

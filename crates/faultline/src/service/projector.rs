@@ -1,12 +1,14 @@
 //! Keeps the views up with the topics: a thread that reads on from where the views are and applies what it finds.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use faultline_stream::{HostError, Log, Readers};
-use faultline_views::{TOPICS, ViewError, ViewRecord, Views};
+use faultline_model::topic::Topic;
+use faultline_stream::{Follower, HostError, Log, Readers, Stored};
+use faultline_views::{ViewError, ViewRecord, Views};
 
 /// How much of one partition is read at once.
 const PAGE_RECORDS: usize = 2048;
@@ -25,6 +27,38 @@ pub enum FollowError {
     Views(#[from] ViewError),
 }
 
+/// What is followed, and from where it is read.
+pub struct Followed {
+    pub log: Arc<dyn Log>,
+    /// On Kafka; embedded the log itself is read.
+    pub follower: Option<Follower>,
+    pub topics: &'static [Topic],
+    pub readers: Arc<Readers>,
+    /// Places whose end was compared with the views' position: on Kafka each such question goes to a broker.
+    compared: BTreeSet<(&'static str, u32)>,
+}
+
+impl Followed {
+    pub fn new(log: Arc<dyn Log>, follower: Option<Follower>, topics: &'static [Topic], readers: Arc<Readers>) -> Self {
+        Self { log, follower, topics, readers, compared: BTreeSet::new() }
+    }
+
+    fn read(&self, topic: &str, partition: u32, from: u64) -> Result<Vec<Stored>, HostError> {
+        match &self.follower {
+            Some(follower) => follower.read(topic, partition, from, PAGE_RECORDS, PAGE_BYTES),
+            None => self.log.read(topic, partition, from, PAGE_RECORDS, PAGE_BYTES),
+        }
+    }
+
+    /// Whether the views have seen what the log has no more, or never had.
+    fn is_behind(&mut self, topic: Topic, partition: u32, position: u64) -> Result<bool, HostError> {
+        if self.follower.is_some() && !self.compared.insert((topic.name, partition)) {
+            return Ok(false);
+        }
+        Ok(position > self.log.end_offset(topic.name, partition)?)
+    }
+}
+
 /// The thread that follows.
 pub struct Projector {
     stopping: Arc<AtomicBool>,
@@ -33,10 +67,10 @@ pub struct Projector {
 }
 
 impl Projector {
-    pub fn start(log: Arc<dyn Log>, views: Arc<Views>, readers: Arc<Readers>) -> std::io::Result<Self> {
+    pub fn start(mut followed: Followed, views: Arc<Views>) -> std::io::Result<Self> {
         let stopping = Arc::new(AtomicBool::new(false));
-        let (follows, until) = (log.clone(), stopping.clone());
-        let thread = std::thread::Builder::new().name("views".into()).spawn(move || follow(&*follows, &views, &readers, &until))?;
+        let (log, until) = (followed.log.clone(), stopping.clone());
+        let thread = std::thread::Builder::new().name("views".into()).spawn(move || follow(&mut followed, &views, &until))?;
         Ok(Self { stopping, log, thread: Some(thread) })
     }
 
@@ -61,10 +95,11 @@ impl Drop for Projector {
     }
 }
 
-fn follow(log: &dyn Log, views: &Views, readers: &Readers, stopping: &AtomicBool) {
+fn follow(followed: &mut Followed, views: &Views, stopping: &AtomicBool) {
+    let log = followed.log.clone();
     let mut generation = 0;
     while !stopping.load(Ordering::Acquire) {
-        match step(log, views, readers) {
+        match step(followed, views) {
             Ok(true) => {}
             Ok(false) => generation = log.wait_for_change(generation, IDLE),
             Err(error) => {
@@ -76,20 +111,20 @@ fn follow(log: &dyn Log, views: &Views, readers: &Readers, stopping: &AtomicBool
 }
 
 /// One round over all partitions; whether anything was there.
-pub fn step(log: &dyn Log, views: &Views, readers: &Readers) -> Result<bool, FollowError> {
+pub fn step(followed: &mut Followed, views: &Views) -> Result<bool, FollowError> {
     let positions = views.positions()?;
     let mut pages = Vec::new();
-    for topic in TOPICS {
-        for partition in 0..log.partitions(topic.name)? {
+    for topic in followed.topics {
+        for partition in 0..followed.log.partitions(topic.name)? {
             let position = positions.get(&(topic.name.to_owned(), partition)).copied().unwrap_or(0);
-            if position > log.end_offset(topic.name, partition)? {
+            if followed.is_behind(*topic, partition, position)? {
                 // After a power cut: the log lost what was not durable yet, the views had seen it.
                 tracing::warn!(topic = topic.name, partition, "the views are ahead of the log; they are filled anew");
                 views.clear()?;
                 return Ok(true);
             }
-            readers.set(READER, (topic.name, partition), position);
-            pages.push((topic.name, partition, log.read(topic.name, partition, position, PAGE_RECORDS, PAGE_BYTES)?));
+            followed.readers.set(READER, (topic.name, partition), position);
+            pages.push((topic.name, partition, followed.read(topic.name, partition, position)?));
         }
     }
     let batch: Vec<ViewRecord<'_>> = pages

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faultline_server::doors::{Backlog, DoorError, Pulse};
-use faultline_stream::TaskState;
 
 use super::watch::Watch;
 
@@ -20,16 +19,16 @@ impl HostPulse {
 
 impl Pulse for HostPulse {
     fn ready(&self) -> Result<(), Vec<String>> {
-        let failed = self.watch.running.status().into_iter().filter_map(|task| match task.state {
-            TaskState::Running => None,
-            TaskState::Failed { reason } => Some(format!("task {} stopped: {reason}", task.task)),
-        });
-        let reasons: Vec<String> = failed.collect();
+        let reasons = self.watch.reasons();
         if reasons.is_empty() { Ok(()) } else { Err(reasons) }
     }
 
     fn metrics(&self) -> String {
-        faultline_stream::text(&self.watch.running.telemetry().families())
+        let families = match self.watch.at_work.running() {
+            Some(running) => running.telemetry().families(),
+            None => faultline_stream::gauges(&*self.watch.log),
+        };
+        faultline_stream::text(&families)
     }
 
     fn backlog(&self, wait: Duration) -> Result<Backlog, DoorError> {

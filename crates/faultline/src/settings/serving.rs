@@ -1,21 +1,36 @@
-//! What `faultline up` needs beyond settings that are well one by one: strangers come in with TLS and a token only.
+//! What `faultline up` and `faultline run` need beyond settings that are well one by one: strangers come in with TLS and a token only.
 
 use faultline_server::{StartError, TlsFiles};
 
 use super::{Layers, Problem, Settings, SettingsError};
+use crate::service::{Role, Roles, kafka_options};
 
 const CERTIFICATE: &str = "http.tls_certificate";
 const KEY: &str = "http.tls_key";
 
-/// Whether a service may listen with these settings; all that is wrong at once.
-pub fn serving(layers: &Layers) -> Result<(), SettingsError> {
+/// Whether a process of these roles may run with these settings; all that is wrong at once.
+pub fn serving(layers: &Layers, roles: &Roles) -> Result<(), SettingsError> {
     let settings = Settings::of(layers);
     let mut problems = Vec::new();
     let mut wrong = |key: &'static str, reason: String| {
-        problems.push(Problem::Serving { key, reason, origin: layers[key].1.to_string() });
+        let origin = layers.get(key).map_or_else(|| "configuration".to_owned(), |(_, origin)| origin.to_string());
+        problems.push(Problem::Serving { key, reason, origin });
     };
+    if let Some(kafka) = &settings.kafka {
+        if roles.has(Role::Gateway) && settings.secrets_key.is_none() {
+            let why =
+                "is empty, and gateways on Kafka must hash secrets alike; set the same one for all, such as `openssl rand -hex 32` gives";
+            wrong("secrets.key", why.to_owned());
+        }
+        if let Err(error) = kafka_options(&settings, kafka, "check".to_owned()).check() {
+            wrong("kafka.client.*", format!("cannot be used: {error}"));
+        }
+    }
+    if !roles.has_api() {
+        return if problems.is_empty() { Ok(()) } else { Err(SettingsError { problems }) };
+    }
     if !settings.listen.ip().is_loopback() {
-        for key in [CERTIFICATE, KEY, "http.token"].into_iter().filter(|key| layers[key].0.is_empty()) {
+        for key in [CERTIFICATE, KEY, "http.token"].into_iter().filter(|key| layers[*key].0.is_empty()) {
             let why = format!("is empty, and other machines can reach {}; set it, or listen on 127.0.0.1 or [::1]", settings.listen);
             wrong(key, why);
         }
@@ -45,11 +60,14 @@ mod tests {
             (vec![("http.listen", "0.0.0.0:8470")], vec![CERTIFICATE, KEY, "http.token"]),
             (vec![("http.listen", "0.0.0.0:8470"), ("http.token", &token)], vec![CERTIFICATE, KEY]),
             (vec![(CERTIFICATE, "/nowhere/c.pem")], vec![KEY]),
+            (vec![("kafka.bootstrap", "127.0.0.1:1")], vec!["secrets.key"]),
+            (vec![("kafka.bootstrap", "127.0.0.1:1"), ("secrets.key", &token), ("kafka.client.acks", "1")], vec!["client option acks"]),
+            (vec![("kafka.bootstrap", "127.0.0.1:1"), ("secrets.key", &token), ("kafka.client.sasl.pasword", "x")], vec!["sasl.pasword"]),
             (vec![(CERTIFICATE, "/nowhere/c.pem"), (KEY, "/nowhere/k.pem")], vec!["/nowhere/c.pem"]),
         ] {
             let flags: Vec<_> = flags.into_iter().map(|(key, value)| (key, value.to_owned())).collect();
             let layers = Sources { flags, ..Sources::default() }.load().unwrap();
-            let said = serving(&layers).err().map(|error| error.to_string()).unwrap_or_default();
+            let said = serving(&layers, &Roles::all()).err().map(|error| error.to_string()).unwrap_or_default();
             assert_eq!(said.is_empty(), parts.is_empty(), "{said}");
             assert!(parts.iter().all(|part| said.contains(part)), "{parts:?} in {said}");
         }

@@ -67,6 +67,18 @@ fn is_token(text: &str) -> bool {
     text.is_empty() || (text.len() >= 32 && text.bytes().all(|byte| byte.is_ascii_graphic()))
 }
 
+fn is_name(text: &str) -> bool {
+    text.len() <= 200 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+fn is_named(text: &str) -> bool {
+    !text.is_empty() && is_name(text)
+}
+
+fn is_address_or_none(text: &str) -> bool {
+    text.is_empty() || is_address(text)
+}
+
 fn is_key(text: &str) -> bool {
     text.is_empty() || text.len() >= 16
 }
@@ -135,6 +147,70 @@ pub const SETTINGS: &[Setting] = &[
         "a duration such as 1h",
         is_duration,
     ),
+    setting(
+        "stream.stop_timeout",
+        "30s",
+        "How long a stop may take: what has begun is committed. After that the process ends at once, which loses nothing either.",
+        "a duration such as 30s",
+        is_duration,
+    ),
+    setting(
+        "health.listen",
+        "",
+        "Where `/healthz`, `/readyz` and `/metrics` answer without TLS and token, for supervisors; empty for nowhere but with the API.",
+        "an address and a port such as 127.0.0.1:8471",
+        is_address_or_none,
+    ),
+    setting(
+        "kafka.bootstrap",
+        "",
+        "Kafka brokers, `host:port` with commas between; empty to run embedded, without Kafka.",
+        "a list",
+        is_any,
+    ),
+    setting(
+        "kafka.installation",
+        "faultline",
+        "Stands before the names of consumer groups and transactional ids; the same in all processes of one installation.",
+        "letters, digits, `.`, `_` and `-`",
+        is_named,
+    ),
+    setting(
+        "kafka.instance",
+        "",
+        "This process's name, which no other one has and which it keeps over restarts: the pod's. Default: one made once for the data folder.",
+        "letters, digits, `.`, `_` and `-`",
+        is_name,
+    ),
+    setting("kafka.replicas", "3", "Replicas of each topic that `topics apply` makes.", "a number from 1 to 256", is_small_number),
+    setting(
+        "kafka.session_timeout",
+        "45s",
+        "After so long without a word a process is taken for dead and its tasks go to others: longer than a restart takes.",
+        "a duration such as 45s",
+        is_duration,
+    ),
+    setting(
+        "kafka.transaction_timeout",
+        "30s",
+        "After so long the brokers abort a transaction that has no end; at most their `transaction.max.timeout.ms`.",
+        "a duration such as 30s",
+        is_duration,
+    ),
+    setting(
+        "kafka.buffer",
+        "64MiB",
+        "What records may take that are fetched and wait, for each of: what stages read, what views read.",
+        "a size of at least 1MiB such as 64MiB",
+        is_size,
+    ),
+    setting(
+        "kafka.client.*",
+        "",
+        "Options of librdkafka by its own names, such as `kafka.client.security.protocol` or `kafka.client.sasl.password`.",
+        "what librdkafka takes; not what exactly-once rests on",
+        is_any,
+    ),
     secret(
         "secrets.key",
         "Key for the hashes of secrets that scanners find; empty for one that is made once and kept in the data folder.",
@@ -144,3 +220,18 @@ pub const SETTINGS: &[Setting] = &[
     setting("log.level", "info", "What is logged.", "error, warn, info, debug or trace", is_level),
     setting("log.format", "text", "How log lines look; `json` for machines.", "text or json", is_format),
 ];
+
+/// The setting of a key: that of the name, or that of all keys which begin so.
+pub fn named(key: &str) -> Option<&'static Setting> {
+    let is_of = |setting: &&Setting| match setting.key.strip_suffix('*') {
+        Some(begin) => key.len() > begin.len() && key.starts_with(begin),
+        None => setting.key == key,
+    };
+    SETTINGS.iter().find(is_of)
+}
+
+/// Whether the value of a key is never shown. Of a client's options those that say how to get in.
+pub fn is_secret(key: &str) -> bool {
+    const WORDS: [&str; 8] = ["password", "secret", "username", "oauthbearer", "pem", "jaas", "ssl_", "token"];
+    named(key).is_some_and(|setting| setting.is_secret) || (key.starts_with("kafka.client.") && WORDS.iter().any(|word| key.contains(word)))
+}

@@ -1,5 +1,6 @@
 //! The settings as values, after all of them were accepted.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,6 +29,25 @@ pub struct Settings {
     pub secrets_key: Option<Secret>,
     pub log_level: String,
     pub log_is_json: bool,
+    pub stop_timeout: Duration,
+    pub health_listen: Option<SocketAddr>,
+    /// None to run embedded.
+    pub kafka: Option<Kafka>,
+}
+
+/// How to reach a cluster, and as whom.
+#[derive(Clone)]
+pub struct Kafka {
+    pub bootstrap: String,
+    pub installation: String,
+    /// None for one that the data folder keeps.
+    pub instance: Option<String>,
+    pub replicas: u32,
+    pub session_timeout: Duration,
+    pub transaction_timeout: Duration,
+    pub buffer_bytes: u64,
+    /// Options of librdkafka; their values can be secrets.
+    pub client: BTreeMap<String, Secret>,
 }
 
 /// A text that is never printed.
@@ -79,8 +99,28 @@ impl Settings {
             secrets_key: secret("secrets.key"),
             log_level: text("log.level"),
             log_is_json: text("log.format") == "json",
+            stop_timeout: span("stream.stop_timeout"),
+            health_listen: Some(text("health.listen"))
+                .filter(|text| !text.is_empty())
+                .map(|text| text.parse().expect("the table accepted it")),
+            kafka: (!text("kafka.bootstrap").is_empty()).then(|| Kafka {
+                bootstrap: text("kafka.bootstrap"),
+                installation: text("kafka.installation"),
+                instance: Some(text("kafka.instance")).filter(|text| !text.is_empty()),
+                replicas: number("kafka.replicas"),
+                session_timeout: span("kafka.session_timeout"),
+                transaction_timeout: span("kafka.transaction_timeout"),
+                buffer_bytes: size("kafka.buffer"),
+                client: client_options(layers),
+            }),
         }
     }
+}
+
+fn client_options(layers: &Layers) -> BTreeMap<String, Secret> {
+    let option =
+        |(key, (value, _)): (&String, &(String, Origin))| Some((key.strip_prefix("kafka.client.")?.to_owned(), Secret::new(value)));
+    layers.iter().filter_map(option).collect()
 }
 
 /// `100ms`, `5s`, `10m`, `1h`, `7d`.

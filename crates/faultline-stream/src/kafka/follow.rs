@@ -1,0 +1,44 @@
+//! Reads topics for somebody who keeps positions of his own: the views. No group; each process that follows reads all of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use super::KafkaLog;
+use super::fetch::Fetcher;
+use crate::error::HostError;
+use crate::log::{Log, Place, Stored};
+use crate::sync::held;
+
+/// A reader of a log's topics. What it was asked for from an offset on, it takes everything before as kept.
+pub struct Follower {
+    log: Arc<KafkaLog>,
+    fetcher: Fetcher,
+    /// The places that are fetched, with the offset behind what was given of each.
+    places: Mutex<BTreeMap<Place, u64>>,
+}
+
+impl Follower {
+    pub(super) fn new(log: Arc<KafkaLog>) -> Result<Self, HostError> {
+        let fetcher = Fetcher::start(&log.options, &log.options.group("follower"), log.local.bell())?;
+        Ok(Self { log, fetcher, places: Mutex::default() })
+    }
+
+    /// What has come of a place from an offset on. Nothing may only mean that it is on its way.
+    pub fn read(&self, topic: &str, partition: u32, from: u64, max_records: usize, max_bytes: usize) -> Result<Vec<Stored>, HostError> {
+        let plan = self.log.topics.plan(topic, partition)?;
+        if plan.is_global {
+            return self.log.read(topic, partition, from, max_records, max_bytes);
+        }
+        let place = (plan.name, partition);
+        let mut places = held(&self.places);
+        if places.get(&place) != Some(&from) {
+            // Asked for the first time, or from elsewhere: who follows has begun anew.
+            self.fetcher.remove(place);
+            self.fetcher.add(place, from)?;
+        }
+        self.fetcher.committed(place, from);
+        let page = self.fetcher.read(place, from, max_records, max_bytes).unwrap_or_default();
+        places.insert(place, page.last().map_or(from, |last| last.offset + 1));
+        Ok(page)
+    }
+}

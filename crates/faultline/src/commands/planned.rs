@@ -1,0 +1,167 @@
+//! `faultline topics plan|apply|verify`: what the topics of a cluster should be, and what they are.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, IsTerminal, Write};
+
+use faultline_core::correlate::Correlate;
+use faultline_core::stage::Stage;
+use faultline_core::track::Track;
+use faultline_stream::{Difference, HostError, KafkaOptions, MAX_RECORD_BYTES, PlannedTopic, apply_topics, compare_topics, planned_topics};
+use serde_json::{Value, json};
+
+use crate::cli::Common;
+use crate::client::settings;
+use crate::commands::{note, print_json, print_line, print_text};
+use crate::failure::{Exit, Failure};
+use crate::service::{Role, kafka_options, plans};
+use crate::settings::Settings;
+use crate::show::{Table, counted};
+
+/// Who may do what, for a role: a kind of resource, its name (a prefix where it ends in `*`), and the operations.
+type Acl = (&'static str, String, &'static str);
+
+pub fn plan(common: &Common) -> Result<Exit, Failure> {
+    let settings = settings(common)?;
+    let topics = planned(&settings);
+    let acls: BTreeMap<&str, Vec<Acl>> = Role::ALL.iter().map(|role| (role.name(), acls(*role, &settings))).collect();
+    if common.json {
+        let acl = |(kind, name, operations): &Acl| json!({ "resource": kind, "name": name, "operations": operations });
+        let acls: BTreeMap<&str, Vec<Value>> = acls.iter().map(|(role, all)| (*role, all.iter().map(acl).collect())).collect();
+        let topic = |topic: &PlannedTopic| json!({ "name": topic.name, "partitions": topic.partitions, "replicas": topic.replicas, "settings": topic.settings });
+        print_json(&json!({ "topics": topics.iter().map(topic).collect::<Vec<_>>(), "acls": acls }));
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(&["topic", "partitions", "replicas", "settings"]);
+    for topic in &topics {
+        let settings: Vec<String> = topic.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        table.row([topic.name.clone(), topic.partitions.to_string(), topic.replicas.to_string(), settings.join(" ")]);
+    }
+    print_text(&table.to_string());
+    print_line("");
+    let mut table = Table::new(&["role", "resource", "name", "operations"]);
+    for (role, acls) in acls {
+        for (kind, name, operations) in acls {
+            table.row([role.to_owned(), kind.to_owned(), name, operations.to_owned()]);
+        }
+    }
+    print_text(&table.to_string());
+    Ok(Exit::Done)
+}
+
+pub fn apply(common: &Common, yes: bool, dry_run: bool) -> Result<Exit, Failure> {
+    let settings = settings(common)?;
+    let options = options(&settings)?;
+    let topics = planned(&settings);
+    let before = compare_topics(&options, &topics).map_err(of_cluster)?;
+    tell(common, &before, dry_run);
+    let is_applied = before.values().flatten().any(Difference::is_applied);
+    if dry_run || !is_applied {
+        return Ok(judged(&before, dry_run));
+    }
+    if !yes && !confirmed() {
+        return Err(Failure::new(Exit::WrongUse, "nothing was changed", "say --yes to apply it without being asked"));
+    }
+    apply_topics(&options, &topics).map_err(of_cluster)?;
+    let after = compare_topics(&options, &topics).map_err(of_cluster)?;
+    if !common.json {
+        let changed = before.iter().filter(|(_, all)| all.iter().any(Difference::is_applied)).count() as u64;
+        note(common, &format!("{} made or changed", counted(changed, "topic was", "topics were")));
+        tell(common, &after, false);
+    }
+    Ok(judged(&after, false))
+}
+
+pub fn verify(common: &Common) -> Result<Exit, Failure> {
+    let settings = settings(common)?;
+    let differences = compare_topics(&options(&settings)?, &planned(&settings)).map_err(of_cluster)?;
+    tell(common, &differences, true);
+    Ok(judged(&differences, false))
+}
+
+fn judged(differences: &BTreeMap<String, Vec<Difference>>, is_plan: bool) -> Exit {
+    if !is_plan && differences.values().flatten().any(Difference::is_fatal) { Exit::Refused } else { Exit::Done }
+}
+
+fn tell(common: &Common, differences: &BTreeMap<String, Vec<Difference>>, says_all_is_well: bool) {
+    if common.json {
+        let one = |difference: &Difference| json!({ "what": difference.to_string(), "fatal": difference.is_fatal(), "applied": difference.is_applied() });
+        let all: BTreeMap<&String, Vec<Value>> = differences.iter().map(|(topic, all)| (topic, all.iter().map(one).collect())).collect();
+        return print_json(&json!(all));
+    }
+    for (topic, all) in differences {
+        for difference in all {
+            let left = match difference {
+                Difference::Partitions { .. } => " (not changed by apply: keys would lie in wrong partitions; see docs/operations.md)",
+                Difference::Replicas { .. } => " (not changed by apply: reassign with Kafka's own tools)",
+                _ => "",
+            };
+            print_line(&format!("{topic} {difference}{left}"));
+        }
+    }
+    if differences.is_empty() && says_all_is_well {
+        print_line("the topics are as planned");
+    }
+}
+
+fn planned(settings: &Settings) -> Vec<PlannedTopic> {
+    // Without a cluster the plan is for the usual one.
+    let replicas = settings.kafka.as_ref().map_or(3, |kafka| kafka.replicas);
+    planned_topics(&plans(settings), &[Track::NAME, Correlate::NAME], settings.partitions, replicas, MAX_RECORD_BYTES)
+}
+
+fn options(settings: &Settings) -> Result<KafkaOptions, Failure> {
+    let kafka = settings.kafka.as_ref().ok_or_else(|| {
+        Failure::new(
+            Exit::WrongUse,
+            "kafka.bootstrap is empty: embedded there are no topics to make",
+            "set it (FAULTLINE__KAFKA__BOOTSTRAP)",
+        )
+    })?;
+    let options = kafka_options(settings, kafka, "topics".to_owned());
+    options.check().map_err(of_cluster)?;
+    Ok(options)
+}
+
+fn of_cluster(error: HostError) -> Failure {
+    Failure::of(Exit::NotReachable, &error, "kafka.bootstrap and kafka.client.* say how the cluster is reached")
+}
+
+fn confirmed() -> bool {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return false;
+    }
+    eprint!("apply this? [y/N] ");
+    let mut answer = String::new();
+    std::io::stderr().flush().is_ok() && stdin.lock().read_line(&mut answer).is_ok() && ["y", "yes"].contains(&answer.trim())
+}
+
+/// The least that a role needs.
+fn acls(role: Role, settings: &Settings) -> Vec<Acl> {
+    let installation = settings.kafka.as_ref().map_or("faultline", |kafka| kafka.installation.as_str());
+    let read = |topic: &str| ("topic", topic.to_owned(), "Describe, Read");
+    let write = |topic: &str| ("topic", topic.to_owned(), "Describe, Write");
+    let mut acls = vec![
+        ("cluster", "kafka-cluster".to_owned(), "Describe"),
+        ("group", format!("{installation}.*"), "Describe, Read"),
+        ("transactional id", format!("{installation}.*"), "Describe, Write"),
+        // Their copies are in each process.
+        read("catalog"),
+        read("intel"),
+    ];
+    let stage = |name: &str, reads: &[&str], writes: &[&str]| {
+        let changelog = format!("{name}.changelog");
+        let mut acls = vec![("topic", changelog, "Describe, Read, Write")];
+        acls.extend(reads.iter().map(|topic| read(topic)));
+        acls.extend(writes.iter().map(|topic| write(topic)));
+        acls
+    };
+    acls.extend(match role {
+        Role::Gateway => vec![read("outcomes"), write("findings"), write("catalog"), write("intel")],
+        Role::Views => vec![read("tracked"), read("risks"), read("outcomes"), read("dead-letters"), read("findings"), write("decisions")],
+        // What lies in a wrong partition is written to the right one.
+        Role::Track => stage(Track::NAME, &["findings", "decisions"], &["findings", "decisions", "tracked", "outcomes", "dead-letters"]),
+        Role::Correlate => stage(Correlate::NAME, &["tracked"], &["tracked", "risks", "dead-letters"]),
+    });
+    acls
+}

@@ -1,0 +1,93 @@
+//! The stages that work in this process, whichever host they run on.
+
+use std::sync::Arc;
+
+use faultline_core::correlate::Correlate;
+use faultline_core::stage::Stage;
+use faultline_core::track::Track;
+use faultline_stream::{Failure, HostError, KafkaLog, KafkaRunning, Log, Running, TaskState, TaskStatus};
+
+/// What works.
+pub enum AtWork {
+    Embedded(Running),
+    /// On Kafka other processes may work as well; this one may have no stages at all.
+    Kafka {
+        log: Arc<KafkaLog>,
+        running: Option<KafkaRunning>,
+    },
+}
+
+/// A stage, with the topics that it reads by key.
+type Reads = (&'static str, &'static [faultline_model::topic::Topic]);
+const STAGES: [Reads; 2] = [(Track::NAME, Track::INPUTS), (Correlate::NAME, Correlate::INPUTS)];
+
+impl AtWork {
+    pub fn running(&self) -> Option<&Running> {
+        match self {
+            Self::Embedded(running) => Some(running),
+            Self::Kafka { running, .. } => running.as_ref().and_then(KafkaRunning::running),
+        }
+    }
+
+    pub fn status(&self) -> Vec<TaskStatus> {
+        self.running().map(Running::status).unwrap_or_default()
+    }
+
+    pub fn failures(&self) -> Vec<Failure> {
+        self.running().map(Running::failures).unwrap_or_default()
+    }
+
+    /// Records that stages have not read, wherever they work, and whether other work is known to be pending.
+    pub fn backlog(&self) -> Result<(u64, bool), HostError> {
+        let status = self.status();
+        let is_pending = status.iter().any(|task| task.has_pending);
+        let Self::Kafka { log, .. } = self else { return Ok((status.iter().map(TaskStatus::lag).sum(), is_pending)) };
+        let is_global = |topic: &str| log.topics().iter().any(|plan| plan.name == topic && plan.is_global);
+        // Of global topics only this process's own tasks are known.
+        let inputs = status.iter().flat_map(|task| &task.inputs).filter(|input| is_global(input.topic));
+        let mut waiting: u64 = inputs.map(|input| input.end.saturating_sub(input.position)).sum();
+        for (stage, topics) in STAGES {
+            for topic in topics {
+                for (partition, position) in log.positions_of_group(stage, topic.name)?.into_iter().enumerate() {
+                    waiting += log.waiting(topic.name, partition as u32, position)?;
+                }
+            }
+        }
+        Ok((waiting, is_pending))
+    }
+
+    /// How many records of a place somebody at this position has not read.
+    pub fn waiting(&self, log: &dyn Log, topic: &str, partition: u32, position: u64) -> Result<u64, HostError> {
+        match self {
+            Self::Embedded(_) => Ok(log.end_offset(topic, partition)?.saturating_sub(position)),
+            Self::Kafka { log, .. } => log.waiting(topic, partition, position),
+        }
+    }
+
+    /// Why this process does not do its whole part, in words.
+    pub fn reasons(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if let Self::Kafka { running: Some(running), .. } = self {
+            reasons.extend(running.ends().into_iter().map(|end| format!("This process works no more for a stage: {end}.")));
+            reasons.extend(running.joining().into_iter().map(|stage| format!("Group {stage} has not yet said which tasks are here.")));
+        }
+        for task in self.status() {
+            match task.state {
+                TaskState::Running => {}
+                TaskState::Restoring { restored, of } => {
+                    let percent = (restored * 100).checked_div(of).unwrap_or(0).min(99);
+                    reasons.push(format!("Task {} is being restored: {percent} % of about {of} records.", task.task));
+                }
+                TaskState::Failed { reason } => reasons.push(format!("Task {} stopped: {reason}", task.task)),
+            }
+        }
+        reasons
+    }
+
+    pub fn stop(self) -> Result<(), HostError> {
+        match self {
+            Self::Embedded(running) => running.stop(),
+            Self::Kafka { running, .. } => running.map_or(Ok(()), KafkaRunning::stop),
+        }
+    }
+}
