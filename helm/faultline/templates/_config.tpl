@@ -14,9 +14,12 @@
 {{- toYaml $config -}}
 {{- end -}}
 
-{{/* Options of librdkafka. */}}
+{{/* Options of librdkafka, all as text; a number of YAML is a float here and would print as 1e+06. */}}
 {{- define "faultline.client" -}}
-{{- $client := deepCopy .Values.kafka.client -}}
+{{- $client := dict -}}
+{{- range $name, $value := .Values.kafka.client -}}
+{{- $_ := set $client $name (ternary (int64 $value | toString) (toString $value) (kindIs "float64" $value)) -}}
+{{- end -}}
 {{- $_ := set $client "security.protocol" .Values.kafka.securityProtocol -}}
 {{- if include "faultline.usesSasl" . -}}
 {{- $_ := set $client "sasl.mechanisms" .Values.kafka.sasl.mechanism -}}
