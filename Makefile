@@ -3,7 +3,7 @@ SHELL := /usr/bin/env bash
 CARGO := source scripts/env && cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build demo test test-soak bench bench-kafka lint fmt
+.PHONY: help setup setup-tests build demo test test-chart test-soak bench bench-kafka lint fmt
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ lint: setup-tests ## Formatting and lints, as errors
 test: lint ## Everything that must hold
 	$(CARGO) test --workspace --release
 	@source scripts/env && integration-tests/run
+
+test-chart: setup-tests ## The chart against a real Kubernetes API server
+	@scripts/test-chart
 
 test-soak: setup-tests ## The long proofs in full: every seed, every kill
 	@source scripts/env && export FAULTLINE_SEEDS=10000 FAULTLINE_KAFKA_KILLS=40 PROPTEST_CASES=2048 && cargo test --workspace --release

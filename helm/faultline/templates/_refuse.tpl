@@ -1,0 +1,42 @@
+{{/* What the schema cannot say: values that do not go together. */}}
+{{- define "faultline.refuse" -}}
+{{- $values := .Values -}}
+{{- $workloads := include "faultline.workloads" . | fromJson -}}
+{{- if eq $values.mode "embedded" -}}
+{{- if gt (int $workloads.embedded.values.replicas) 1 -}}
+{{- fail "mode embedded is one process with one log: embedded.replicas must be 1. To scale out, use mode kafka." -}}
+{{- end -}}
+{{- else -}}
+{{- if not $values.kafka.bootstrap -}}
+{{- fail "mode kafka needs kafka.bootstrap, the brokers as host:port with commas between" -}}
+{{- end -}}
+{{- if and (include "faultline.usesSasl" .) (not $values.kafka.sasl.existingSecret) -}}
+{{- fail (printf "kafka.securityProtocol %s needs kafka.sasl.existingSecret, a Secret with name and password" $values.kafka.securityProtocol) -}}
+{{- end -}}
+{{- if ne (empty $values.kafka.tls.certificateKey) (empty $values.kafka.tls.privateKeyKey) -}}
+{{- fail "kafka.tls.certificateKey and kafka.tls.privateKeyKey go together" -}}
+{{- end -}}
+{{- if and $values.kafka.tls.certificateKey (not $values.kafka.tls.existingSecret) -}}
+{{- fail "kafka.tls.certificateKey is a key of the Secret kafka.tls.existingSecret, which is not named" -}}
+{{- end -}}
+{{- if not $workloads -}}
+{{- fail "nothing would run: gateway and views are off, and stages is empty" -}}
+{{- end -}}
+{{- if and $workloads.gateway (not $values.hashing.existingSecret) -}}
+{{- fail "mode kafka needs hashing.existingSecret: gateways with different keys would give one secret several findings" -}}
+{{- end -}}
+{{- if and $workloads.gateway $workloads.gateway.values.persistence.enabled -}}
+{{- fail "the gateway keeps nothing: gateway.persistence.enabled must be false" -}}
+{{- end -}}
+{{- end -}}
+{{- range $part, $workload := $workloads -}}
+{{- if $workload.serves -}}
+{{- if not $values.http.tls.existingSecret -}}
+{{- fail "the API leaves loopback only with TLS: name a Secret with certificate and key in http.tls.existingSecret" -}}
+{{- end -}}
+{{- if not $values.http.token.existingSecret -}}
+{{- fail "the API leaves loopback only with a token: name a Secret with it in http.token.existingSecret" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
