@@ -39,7 +39,7 @@ bench: setup ## Measure; one JSON line each, with the machine and the ratio
 	$(CARGO) run --release -p faultline-benches --bin avro
 	$(CARGO) run --release -p faultline-benches --bin embedded
 
-bench-kafka: ## Measure the host on Kafka against Kafka Streams
+bench-kafka: ## Measure the host on Kafka against Kafka Streams and a bare client
 	@scripts/setup tests peer
 	$(CARGO) build --release -p faultline-benches
 	@source scripts/env && benches/against-streams "$$(dirname "$$FAULTLINE")/kafka"

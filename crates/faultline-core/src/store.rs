@@ -117,6 +117,18 @@ fn within<'m, V>(rows: &'m BTreeMap<Vec<u8>, V>, prefix: &'m [u8], from: &[u8]) 
     rows.range::<[u8], _>((Bound::Included(first), Bound::Unbounded)).take_while(move |(key, _)| key.starts_with(prefix))
 }
 
+/// Changes over a store, for reading: what the store will hold once they are applied, or holds by now.
+pub struct Layer<'a> {
+    below: &'a dyn Store,
+    changes: &'a Changes,
+}
+
+impl<'a> Layer<'a> {
+    pub fn new(below: &'a dyn Store, changes: &'a Changes) -> Self {
+        Self { below, changes }
+    }
+}
+
 /// A batch's own view: what it changed, over the store as last committed.
 ///
 /// Dropping it undoes the batch. It is a [`Store`] itself, so a what-if is an overlay over an overlay.
@@ -160,6 +172,10 @@ impl<'a> Overlay<'a> {
         Changed(&self.changes)
     }
 
+    fn layer(&self) -> Layer<'_> {
+        Layer::new(self.below, &self.changes)
+    }
+
     fn change(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
         let key_len = key.len();
         self.bytes += value.as_ref().map_or(0, Vec::len);
@@ -190,6 +206,20 @@ impl Store for Changed<'_> {
 
 impl Store for Overlay<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.layer().get(key)
+    }
+
+    fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        self.layer().scan(prefix, from, visit)
+    }
+
+    fn look_up(&self, keys: Vec<Vec<u8>>) -> Result<(), StoreError> {
+        self.layer().look_up(keys)
+    }
+}
+
+impl Store for Layer<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         match self.changes.get(key) {
             Some(changed) => Ok(changed.clone()),
             None => self.below.get(key),
@@ -197,7 +227,7 @@ impl Store for Overlay<'_> {
     }
 
     fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), StoreError> {
-        let mut changed = within(&self.changes, prefix, from).peekable();
+        let mut changed = within(self.changes, prefix, from).peekable();
         let mut flow = ControlFlow::Continue(());
         self.below.scan(prefix, from, &mut |key, value| {
             flow = changed_below(&mut changed, key, visit);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use faultline_core::stage::{Batch, Globals, Input, Output, Pending, Stage, StageError};
-use faultline_core::store::{Changes, Overlay, StoreError};
+use faultline_core::store::{Changes, Layer, Overlay, Store, StoreError};
 use faultline_model::time::Timestamp;
 use faultline_model::topic::{DEAD_LETTERS, Topic};
 
@@ -56,7 +56,9 @@ impl<S: Stage> Task<S> {
     pub(crate) fn attempt(&self, clock: &dyn Clock, now: Timestamp, most: usize, refused: &Refused) -> Result<Attempt, HostError> {
         let began = Instant::now();
         let (state, globals) = (self.log.state(self.id), LatestOf(&*self.log));
-        let batch = Batch::new(Overlay::new(&*state), &globals, now);
+        let ahead = self.in_flight().map(|changes| Layer::new(&*state, changes));
+        let state: &dyn Store = ahead.as_ref().map_or(&*state, |ahead| ahead);
+        let batch = Batch::new(Overlay::new(state), &globals, now);
         let mut draft = Draft::<S> { batch, gathered: S::Gathered::default(), intake: Intake::default(), read: Duration::ZERO };
         if let Some(again) = self.read(clock, most, refused, &mut draft)? {
             return Ok(again);
@@ -67,8 +69,8 @@ impl<S: Stage> Task<S> {
             Err(StageError::Poison { reason }) => return self.blame(&intake, refused, reason),
             Err(error) => return Err(self.stopped(error)),
         }
-        let is_due = self.next_due.is_some_and(|due| due <= now);
-        let mut has_pending = self.has_pending;
+        let is_due = self.ahead().next_due.is_some_and(|due| due <= now);
+        let mut has_pending = self.ahead().has_pending;
         if intake.consumed > 0 || has_pending || is_due {
             let left = self.stage.slice(&mut batch, self.options.slice_bytes).map_err(|error| self.stopped(error))?;
             has_pending = left == Pending::Some;
@@ -89,7 +91,7 @@ impl<S: Stage> Task<S> {
         let began = clock.now().millis();
         loop {
             let mut is_drained = true;
-            for input in &self.inputs {
+            for input in &self.ahead().inputs {
                 let place = input.place;
                 let from = draft.intake.positions.get(&place).copied().unwrap_or(input.position);
                 let end = self.log.end_offset(place.0, place.1)?;

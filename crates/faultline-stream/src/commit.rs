@@ -1,9 +1,11 @@
-//! A task's commit: its outputs, its state and its positions, durable together or not at all.
+//! A task's commit: its outputs, its state and its positions, durable together or not at all; and one that is under way.
 
 use std::fmt;
+use std::sync::Arc;
 
 use faultline_core::store::Changes;
 
+use crate::error::HostError;
 use crate::log::{Positions, Record};
 
 /// One partition of one stage. Its state and positions are its own; nobody else writes them.
@@ -28,4 +30,19 @@ pub struct Commit {
     /// What the overlay changed, with the keys as the task knows them; the host puts the task before each.
     pub changes: Changes,
     pub outputs: Vec<Record>,
+}
+
+/// A commit under way. What it changes is not in the task's state before it has ended, so who reads on lays it over that.
+pub struct InFlight {
+    pub changes: Arc<Changes>,
+    pub ending: Box<dyn Ending>,
+}
+
+/// The end of a commit, to be looked for or waited for. Whoever lets go of it never learns it, and the commit may end either way.
+pub trait Ending: Send {
+    /// Whether it can be had without waiting. The log's bell rings when that changes.
+    fn is_here(&mut self) -> bool;
+
+    /// Waits for it. Gives the outputs' offsets.
+    fn wait(self: Box<Self>) -> Result<Vec<u64>, HostError>;
 }

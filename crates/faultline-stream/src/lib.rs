@@ -5,8 +5,8 @@
 //! all of it in one RocksDB, [`MemoryLog`] in maps, for the simulation. What it is not: the stages (they are in `faultline-core`).
 //!
 //! The way through it: a door [`append`]s and may say "accepted" when that returns. A worker of the host's goes round its tasks
-//! (`pool.rs`) and steps each ([`Task`], `task.rs`): an attempt at a batch over an overlay (`attempt.rs`), and its commit. What is poison
-//! or misplaced is set aside on the way (`intake.rs`). A keeper drops what is old (`retain.rs`). What they count is in `telemetry.rs`.
+//! (`pool.rs`) and steps each ([`Task`], `task.rs`): an attempt at a batch over an overlay (`attempt.rs`), and its commit, which may go on
+//! while the next batch is attempted (ADR 10). What is poison or misplaced is set aside on the way (`intake.rs`). A keeper drops what is old (`retain.rs`). What they count is in `telemetry.rs`.
 //!
 //! **Rows of a task's state whose key begins with 0 are the host's; a stage's tables begin with 1 or above.**
 //!
@@ -46,7 +46,7 @@ pub mod testing;
 mod topics;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use commit::{Commit, TaskId};
+pub use commit::{Commit, Ending, InFlight, TaskId};
 pub use door::append;
 pub use embedded::EmbeddedLog;
 pub use error::{Failure, HostError};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use faultline_core::store::Store;
 use faultline_model::time::Timestamp;
 
-use crate::commit::{Commit, TaskId};
+use crate::commit::{Commit, InFlight, TaskId};
 use crate::error::HostError;
 use crate::telemetry::Kind;
 use crate::topics::TopicPlan;
@@ -117,9 +117,15 @@ pub trait Log: Send + Sync {
     /// Outputs, state and positions together, or none. Gives the outputs' offsets.
     fn commit(&self, commit: Commit) -> Result<Vec<u64>, HostError>;
 
+    /// Begins a commit; nothing if it has ended by then, as it has where it is fast. A task begins none while it has one in flight.
+    fn begin(&self, commit: Commit) -> Result<Option<InFlight>, HostError> {
+        self.commit(commit).map(|_| None)
+    }
+
     fn positions(&self, task: TaskId) -> Result<Positions, HostError>;
 
-    /// A task's state as last committed. What is read may be kept at hand: whoever commits for the task lets this go before.
+    /// A task's state as last committed. What is read may be kept at hand: whoever commits for the task lets this go before. Only what
+    /// a commit in flight changes may change below it.
     fn state<'a>(&'a self, task: TaskId) -> Box<dyn Store + 'a>;
 
     /// Forgets the records below an offset of a topic kept by time. `least_position` is the lowest position among its readers; a

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// All bounds hold for one task and one batch; memory of a host is about `workers` times `batch_bytes`, beside the log's own budget.
+/// All bounds hold for one task and one batch; memory of a host is about `workers` times `batch_bytes`, beside the log's own budget, and
+/// where commits go on while tasks work as much again for each task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostOptions {
     /// Threads that step tasks. Default 2.

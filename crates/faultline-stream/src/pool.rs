@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::commit::TaskId;
 use crate::error::HostError;
 use crate::log::Log;
-use crate::sync::Stop;
+use crate::sync::{Stop, held};
 use crate::task::{Step, Work};
 
 /// How long a worker that found nothing leaves a task to its other worker before it looks whether all is quiet.
@@ -44,6 +44,8 @@ struct Round {
     had_effect: bool,
     /// A task was in another worker's hands.
     met_other: bool,
+    /// A commit is in flight.
+    is_committing: bool,
     next_due: Option<Timestamp>,
 }
 
@@ -53,7 +55,7 @@ impl Pool {
         self.slots.write().unwrap_or_else(PoisonError::into_inner).push(slot);
     }
 
-    /// Takes a task away, once its step has ended.
+    /// Takes a task away, once its step and its commit have ended.
     #[cfg(feature = "kafka")]
     pub(crate) fn remove(&self, id: TaskId) {
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
@@ -63,8 +65,13 @@ impl Pool {
         if let Some(slot) = slot {
             slot.has_failed.store(true, Ordering::Release);
             // A worker that has found it before looks at the flag again once it holds it.
-            drop(crate::sync::held(&slot.task));
+            held(&slot.task).rest();
         }
+    }
+
+    /// Waits for all commits in flight, when no worker is left.
+    pub(crate) fn rest(&self) {
+        self.slots().iter().for_each(|slot| held(&slot.task).rest());
     }
 
     /// Of a fault that passes, this is told in place of stopping the task for good. The task is not stepped until it is added anew.
@@ -103,7 +110,7 @@ impl Pool {
             if round.had_effect {
                 continue;
             }
-            if round.met_other {
+            if round.met_other || round.is_committing {
                 log.wait_for_change(generation, LOOK_AGAIN);
             } else if self.effects.load(Ordering::Acquire) == effects {
                 return;
@@ -128,7 +135,7 @@ impl Pool {
     }
 
     fn round(&self, clock: &dyn Clock, first: usize, stepped: &mut dyn FnMut()) -> Round {
-        let mut round = Round { had_effect: false, met_other: false, next_due: None };
+        let mut round = Round { had_effect: false, met_other: false, is_committing: false, next_due: None };
         let slots = self.slots();
         for at in 0..slots.len() {
             let slot = &slots[(first + at) % slots.len()];
@@ -151,6 +158,7 @@ impl Pool {
             let due = task.next_due();
             drop(task);
             round.next_due = [round.next_due, due].into_iter().flatten().min();
+            round.is_committing |= step.is_committing;
             if step.had_effect {
                 round.had_effect = true;
                 stepped();
@@ -161,7 +169,7 @@ impl Pool {
 
     fn step(&self, slot: &Slot, task: &mut dyn Work, clock: &dyn Clock) -> Step {
         let stepped = catch_unwind(AssertUnwindSafe(|| task.step(clock)));
-        let stepped = stepped.unwrap_or_else(|panic| Err(HostError::Panicked { task: slot.id, message: message(&*panic) }));
+        let stepped = stepped.unwrap_or_else(|panic| Err(panicked(slot.id, &*panic)));
         match stepped {
             Ok(step) => {
                 self.consumed.fetch_add(step.consumed, Ordering::Relaxed);
@@ -170,6 +178,7 @@ impl Pool {
             }
             Err(error) => {
                 slot.has_failed.store(true, Ordering::Release);
+                task.rest();
                 match self.passing.get() {
                     Some(passing) if error.is_passing() => passing(slot.id),
                     _ => task.failed(&error),
@@ -187,7 +196,59 @@ fn until(due: Option<Timestamp>, now: Timestamp, tick: Duration) -> Duration {
     Duration::from_millis(millis.unsigned_abs()).min(tick)
 }
 
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
+/// What a panic in a task's name is told as.
+pub(crate) fn panicked(task: TaskId, panic: &(dyn std::any::Any + Send)) -> HostError {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".to_owned())
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    HostError::Panicked { task, message: text.unwrap_or_else(|| "a panic without words".to_owned()) }
+}
+
+#[cfg(all(test, feature = "kafka"))]
+mod tests {
+    use super::*;
+    use crate::log::Place;
+
+    /// A task whose commits are in flight until it is told to rest.
+    struct Flying(Arc<Mutex<Vec<&'static str>>>);
+
+    const TASK: TaskId = TaskId { stage: "flying", partition: 0 };
+
+    impl Work for Flying {
+        fn id(&self) -> TaskId {
+            TASK
+        }
+
+        fn inputs(&self) -> Vec<Place> {
+            Vec::new()
+        }
+
+        fn step(&mut self, _: &dyn Clock) -> Result<Step, HostError> {
+            held(&self.0).push("begun");
+            Ok(Step { had_effect: true, is_committing: true, ..Step::default() })
+        }
+
+        fn rest(&mut self) {
+            held(&self.0).push("ended");
+        }
+
+        fn next_due(&self) -> Option<Timestamp> {
+            None
+        }
+
+        fn failed(&mut self, _: &HostError) {}
+    }
+
+    #[test]
+    fn a_task_is_taken_away_when_its_commit_has_ended_and_begins_no_more() {
+        let (pool, seen) = (Pool::default(), Arc::default());
+        pool.add(TASK, Mutex::new(Box::new(Flying(Arc::clone(&seen)))));
+        let found = pool.slots();
+        assert!(pool.round(&Timestamp::default(), 0, &mut || ()).is_committing);
+        pool.remove(TASK);
+        assert_eq!(*held(&seen), ["begun", "ended"]);
+        // A worker that has found it before steps it no more.
+        assert!(found[0].has_failed.load(Ordering::Acquire) && pool.slots().is_empty());
+        pool.round(&Timestamp::default(), 0, &mut || ());
+        assert_eq!(held(&seen).len(), 2);
+    }
 }

@@ -83,6 +83,7 @@ impl Running {
             // A task's panic is caught where it is stepped and told as its failure.
             let _ = thread.join();
         }
+        self.host.pool.rest();
     }
 }
 

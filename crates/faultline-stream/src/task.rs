@@ -1,14 +1,16 @@
 //! A task: one partition of one stage, stepped a batch at a time.
 //!
 //! The way through it: [`Task::step`] looks whether there is anything to do, makes an attempt at a batch (read, apply, end, slice)
-//! over an overlay, and commits it. An attempt that meets poison where nobody promised it (after a change, at the end of a
+//! over an overlay, and begins its commit. Where that takes time, the next attempt is made over what it changes meanwhile; its own commit
+//! begins when the one before has ended. An attempt that meets poison where nobody promised it (after a change, at the end of a
 //! batch) is dropped whole and made again over fewer records, until the one record at fault is known and refused.
 //!
 //! **Rows of state whose key begins with 0 are the host's**; a stage's tables begin with 1 or above. Row `[0, b'n']` is the
 //! latest time that the stage has seen.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use faultline_core::stage::{Output, Stage};
 use faultline_core::store::Changes;
@@ -17,10 +19,10 @@ use faultline_model::topic::{DECISIONS, Topic};
 
 use crate::attempt::{Attempt, Done};
 use crate::clock::Clock;
-use crate::commit::{Commit, TaskId};
+use crate::commit::{Commit, InFlight, TaskId};
 use crate::error::{Failure, HostError};
 use crate::intake::{Intake, Refused, newest};
-use crate::log::{Log, Place, Record};
+use crate::log::{Log, Place, Positions, Record};
 use crate::options::HostOptions;
 use crate::sync::held;
 use crate::telemetry::{Meter, TaskState};
@@ -32,10 +34,13 @@ const NOW_ROW: [u8; 2] = [HOST_ROWS, b'n'];
 /// What one step did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Step {
-    /// Input records worked on.
+    /// Input records whose commit has ended.
     pub consumed: u64,
-    /// Whether anything was committed. A step without effect has nothing to do until something is appended or falls due.
+    /// Whether a commit was begun or has ended. A step without effect has nothing to do until something is appended, falls due, or the
+    /// commit in flight ends.
     pub had_effect: bool,
+    /// Whether a commit is in flight.
+    pub is_committing: bool,
 }
 
 /// A task, whatever its stage.
@@ -45,8 +50,12 @@ pub trait Work: Send {
     /// The places that it reads.
     fn inputs(&self) -> Vec<Place>;
 
-    /// One batch and its commit. After an error nothing of the batch is committed.
+    /// One batch and its commit, which may still be in flight afterwards. After an error nothing of the batch is committed, and the
+    /// task is where its last commit was that is known to have ended well.
     fn step(&mut self, clock: &dyn Clock) -> Result<Step, HostError>;
+
+    /// Waits for the commit in flight: afterwards nothing of the task is under way. What became of it stands in the log.
+    fn rest(&mut self);
 
     /// When something falls due that no input tells.
     fn next_due(&self) -> Option<Timestamp>;
@@ -61,13 +70,46 @@ pub struct Task<S: Stage> {
     pub(crate) stage: Arc<S>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) options: HostOptions,
-    pub(crate) inputs: Vec<Reading>,
+    /// After the last commit that has ended.
+    standing: Standing,
+    flight: Option<Flight>,
     /// Partition counts of topics that were written to.
     partitions: Vec<(&'static str, u32)>,
+    meter: Arc<Mutex<Meter>>,
+}
+
+/// Where a task stands after a commit.
+#[derive(Clone)]
+pub(crate) struct Standing {
+    pub(crate) inputs: Vec<Reading>,
     now: Timestamp,
     pub(crate) next_due: Option<Timestamp>,
     pub(crate) has_pending: bool,
-    meter: Arc<Mutex<Meter>>,
+}
+
+/// The commit in flight, and what holds once it has ended.
+struct Flight {
+    commit: InFlight,
+    batch: Begun,
+}
+
+/// A batch whose commit has begun.
+struct Begun {
+    at: Instant,
+    after: Standing,
+    counted: Counted,
+}
+
+/// What a batch did, for the meter.
+struct Counted {
+    positions: Positions,
+    consumed: u64,
+    by_topic: BTreeMap<&'static str, u64>,
+    misplaced: BTreeMap<&'static str, u64>,
+    dead: BTreeMap<&'static str, u64>,
+    produced: Vec<&'static str>,
+    read: Duration,
+    apply: Duration,
 }
 
 /// An input, and the next offset to read.
@@ -107,12 +149,31 @@ impl<S: Stage> Task<S> {
             (meter.has_pending, meter.now) = (true, now);
         }
         // Whether something is pending only the stage knows: the first step asks.
-        Ok(Self { id, stage, log, options, inputs, partitions: Vec::new(), now, next_due, has_pending: true, meter })
+        let standing = Standing { inputs, now, next_due, has_pending: true };
+        Ok(Self { id, stage, log, options, standing, flight: None, partitions: Vec::new(), meter })
     }
 
-    fn has_input(&self) -> Result<bool, HostError> {
-        for input in &self.inputs {
-            if self.log.end_offset(input.place.0, input.place.1)? > input.position {
+    /// Where the next batch begins: behind the one in flight.
+    pub(crate) fn ahead(&self) -> &Standing {
+        self.flight.as_ref().map_or(&self.standing, |flight| &flight.batch.after)
+    }
+
+    /// What the commit in flight changes.
+    pub(crate) fn in_flight(&self) -> Option<&Changes> {
+        self.flight.as_ref().map(|flight| &*flight.commit.changes)
+    }
+
+    /// Beside a commit in flight only for pending work and a page of input: less would be committed later than if it waited for more.
+    fn has_work(&self, now: Timestamp) -> Result<bool, HostError> {
+        let Standing { inputs, next_due, has_pending, .. } = self.ahead();
+        if *has_pending || (self.flight.is_none() && next_due.is_some_and(|due| due <= now)) {
+            return Ok(true);
+        }
+        let enough = if self.flight.is_some() { self.options.page_records.max(1) as u64 } else { 1 };
+        let mut waiting = 0;
+        for input in inputs {
+            waiting += self.log.end_offset(input.place.0, input.place.1)?.saturating_sub(input.position);
+            if waiting >= enough {
                 return Ok(true);
             }
         }
@@ -123,35 +184,63 @@ impl<S: Stage> Task<S> {
     fn commit(&mut self, now: Timestamp, written: Timestamp, done: Done) -> Result<Step, HostError> {
         let Done { intake, changes, outputs, has_pending, next_due, read, apply } = done;
         let Intake { positions, consumed, by_topic, misplaced, dead, aside, .. } = intake;
-        let had_effect = !positions.is_empty() || !changes.is_empty() || !outputs.is_empty();
-        // Of what is due and yet without effect the stage is asked again at the next tick, not at once.
-        let tick = i64::try_from(self.options.tick.as_millis()).unwrap_or(i64::MAX);
-        let later = Timestamp::from_millis(now.millis().saturating_add(tick));
-        let next_due = if had_effect { next_due } else { next_due.map(|due| if due <= now { later } else { due }) };
-        let began = Instant::now();
-        let mut produced = Vec::new();
-        if had_effect {
-            let changes = self.with_time(now, changes)?;
-            let mut records = self.records(written, newest(outputs))?;
-            produced.extend(records.iter().map(|record| record.topic));
-            records.extend(aside);
-            self.log.commit(Commit { task: self.id, positions: positions.clone(), changes, outputs: records })?;
-            self.now = now;
+        if positions.is_empty() && changes.is_empty() && outputs.is_empty() {
+            self.nothing_came(now, has_pending, next_due);
+            return Ok(Step::default());
         }
-        for input in &mut self.inputs {
+        let changes = self.with_time(now, changes)?;
+        let mut records = self.records(written, newest(outputs))?;
+        let produced = records.iter().map(|record| record.topic).collect();
+        records.extend(aside);
+        let mut after = Standing { now, next_due, has_pending, ..self.ahead().clone() };
+        for input in &mut after.inputs {
             input.position = positions.get(&input.place).copied().unwrap_or(input.position);
         }
-        (self.has_pending, self.next_due) = (has_pending, next_due);
-        let mut meter = held(&self.meter);
-        (meter.has_pending, meter.now) = (has_pending, self.now);
-        if had_effect {
-            meter.commits.observe(began.elapsed());
-            meter.read += read;
-            meter.apply += apply;
-            meter.positions.extend(positions);
-            meter.count(by_topic, misplaced, dead, produced);
+        // One at a time: if the one before fails, nothing that was built upon it has begun.
+        let settled = self.settle()?;
+        let commit = Commit { task: self.id, positions: positions.clone(), changes, outputs: records };
+        let counted = Counted { positions, consumed: consumed as u64, by_topic, misplaced, dead, produced, read, apply };
+        let batch = Begun { at: Instant::now(), after, counted };
+        match self.log.begin(commit)? {
+            Some(commit) => {
+                self.flight = Some(Flight { commit, batch });
+                Ok(Step { consumed: settled, had_effect: true, is_committing: true })
+            }
+            None => Ok(Step { consumed: settled + self.ended(batch), had_effect: true, is_committing: false }),
         }
-        Ok(Step { consumed: consumed as u64, had_effect })
+    }
+
+    /// Of what is due and yet without effect the stage is asked again at the next tick, not at once.
+    fn nothing_came(&mut self, now: Timestamp, has_pending: bool, next_due: Option<Timestamp>) {
+        let tick = i64::try_from(self.options.tick.as_millis()).unwrap_or(i64::MAX);
+        let later = Timestamp::from_millis(now.millis().saturating_add(tick));
+        let standing = self.flight.as_mut().map_or(&mut self.standing, |flight| &mut flight.batch.after);
+        (standing.has_pending, standing.next_due) = (has_pending, next_due.map(|due| if due <= now { later } else { due }));
+        if self.flight.is_none() {
+            held(&self.meter).has_pending = has_pending;
+        }
+    }
+
+    /// Waits for the end of the commit in flight, if there is one. Gives how many records it was of.
+    fn settle(&mut self) -> Result<u64, HostError> {
+        let Some(Flight { commit, batch }) = self.flight.take() else { return Ok(0) };
+        commit.ending.wait()?;
+        Ok(self.ended(batch))
+    }
+
+    /// Takes note that a batch is committed.
+    fn ended(&mut self, batch: Begun) -> u64 {
+        let Begun { at, after, counted } = batch;
+        let Counted { positions, consumed, by_topic, misplaced, dead, produced, read, apply } = counted;
+        self.standing = after;
+        let mut meter = held(&self.meter);
+        (meter.has_pending, meter.now) = (self.standing.has_pending, self.standing.now);
+        meter.commits.observe(at.elapsed());
+        meter.read += read;
+        meter.apply += apply;
+        meter.positions.extend(positions);
+        meter.count(by_topic, misplaced, dead, produced);
+        consumed
     }
 
     /// The stage's changes and the host's row, where the time moved.
@@ -161,7 +250,7 @@ impl<S: Stage> Task<S> {
         {
             return Err(HostError::ReservedRow { task: self.id, key: key.clone() });
         }
-        if now != self.now {
+        if now != self.ahead().now {
             changes.insert(NOW_ROW.to_vec(), Some(now.millis().to_be_bytes().to_vec()));
         }
         Ok(changes)
@@ -193,20 +282,31 @@ impl<S: Stage> Work for Task<S> {
     }
 
     fn inputs(&self) -> Vec<Place> {
-        self.inputs.iter().map(|input| input.place).collect()
+        self.standing.inputs.iter().map(|input| input.place).collect()
     }
 
     fn step(&mut self, clock: &dyn Clock) -> Result<Step, HostError> {
-        let now = clock.now().max(self.now);
-        let is_due = self.next_due.is_some_and(|due| due <= now);
-        if !self.has_pending && !is_due && !self.has_input()? {
-            return Ok(Step::default());
+        let mut step = Step::default();
+        if self.flight.as_mut().is_some_and(|flight| flight.commit.ending.is_here()) {
+            (step.consumed, step.had_effect) = (self.settle()?, true);
+        }
+        step.is_committing = self.flight.is_some();
+        let now = clock.now().max(self.ahead().now);
+        if !self.has_work(now)? {
+            return Ok(step);
         }
         let mut refused = Refused::new();
         let mut most = self.options.batch_records.max(1);
         loop {
             match self.attempt(clock, now, most, &refused)? {
-                Attempt::Done(done) => return self.commit(now, clock.now().max(now), *done),
+                Attempt::Done(done) => {
+                    let next = self.commit(now, clock.now().max(now), *done)?;
+                    return Ok(Step {
+                        consumed: step.consumed + next.consumed,
+                        had_effect: step.had_effect || next.had_effect,
+                        is_committing: self.flight.is_some(),
+                    });
+                }
                 Attempt::Fewer(fewer) => most = fewer,
                 Attempt::Refuse(record, reason) => {
                     most = 1;
@@ -216,8 +316,14 @@ impl<S: Stage> Work for Task<S> {
         }
     }
 
+    fn rest(&mut self) {
+        // Who opens the task again finds what became of it.
+        let _ = self.settle();
+    }
+
     fn next_due(&self) -> Option<Timestamp> {
-        self.next_due
+        // Of a commit in flight the bell tells.
+        if self.flight.is_some() { None } else { self.standing.next_due }
     }
 
     fn failed(&mut self, error: &HostError) {

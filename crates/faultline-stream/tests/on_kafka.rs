@@ -92,6 +92,28 @@ fn one_process_comes_to_the_same_rest_with_its_state_and_without() {
     running.stop().unwrap();
 }
 
+/// Each stop takes the tasks away with their commits in flight.
+#[test]
+fn a_host_that_is_stopped_at_work_loses_and_doubles_nothing() {
+    let Some(broker) = start() else { return };
+    let reader = broker.log("reader");
+    let log = broker.log("one");
+    let all = |log: &KafkaLog| (0..PARTITIONS).map(|partition| log.end_offset("amounts", partition).unwrap()).sum::<u64>();
+    for seed in 0..5 {
+        let before = all(&reader);
+        let running = run(log.clone());
+        say(&*reader, seed);
+        let until = Instant::now() + PATIENCE;
+        while all(&reader) == before && Instant::now() < until {}
+        running.stop().unwrap();
+    }
+    let running = run(log);
+    assert_comes_to(&reader, &expected(0..5));
+    assert_at_rest(&running, TASKS, &reader);
+    running.stop().unwrap();
+    assert_each_key_has_one_home(&reader);
+}
+
 #[test]
 fn processes_that_are_killed_lose_and_double_nothing() {
     work_if_child(&toys::plans(), run);

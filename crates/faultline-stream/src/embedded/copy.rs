@@ -7,7 +7,7 @@ use faultline_core::store::Changes;
 use rocksdb::WriteBatch;
 
 use super::chunk::Packer;
-use super::draft::{Draft, Indexed};
+use super::draft::{Draft, Indexed, bytes_of};
 use super::{Bounds, EmbeddedLog};
 use crate::commit::TaskId;
 use crate::error::HostError;
@@ -55,8 +55,8 @@ impl EmbeddedLog {
     }
 
     /// Changes of a task's state, and the offset of its changelog behind them.
-    pub(crate) fn keep(&self, task: TaskId, changes: Changes, next: u64) -> Result<(), HostError> {
-        let mut batch = WriteBatch::default();
+    pub(crate) fn keep(&self, task: TaskId, changes: &Changes, next: u64) -> Result<(), HostError> {
+        let mut batch = WriteBatch::with_capacity_bytes(bytes_of(changes));
         self.draft_changes(&mut batch, task, changes);
         batch.put_cf(rocks::family(&self.db, META), layout::changelog_row(task), next.to_be_bytes());
         self.write(batch, |_| Ok(()))?;

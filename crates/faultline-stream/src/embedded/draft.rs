@@ -164,14 +164,13 @@ impl EmbeddedLog {
         &self,
         task: TaskId,
         positions: &Positions,
-        changes: Changes,
+        changes: &Changes,
         records: &[Ready],
     ) -> Result<WriteBatch, HostError> {
         let meta = rocks::family(&self.db, META);
         // A batch that grows is copied again and again.
-        let of_changes: usize = changes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len) + ROW_BYTES).sum();
         let of_records: usize = records.iter().map(Ready::bytes).sum();
-        let mut batch = WriteBatch::with_capacity_bytes(of_changes + of_records);
+        let mut batch = WriteBatch::with_capacity_bytes(bytes_of(changes) + of_records);
         for ((topic, partition), position) in positions {
             let end = self.bounds(topic, *partition)?.end;
             if *position > end {
@@ -183,14 +182,19 @@ impl EmbeddedLog {
         Ok(batch)
     }
 
-    pub(super) fn draft_changes(&self, batch: &mut WriteBatch, task: TaskId, changes: Changes) {
+    pub(super) fn draft_changes(&self, batch: &mut WriteBatch, task: TaskId, changes: &Changes) {
         let state = rocks::family(&self.db, STATE);
         for (key, value) in changes {
-            let key = layout::state_key(task, &key);
+            let key = layout::state_key(task, key);
             match value {
                 Some(value) => batch.put_cf(state, key, value),
                 None => batch.delete_cf(state, key),
             }
         }
     }
+}
+
+/// The room that changes take in a batch, about.
+pub(super) fn bytes_of(changes: &Changes) -> usize {
+    changes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len) + ROW_BYTES).sum()
 }

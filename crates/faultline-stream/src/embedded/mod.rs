@@ -241,7 +241,7 @@ impl Log for EmbeddedLog {
         let Commit { task, positions, changes, outputs } = commit;
         self.topics.check_outputs(&outputs)?;
         let ready = self.ready(&outputs)?;
-        let own = self.own_rows(task, &positions, changes, &ready)?;
+        let own = self.own_rows(task, &positions, &changes, &ready)?;
         Ok(self.write(own, |draft| self.draft_records(draft, ready))?.0)
     }
 

@@ -6,7 +6,7 @@
 //!
 //! The way through it: a member of a stage's group (`group.rs`) hears which tasks are this process's. The host (`host.rs`) has each
 //! restored (`restore.rs`), its inputs fetched (`fetch.rs`), and puts it to the workers, who step it as on any log; its commits go
-//! through a transactor (`transact.rs`).
+//! through a transactor (`transact.rs`) on a thread of their own (`land.rs`).
 
 mod admin;
 mod fetch;
@@ -14,14 +14,15 @@ mod follow;
 mod globals;
 mod group;
 mod host;
+mod land;
 mod options;
 mod restore;
 mod transact;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use faultline_core::store::Store;
@@ -35,9 +36,10 @@ pub use self::follow::Follower;
 use self::globals::Mirror;
 use self::group::Grouped;
 pub use self::host::{KafkaHost, KafkaRunning};
+use self::land::{Job, Lander, Landing, Transactors};
 pub use self::options::KafkaOptions;
-use self::transact::{Reached, Sent, Transactor};
-use crate::commit::{Commit, TaskId};
+use self::transact::sent;
+use crate::commit::{Commit, InFlight, TaskId};
 use crate::embedded::EmbeddedLog;
 use crate::error::HostError;
 use crate::log::{Gauge, Log, Place, Positions, Record, Retained, Stored};
@@ -131,12 +133,13 @@ pub struct KafkaLog {
     local: Arc<EmbeddedLog>,
     /// For questions about topics, and for reading what no task of ours reads.
     asking: Mutex<BaseConsumer>,
-    fetcher: Fetcher,
+    fetcher: Arc<Fetcher>,
     /// Keeps the copies of global topics growing.
     _mirror: Mirror,
-    transactors: Transactors,
+    transactors: Arc<Transactors>,
+    lander: Lander,
     members: Mutex<BTreeMap<&'static str, Membership>>,
-    positions: Mutex<BTreeMap<TaskId, Positions>>,
+    positions: Arc<Mutex<BTreeMap<TaskId, Positions>>>,
     /// Who asks the groups how far they are, by stage.
     groups: Mutex<BTreeMap<&'static str, BaseConsumer>>,
     /// Ends behind which only the marks of transactions stand, by place: from where, and to where.
@@ -150,27 +153,6 @@ struct Membership {
     topic: &'static str,
     /// Not the member itself: whoever drops that last waits for its thread.
     consumer: Weak<Grouped>,
-}
-
-/// Producers that are free, by number; one whose transaction went wrong is made anew.
-struct Transactors {
-    free: Mutex<Vec<(usize, Option<Transactor>)>>,
-    given_back: Condvar,
-    committed: AtomicU64,
-    failed: AtomicU64,
-}
-
-impl Transactors {
-    fn gauges(&self) -> [Gauge; 2] {
-        let gauge = |name, help, value: &AtomicU64| {
-            let value = value.load(Ordering::Relaxed);
-            Gauge { name, help, kind: Kind::Counter, label: None, value }
-        };
-        [
-            gauge("faultline_transactions_committed_total", "Transactions that were committed.", &self.committed),
-            gauge("faultline_transactions_failed_total", "Transactions that were aborted, timed out or fenced.", &self.failed),
-        ]
-    }
 }
 
 impl KafkaLog {
@@ -189,16 +171,12 @@ impl KafkaLog {
         local.belongs_to(&cluster)?;
         let local = Arc::new(local);
         let mirror = Mirror::start(&options, &group, local.clone(), plans)?;
-        let fetcher = Fetcher::start(&options, &group, local.bell())?;
-        // At once: each ends the transaction that its forerunner may have left open, which readers of what is committed wait for.
-        let made = |number| Ok((number, Some(Transactor::new(&options, number)?)));
-        let free = (0..writers.max(1)).map(made).collect::<Result<_, HostError>>()?;
-        let transactors = Transactors {
-            free: Mutex::new(free),
-            given_back: Condvar::new(),
-            committed: AtomicU64::default(),
-            failed: AtomicU64::default(),
-        };
+        let fetcher = Arc::new(Fetcher::start(&options, &group, local.bell())?);
+        let transactors = Arc::new(Transactors::new(&options, writers.max(1))?);
+        let positions = Arc::default();
+        let landing =
+            Landing { transactors: transactors.clone(), local: local.clone(), fetcher: fetcher.clone(), positions: Arc::clone(&positions) };
+        let lander = Lander::start(landing, writers.max(1))?;
         Ok(Self {
             topics,
             partitions,
@@ -208,8 +186,9 @@ impl KafkaLog {
             fetcher,
             _mirror: mirror,
             transactors,
+            lander,
             members: Mutex::default(),
-            positions: Mutex::default(),
+            positions,
             groups: Mutex::default(),
             marks: Mutex::default(),
         })
@@ -266,30 +245,6 @@ impl KafkaLog {
         let (topic, asked) = (changelog_of(stage), self.partitions as usize);
         let found = Self::partitions_in(&self.options, &topic)? as usize;
         if found == asked { Ok(()) } else { Err(KafkaError::Partitions { topic, found, asked }.into()) }
-    }
-
-    fn transact(&self, records: &[Sent<'_>], reached: Option<&Reached<'_>>) -> Result<Vec<u64>, HostError> {
-        let mut free = held(&self.transactors.free);
-        let (number, transactor) = loop {
-            match free.pop() {
-                Some(transactor) => break transactor,
-                None => free = self.transactors.given_back.wait(free).unwrap_or_else(PoisonError::into_inner),
-            }
-        };
-        drop(free);
-        let made = transactor.map_or_else(|| Transactor::new(&self.options, number), Ok);
-        let (transactor, written) = match made {
-            Ok(transactor) => {
-                let written = transactor.commit(records, reached);
-                (written.is_ok().then_some(transactor), written)
-            }
-            Err(error) => (None, Err(error)),
-        };
-        let count = if written.is_ok() { &self.transactors.committed } else { &self.transactors.failed };
-        count.fetch_add(1, Ordering::Relaxed);
-        held(&self.transactors.free).push((number, transactor));
-        self.transactors.given_back.notify_one();
-        written
     }
 
     /// Who writes to a global topic finds in the copy what was written: the next difference is from that.
@@ -370,7 +325,7 @@ impl Log for KafkaLog {
             return Ok(Vec::new());
         }
         self.topics.check_appended(&records)?;
-        let offsets = self.transact(&records.iter().map(sent).collect::<Vec<_>>(), None)?;
+        let offsets = self.transactors.transact(&records.iter().map(sent).collect::<Vec<_>>(), None)?;
         for (record, offset) in records.iter().zip(&offsets) {
             self.await_copy(record.topic, *offset)?;
         }
@@ -412,37 +367,23 @@ impl Log for KafkaLog {
     }
 
     fn commit(&self, commit: Commit) -> Result<Vec<u64>, HostError> {
-        let Commit { task, positions, mut changes, outputs } = commit;
+        self.begin(commit)?.map_or_else(|| Ok(Vec::new()), |commit| commit.ending.wait())
+    }
+
+    fn begin(&self, commit: Commit) -> Result<Option<InFlight>, HostError> {
+        let Commit { task, positions: moved, mut changes, outputs } = commit;
         self.topics.check_outputs(&outputs)?;
         let membership = held(&self.members).get(task.stage).cloned().ok_or(KafkaError::NotOwner { task })?;
         let group = membership.consumer.upgrade().and_then(|consumer| consumer.group_metadata()).ok_or(KafkaError::NotOwner { task })?;
         let mut all = self.positions(task)?;
-        all.extend(&positions);
+        all.extend(&moved);
         let lead = (membership.topic, task.partition);
-        let mut reached = positions.clone();
+        let mut reached = moved.clone();
         reached.insert(lead, all.get(&lead).copied().unwrap_or(0));
         changes.insert(POSITIONS_ROW.to_vec(), Some(encode_positions(&all)));
-        let changelog = changelog_of(task.stage);
-        let mut records: Vec<Sent<'_>> = outputs.iter().map(sent).collect();
-        let said = records.len();
-        records.extend(changes.iter().map(|(key, value)| Sent {
-            topic: &changelog,
-            partition: task.partition,
-            key,
-            value: value.as_deref(),
-            headers: &[],
-            timestamp_ms: None,
-        }));
-        let mut offsets = self.transact(&records, Some(&Reached { positions: &reached, group: &group }))?;
-        drop(records);
-        // The store sees nothing before the transaction is committed: what it writes out early could never be taken back.
-        let next = offsets.split_off(said).last().map_or(0, |last| last + 1);
-        self.local.keep(task, changes, next)?;
-        for (place, position) in positions {
-            self.fetcher.committed(place, position);
-        }
-        held(&self.positions).insert(task, all);
-        Ok(offsets)
+        let changes = Arc::new(changes);
+        let ending = self.lander.begin(Job { task, outputs, changes: changes.clone(), moved, all, reached, group })?;
+        Ok(Some(InFlight { changes, ending: Box::new(ending) }))
     }
 
     fn positions(&self, task: TaskId) -> Result<Positions, HostError> {
@@ -513,16 +454,5 @@ impl Log for KafkaLog {
             }
         }
         gauges
-    }
-}
-
-fn sent(record: &Record) -> Sent<'_> {
-    Sent {
-        topic: record.topic,
-        partition: record.partition,
-        key: &record.key,
-        value: record.value.as_deref(),
-        headers: &record.headers,
-        timestamp_ms: Some(record.timestamp_ms),
     }
 }

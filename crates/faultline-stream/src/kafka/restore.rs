@@ -82,13 +82,14 @@ impl Restorer {
                     changes.insert(key, value);
                     next = message.offset().unsigned_abs() + 1;
                     if bytes >= BATCH_BYTES {
-                        local.keep(task, std::mem::take(&mut changes), next)?;
+                        local.keep(task, &changes, next)?;
+                        changes.clear();
                         bytes = 0;
                     }
                 }
                 // In a read-committed consumer this is the last stable offset.
                 Some(Err(ClientError::PartitionEOF(_))) => {
-                    local.keep(task, changes, next)?;
+                    local.keep(task, &changes, next)?;
                     return Ok(true);
                 }
                 // Brokers that are away are librdkafka's to wait for.

@@ -13,7 +13,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::KafkaError;
 use super::options::KafkaOptions;
 use crate::error::HostError;
-use crate::log::Positions;
+use crate::log::{Positions, Record};
 use crate::sync::held;
 
 /// How long one call waits before its answer is asked for again.
@@ -29,6 +29,17 @@ pub(crate) struct Sent<'r> {
     pub(crate) value: Option<&'r [u8]>,
     pub(crate) headers: &'r [(String, Vec<u8>)],
     pub(crate) timestamp_ms: Option<i64>,
+}
+
+pub(crate) fn sent(record: &Record) -> Sent<'_> {
+    Sent {
+        topic: record.topic,
+        partition: record.partition,
+        key: &record.key,
+        value: record.value.as_deref(),
+        headers: &record.headers,
+        timestamp_ms: Some(record.timestamp_ms),
+    }
 }
 
 /// Positions that a transaction commits, as a member of a group. There is one at least: without any the group's generation would not be

@@ -100,6 +100,7 @@ impl Scenario {
                     tasks = run.open_all(options)?;
                 }
                 4 => run.retain(&tasks)?,
+                5 if run.random.once_in(3) => run.log.land(),
                 _ => run.step(&mut tasks)?,
             }
         }
@@ -269,6 +270,7 @@ impl<'s> Run<'s> {
         if let Some(fault) = fault {
             self.log.arm(fault);
         }
+        self.log.defer([0, 1, 2, 5][self.random.below(4)]);
         let stepped = task.step(&self.clock);
         self.log.disarm();
         match (stepped, fault) {
@@ -293,7 +295,8 @@ impl<'s> Run<'s> {
             for (_, _, task) in &mut *tasks {
                 let stepped = task.step(&self.clock);
                 let stopped = |error| Divergence::Stopped { run: self.name, reason: crate::Failure::of(task.id(), &error).reason };
-                had_effect |= stepped.map_err(stopped)?.had_effect;
+                let step = stepped.map_err(stopped)?;
+                had_effect |= step.had_effect || step.is_committing;
                 steps += 1;
             }
             if !had_effect {

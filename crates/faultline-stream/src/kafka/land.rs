@@ -1,0 +1,207 @@
+//! Commits on their way: threads that bring each through its transaction, and then into the local store, while its task works on.
+//!
+//! There are as many threads as producers: as many as workers, and some for doors. Who begins a commit waits until a thread takes it, so that
+//! no more are in flight. A producer serves one transaction at a time, whoever's it is: a task's, or a door's.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use faultline_core::store::Changes;
+use rdkafka::consumer::ConsumerGroupMetadata;
+
+use super::fetch::Fetcher;
+use super::options::KafkaOptions;
+use super::transact::{Reached, Sent, Transactor, sent};
+use super::{KafkaError, changelog_of};
+use crate::commit::{Ending, TaskId};
+use crate::embedded::EmbeddedLog;
+use crate::error::HostError;
+use crate::log::{Gauge, Positions, Record};
+use crate::pool::panicked;
+use crate::sync::held;
+use crate::telemetry::Kind;
+
+type Outcome = Result<Vec<u64>, HostError>;
+
+/// Producers that are free, by number; one whose transaction went wrong is made anew.
+pub(crate) struct Transactors {
+    options: KafkaOptions,
+    free: Mutex<Vec<(usize, Option<Transactor>)>>,
+    given_back: Condvar,
+    committed: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Transactors {
+    pub(crate) fn gauges(&self) -> [Gauge; 2] {
+        let gauge = |name, help, value: &AtomicU64| {
+            let value = value.load(Ordering::Relaxed);
+            Gauge { name, help, kind: Kind::Counter, label: None, value }
+        };
+        [
+            gauge("faultline_transactions_committed_total", "Transactions that were committed.", &self.committed),
+            gauge("faultline_transactions_failed_total", "Transactions that were aborted, timed out or fenced.", &self.failed),
+        ]
+    }
+
+    /// At once: each ends the transaction that its forerunner may have left open, which readers of what is committed wait for.
+    pub(crate) fn new(options: &KafkaOptions, writers: usize) -> Result<Self, HostError> {
+        let made = |number| Ok((number, Some(Transactor::new(options, number)?)));
+        let free = (0..writers).map(made).collect::<Result<_, HostError>>()?;
+        Ok(Self {
+            options: options.clone(),
+            free: Mutex::new(free),
+            given_back: Condvar::new(),
+            committed: AtomicU64::default(),
+            failed: AtomicU64::default(),
+        })
+    }
+
+    pub(crate) fn transact(&self, records: &[Sent<'_>], reached: Option<&Reached<'_>>) -> Outcome {
+        let mut free = held(&self.free);
+        let (number, transactor) = loop {
+            match free.pop() {
+                Some(transactor) => break transactor,
+                None => free = self.given_back.wait(free).unwrap_or_else(PoisonError::into_inner),
+            }
+        };
+        drop(free);
+        let made = transactor.map_or_else(|| Transactor::new(&self.options, number), Ok);
+        let (transactor, written) = match made {
+            Ok(transactor) => {
+                let written = transactor.commit(records, reached);
+                (written.is_ok().then_some(transactor), written)
+            }
+            Err(error) => (None, Err(error)),
+        };
+        let count = if written.is_ok() { &self.committed } else { &self.failed };
+        count.fetch_add(1, Ordering::Relaxed);
+        held(&self.free).push((number, transactor));
+        self.given_back.notify_one();
+        written
+    }
+}
+
+/// A commit on its way.
+pub(crate) struct Job {
+    pub(crate) task: TaskId,
+    pub(crate) outputs: Vec<Record>,
+    pub(crate) changes: Arc<Changes>,
+    /// Inputs that moved.
+    pub(crate) moved: Positions,
+    /// All of the task's, which are in `changes` as well.
+    pub(crate) all: Positions,
+    /// What the group is told: what moved of its own topics, and the task's first input in any case.
+    pub(crate) reached: Positions,
+    pub(crate) group: ConsumerGroupMetadata,
+}
+
+/// Where commits land.
+pub(crate) struct Landing {
+    pub(crate) transactors: Arc<Transactors>,
+    pub(crate) local: Arc<EmbeddedLog>,
+    pub(crate) fetcher: Arc<Fetcher>,
+    pub(crate) positions: Arc<Mutex<BTreeMap<TaskId, Positions>>>,
+}
+
+impl Landing {
+    fn land(&self, job: Job) -> Outcome {
+        let Job { task, outputs, changes, moved, all, reached, group } = job;
+        let changelog = changelog_of(task.stage);
+        let mut records: Vec<Sent<'_>> = outputs.iter().map(sent).collect();
+        let said = records.len();
+        records.extend(changes.iter().map(|(key, value)| Sent {
+            topic: &changelog,
+            partition: task.partition,
+            key,
+            value: value.as_deref(),
+            headers: &[],
+            timestamp_ms: None,
+        }));
+        let mut offsets = self.transactors.transact(&records, Some(&Reached { positions: &reached, group: &group }))?;
+        drop(records);
+        // The store sees nothing before the transaction is committed: what it writes out early could never be taken back.
+        let next = offsets.split_off(said).last().map_or(0, |last| last + 1);
+        self.local.keep(task, &changes, next)?;
+        for (place, position) in moved {
+            self.fetcher.committed(place, position);
+        }
+        held(&self.positions).insert(task, all);
+        Ok(offsets)
+    }
+}
+
+type Asked = (Job, SyncSender<Outcome>);
+
+pub(crate) struct Lander {
+    jobs: Option<SyncSender<Asked>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Lander {
+    pub(crate) fn start(landing: Landing, writers: usize) -> Result<Self, HostError> {
+        let (jobs, asked) = sync_channel::<Asked>(0);
+        let (landing, asked) = (Arc::new(landing), Arc::new(Mutex::new(asked)));
+        let mut lander = Self { jobs: Some(jobs), threads: Vec::new() };
+        for number in 0..writers {
+            let (landing, asked) = (landing.clone(), asked.clone());
+            let thread = std::thread::Builder::new().name(format!("kafka-commit-{number}")).spawn(move || {
+                loop {
+                    // The lock is for whose turn it is to wait.
+                    let next = held(&asked).recv();
+                    let Ok((job, answers)) = next else { return };
+                    let task = job.task;
+                    let landed = catch_unwind(AssertUnwindSafe(|| landing.land(job)));
+                    // Who asked may have gone.
+                    let _ = answers.send(landed.unwrap_or_else(|panic| Err(panicked(task, &*panic))));
+                    landing.local.bell().ring();
+                }
+            });
+            lander.threads.push(thread.map_err(|source| HostError::Thread { source })?);
+        }
+        Ok(lander)
+    }
+
+    /// Returns when a thread has taken it.
+    pub(crate) fn begin(&self, job: Job) -> Result<OnItsWay, HostError> {
+        let (answers, answer) = sync_channel(1);
+        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
+        jobs.send((job, answers)).map_err(|_| gone())?;
+        Ok(OnItsWay { answer, outcome: None })
+    }
+}
+
+impl Drop for Lander {
+    /// Ends what has begun.
+    fn drop(&mut self) {
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn gone() -> HostError {
+    KafkaError::Transaction { reason: "the threads that commit have stopped".to_owned() }.into()
+}
+
+/// The end of a commit that a thread has taken.
+pub(crate) struct OnItsWay {
+    answer: Receiver<Outcome>,
+    outcome: Option<Outcome>,
+}
+
+impl Ending for OnItsWay {
+    fn is_here(&mut self) -> bool {
+        self.outcome = self.outcome.take().or_else(|| self.answer.try_recv().ok());
+        self.outcome.is_some()
+    }
+
+    fn wait(self: Box<Self>) -> Outcome {
+        self.outcome.unwrap_or_else(|| self.answer.recv().unwrap_or_else(|_| Err(gone())))
+    }
+}
