@@ -131,7 +131,7 @@ impl<S: Stage> Task<S> {
     /// One record: to the stage, to its own partition, or to `dead-letters`.
     fn take(&self, input: &Reading, record: Stored, refused: &Refused, draft: &mut Draft<'_, S>) -> Result<Option<Attempt>, HostError> {
         let at = (input.place, record.offset);
-        draft.intake.read(input.place, &record);
+        draft.intake.read(input.topic, input.place, &record);
         if let Some(reason) = refused.get(&at) {
             return self.refuse(input, record, reason.clone(), draft);
         }

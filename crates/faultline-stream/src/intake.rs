@@ -8,6 +8,7 @@ use faultline_model::dead_letter::DeadLetter;
 use faultline_model::time::Timestamp;
 use faultline_model::topic::{DEAD_LETTERS, Topic};
 
+use crate::carried::Carried;
 use crate::log::{Place, Positions, Record, Stored};
 
 /// The longest reason that a dead letter carries, in bytes.
@@ -28,14 +29,23 @@ pub(crate) struct Intake {
     /// Dead letters and records that are sent on to their own partition.
     pub(crate) aside: Vec<Record>,
     aside_bytes: usize,
+    /// The time of the record that was read last, by place.
+    pub(crate) times: BTreeMap<Place, i64>,
+    /// Goes on in the headers of what the batch says.
+    pub(crate) carried: Carried,
     /// The record that was read last.
     pub(crate) last: Option<(Place, u64)>,
 }
 
 impl Intake {
     /// Counts a record as read.
-    pub(crate) fn read(&mut self, place: Place, record: &Stored) {
+    pub(crate) fn read(&mut self, topic: Topic, place: Place, record: &Stored) {
+        // Facts that hold for all are no finding on its way.
+        if !topic.is_global {
+            self.carried.read(record);
+        }
         self.positions.insert(place, record.offset + 1);
+        self.times.insert(place, record.timestamp_ms);
         self.consumed += 1;
         self.last = Some((place, record.offset));
         *self.by_topic.entry(place.0).or_default() += 1;

@@ -21,6 +21,7 @@
 //! ```
 
 mod attempt;
+mod carried;
 mod clock;
 mod commit;
 mod door;
@@ -45,6 +46,7 @@ mod telemetry;
 pub mod testing;
 mod topics;
 
+pub use carried::TRACEPARENT;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use commit::{Commit, Ending, InFlight, TaskId};
 pub use door::append;

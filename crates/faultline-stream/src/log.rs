@@ -108,6 +108,11 @@ pub trait Log: Send + Sync {
     /// The offset that the next record will get.
     fn end_offset(&self, topic: &str, partition: u32) -> Result<u64, HostError>;
 
+    /// How many offsets of a place a reader at a position has still to read, as far as is known without waiting long.
+    fn left(&self, topic: &str, partition: u32, position: u64) -> Result<u64, HostError> {
+        Ok(self.end_offset(topic, partition)?.saturating_sub(position))
+    }
+
     /// The lowest offset that truncation has left.
     fn start_offset(&self, topic: &str, partition: u32) -> Result<u64, HostError>;
 

@@ -96,6 +96,8 @@ struct Flight {
 /// A batch whose commit has begun.
 struct Begun {
     at: Instant,
+    /// How old its oldest record was when it was written, counted from when that came in.
+    age: Option<Duration>,
     after: Standing,
     counted: Counted,
 }
@@ -103,6 +105,7 @@ struct Begun {
 /// What a batch did, for the meter.
 struct Counted {
     positions: Positions,
+    times: BTreeMap<Place, i64>,
     consumed: u64,
     by_topic: BTreeMap<&'static str, u64>,
     misplaced: BTreeMap<&'static str, u64>,
@@ -183,13 +186,13 @@ impl<S: Stage> Task<S> {
     /// Outputs carry the time when they are written, which is when the batch ends: it read records that came after it began.
     fn commit(&mut self, now: Timestamp, written: Timestamp, done: Done) -> Result<Step, HostError> {
         let Done { intake, changes, outputs, has_pending, next_due, read, apply } = done;
-        let Intake { positions, consumed, by_topic, misplaced, dead, aside, .. } = intake;
+        let Intake { positions, consumed, by_topic, misplaced, dead, aside, carried, times, .. } = intake;
         if positions.is_empty() && changes.is_empty() && outputs.is_empty() {
             self.nothing_came(now, has_pending, next_due);
             return Ok(Step::default());
         }
         let changes = self.with_time(now, changes)?;
-        let mut records = self.records(written, newest(outputs))?;
+        let mut records = self.records(written, newest(outputs), &carried.headers())?;
         let produced = records.iter().map(|record| record.topic).collect();
         records.extend(aside);
         let mut after = Standing { now, next_due, has_pending, ..self.ahead().clone() };
@@ -199,8 +202,9 @@ impl<S: Stage> Task<S> {
         // One at a time: if the one before fails, nothing that was built upon it has begun.
         let settled = self.settle()?;
         let commit = Commit { task: self.id, positions: positions.clone(), changes, outputs: records };
-        let counted = Counted { positions, consumed: consumed as u64, by_topic, misplaced, dead, produced, read, apply };
-        let batch = Begun { at: Instant::now(), after, counted };
+        let counted = Counted { positions, times, consumed: consumed as u64, by_topic, misplaced, dead, produced, read, apply };
+        let age = carried.since_ms.map(|since| Duration::from_millis(written.millis().saturating_sub(since).max(0).unsigned_abs()));
+        let batch = Begun { at: Instant::now(), age, after, counted };
         match self.log.begin(commit)? {
             Some(commit) => {
                 self.flight = Some(Flight { commit, batch });
@@ -230,15 +234,19 @@ impl<S: Stage> Task<S> {
 
     /// Takes note that a batch is committed.
     fn ended(&mut self, batch: Begun) -> u64 {
-        let Begun { at, after, counted } = batch;
-        let Counted { positions, consumed, by_topic, misplaced, dead, produced, read, apply } = counted;
+        let Begun { at, age, after, counted } = batch;
+        let Counted { positions, times, consumed, by_topic, misplaced, dead, produced, read, apply } = counted;
         self.standing = after;
         let mut meter = held(&self.meter);
         (meter.has_pending, meter.now) = (self.standing.has_pending, self.standing.now);
         meter.commits.observe(at.elapsed());
+        if let Some(age) = age {
+            meter.end_to_end.observe(age + at.elapsed());
+        }
         meter.read += read;
         meter.apply += apply;
         meter.positions.extend(positions);
+        meter.times.extend(times);
         meter.count(by_topic, misplaced, dead, produced);
         consumed
     }
@@ -256,12 +264,12 @@ impl<S: Stage> Task<S> {
         Ok(changes)
     }
 
-    fn records(&mut self, written: Timestamp, outputs: Vec<Output>) -> Result<Vec<Record>, HostError> {
+    fn records(&mut self, written: Timestamp, outputs: Vec<Output>, headers: &[(String, Vec<u8>)]) -> Result<Vec<Record>, HostError> {
         let mut records = Vec::with_capacity(outputs.len());
         for Output { topic, key, value } in outputs {
             let partition = topic.partition_of(&key, self.partitions_of(topic)?);
             let (key, timestamp_ms) = (key.into_bytes(), written.millis());
-            records.push(Record { topic: topic.name, partition, key, value, headers: Vec::new(), timestamp_ms });
+            records.push(Record { topic: topic.name, partition, key, value, headers: headers.to_vec(), timestamp_ms });
         }
         Ok(records)
     }

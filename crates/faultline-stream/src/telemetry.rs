@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use faultline_model::time::Timestamp;
 
+use crate::clock::{Clock, SystemClock};
 use crate::commit::TaskId;
 use crate::log::{Log, Place};
 use crate::sync::held;
 
-/// Upper bounds of the buckets of a commit's duration, in microseconds; one more has all.
-const COMMIT_BUCKETS_MICROS: [u64; 8] = [100, 500, 1_000, 5_000, 10_000, 50_000, 100_000, 1_000_000];
+/// Upper bounds of a histogram's buckets, in microseconds; one more has all.
+const BUCKETS_MICROS: [u64; 13] =
+    [100, 500, 1_000, 5_000, 10_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000, 60_000_000, 600_000_000];
 
 /// Whether a task works.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,6 +65,8 @@ impl TaskStatus {
 pub(crate) struct Meter {
     pub(crate) state: TaskState,
     pub(crate) positions: BTreeMap<Place, u64>,
+    /// The time of the record that was read last, by place.
+    pub(crate) times: BTreeMap<Place, i64>,
     pub(crate) has_pending: bool,
     pub(crate) now: Timestamp,
     pub(crate) consumed: Counts,
@@ -70,6 +74,8 @@ pub(crate) struct Meter {
     pub(crate) misplaced: Counts,
     pub(crate) dead_letters: Counts,
     pub(crate) commits: Histogram,
+    /// From when the oldest record behind a batch came in to the batch's commit.
+    pub(crate) end_to_end: Histogram,
     pub(crate) read: Duration,
     pub(crate) apply: Duration,
 }
@@ -91,7 +97,7 @@ impl Meter {
 
 #[derive(Debug, Default)]
 pub(crate) struct Histogram {
-    buckets: [u64; COMMIT_BUCKETS_MICROS.len()],
+    buckets: [u64; BUCKETS_MICROS.len()],
     count: u64,
     sum: Duration,
 }
@@ -99,7 +105,7 @@ pub(crate) struct Histogram {
 impl Histogram {
     pub(crate) fn observe(&mut self, took: Duration) {
         let micros = took.as_micros();
-        for (bucket, bound) in self.buckets.iter_mut().zip(COMMIT_BUCKETS_MICROS) {
+        for (bucket, bound) in self.buckets.iter_mut().zip(BUCKETS_MICROS) {
             *bucket += u64::from(micros <= u128::from(bound));
         }
         self.count += 1;
@@ -207,7 +213,16 @@ impl Telemetry {
             by_topic("faultline_records_misplaced_total", "Records of another partition's key, sent on to it.", |meter| &meter.misplaced),
             by_topic("faultline_dead_letters_total", "Records that a stage refused.", |meter| &meter.dead_letters),
         ];
-        families.extend([self.commits(), self.batch_seconds(), self.lag(), self.pending(), self.states(), self.restores()]);
+        let oldest = "From when the oldest record behind a batch came in to the batch's commit.";
+        families.extend([
+            self.histogram("faultline_commit_seconds", "How long a commit took.", |meter| &meter.commits),
+            self.histogram("faultline_end_to_end_seconds", oldest, |meter| &meter.end_to_end),
+            self.batch_seconds(),
+            self.pending(),
+            self.states(),
+            self.restores(),
+        ]);
+        families.extend(self.lag(SystemClock.now()));
         families.extend(gauges(&*self.log));
         families
     }
@@ -236,22 +251,22 @@ impl Telemetry {
         stages
     }
 
-    fn commits(&self) -> Family {
+    fn histogram(&self, name: &'static str, help: &'static str, of: fn(&Meter) -> &Histogram) -> Family {
         let mut samples = Vec::new();
-        for (stage, commits) in self.by_stage(|sum: &mut Histogram, meter| sum.merge(&meter.commits)) {
+        for (stage, commits) in self.by_stage(|sum: &mut Histogram, meter| sum.merge(of(meter))) {
             let mut sample = |suffix, bound: Option<String>, value| {
                 let mut labels = vec![("stage", stage.to_owned())];
                 labels.extend(bound.map(|bound| ("le", bound)));
                 samples.push(Sample { suffix, labels, value });
             };
-            for (bound, count) in COMMIT_BUCKETS_MICROS.into_iter().zip(commits.buckets) {
+            for (bound, count) in BUCKETS_MICROS.into_iter().zip(commits.buckets) {
                 sample("_bucket", Some((bound as f64 / 1e6).to_string()), count as f64);
             }
             sample("_bucket", Some("+Inf".to_owned()), commits.count as f64);
             sample("_sum", None, commits.sum.as_secs_f64());
             sample("_count", None, commits.count as f64);
         }
-        Family { name: "faultline_commit_seconds", help: "How long a commit took.", kind: Kind::Histogram, samples }
+        Family { name, help, kind: Kind::Histogram, samples }
     }
 
     fn batch_seconds(&self) -> Family {
@@ -270,20 +285,36 @@ impl Telemetry {
         Family { name: "faultline_batch_seconds_total", help: "Where the time of batches went.", kind: Kind::Counter, samples }
     }
 
-    fn lag(&self) -> Family {
-        let mut samples = Vec::new();
-        for status in self.status() {
-            for input in status.inputs {
+    /// What waits, as records and as the time that the oldest of it has waited. Once a log does not answer, what is known here holds.
+    fn lag(&self, now: Timestamp) -> [Family; 2] {
+        let (mut records, mut seconds, mut answers) = (Vec::new(), Vec::new(), true);
+        for (task, meter) in self.tasks() {
+            let (positions, times) = {
+                let meter = held(&meter);
+                (meter.positions.clone(), meter.times.clone())
+            };
+            for (place, position) in positions {
+                let left = answers.then(|| self.log.left(place.0, place.1, position));
+                answers &= !matches!(left, Some(Err(_)));
+                let known = || self.log.end_offset(place.0, place.1).unwrap_or(position).saturating_sub(position);
+                let left = left.and_then(Result::ok).unwrap_or_else(known);
+                // The next record is at most as old as the one before it; of none before it nothing is known.
+                let waited = times.get(&place).filter(|_| left > 0).map_or(0, |time| now.millis().saturating_sub(*time).max(0));
                 let labels = vec![
-                    ("stage", status.task.stage.to_owned()),
-                    ("topic", input.topic.to_owned()),
+                    ("stage", task.stage.to_owned()),
+                    ("topic", place.0.to_owned()),
                     // The task's, so that a global topic's readers stay apart.
-                    ("partition", status.task.partition.to_string()),
+                    ("partition", task.partition.to_string()),
                 ];
-                samples.push(Sample { suffix: "", labels, value: input.end.saturating_sub(input.position) as f64 });
+                records.push(Sample { suffix: "", labels: labels.clone(), value: left as f64 });
+                seconds.push(Sample { suffix: "", labels, value: waited as f64 / 1e3 });
             }
         }
-        Family { name: "faultline_consumer_lag_records", help: "Records still to be read.", kind: Kind::Gauge, samples }
+        let family = |name, help, samples| Family { name, help, kind: Kind::Gauge, samples };
+        [
+            family("faultline_consumer_lag_records", "Records still to be read.", records),
+            family("faultline_consumer_lag_seconds", "How long the oldest record still to be read has waited, at most.", seconds),
+        ]
     }
 
     fn pending(&self) -> Family {

@@ -82,9 +82,12 @@ pub fn planned_topics(plans: &[TopicPlan], stages: &[&str], partitions: u32, rep
         }
         PlannedTopic { name: plan.name.to_owned(), partitions: if plan.is_global { 1 } else { partitions }, replicas, settings }
     };
+    let tombstones = plans.iter().filter(|plan| plan.compacted).map(|plan| plan.retention).min();
     let of_stage = |stage: &&str| {
         let mut settings = common("compact");
         settings.insert("segment.bytes", COMPACTED_SEGMENT_BYTES.to_string());
+        // A store that was away for less must find each end of a row.
+        settings.extend(tombstones.map(|kept| ("delete.retention.ms", kept.as_millis().to_string())));
         PlannedTopic { name: changelog_of(stage), partitions, replicas, settings }
     };
     plans.iter().map(of_plan).chain(stages.iter().map(of_stage)).collect()

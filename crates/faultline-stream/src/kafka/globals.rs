@@ -1,10 +1,11 @@
 //! Copies of the global topics in the local folder: all tasks of a process read them there, each at its own position.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError as ClientError;
@@ -14,12 +15,15 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::KafkaError;
 use super::fetch::stored;
 use super::options::KafkaOptions;
+use super::stale;
 use crate::embedded::EmbeddedLog;
 use crate::error::HostError;
 use crate::log::{Log, Page, Place, Stored};
 use crate::topics::TopicPlan;
 
 const POLL: Duration = Duration::from_millis(100);
+/// How often it is noted that this folder follows.
+const NOTE_EVERY: Duration = Duration::from_secs(60);
 /// How long a read of a partition that no task reads waits for the next record or the end.
 const PATIENCE: Duration = Duration::from_secs(30);
 const BATCH_RECORDS: usize = 2_000;
@@ -38,7 +42,13 @@ struct Copying {
 
 impl Mirror {
     /// Returns when the copies are as the topics are.
-    pub(crate) fn start(options: &KafkaOptions, group: &str, local: Arc<EmbeddedLog>, plans: &[TopicPlan]) -> Result<Self, HostError> {
+    pub(crate) fn start(
+        options: &KafkaOptions,
+        group: &str,
+        local: Arc<EmbeddedLog>,
+        plans: &[TopicPlan],
+        folder: &Path,
+    ) -> Result<Self, HostError> {
         let topics: Vec<&'static str> = plans.iter().filter(|plan| plan.is_global).map(|plan| plan.name).collect();
         let consumer: BaseConsumer = options.reader(group).create().map_err(KafkaError::client)?;
         let copying = Copying { consumer, local, topics };
@@ -48,12 +58,21 @@ impl Mirror {
             while !copying.step()? {}
         }
         copying.follow(&copying.topics)?;
+        // The copies are as the topics are; tasks follow their changelogs while this process lives.
+        stale::note(folder, SystemTime::now()).map_err(|source| HostError::Folder { path: folder.to_owned(), source })?;
+        let mut noted = Instant::now();
         let is_stopping = Arc::new(AtomicBool::new(false));
         let thread = std::thread::Builder::new().name("kafka-globals".to_owned()).spawn({
-            let is_stopping = is_stopping.clone();
+            let (is_stopping, folder) = (is_stopping.clone(), folder.to_owned());
             move || {
                 // A store that fails shows at the tasks, which use the same.
-                while !is_stopping.load(Ordering::Acquire) && copying.step().is_ok() {}
+                while !is_stopping.load(Ordering::Acquire) && copying.step().is_ok() {
+                    if noted.elapsed() >= NOTE_EVERY {
+                        // A note that is not written makes the next start slower.
+                        let _ = stale::note(&folder, SystemTime::now());
+                        noted = Instant::now();
+                    }
+                }
             }
         });
         Ok(Self { is_stopping, thread: Some(thread.map_err(|source| HostError::Thread { source })?) })

@@ -17,13 +17,14 @@ mod host;
 mod land;
 mod options;
 mod restore;
+mod stale;
 mod transact;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use faultline_core::store::Store;
 use faultline_model::time::Timestamp;
@@ -51,6 +52,8 @@ use crate::topics::{TopicPlan, Topics};
 /// A task's positions, as a row of its state.
 const POSITIONS_ROW: [u8; 2] = [HOST_ROWS, b'p'];
 const CALL: Duration = Duration::from_secs(10);
+/// For what somebody waits for who only wants to know.
+const SOON: Duration = Duration::from_secs(2);
 
 /// What Kafka says no to.
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +145,8 @@ pub struct KafkaLog {
     positions: Arc<Mutex<BTreeMap<TaskId, Positions>>>,
     /// Who asks the groups how far they are, by stage.
     groups: Mutex<BTreeMap<&'static str, BaseConsumer>>,
+    /// Whether what was kept here had been away for too long, and was made anew.
+    is_anew: bool,
     /// Ends behind which only the marks of transactions stand, by place: from where, and to where.
     marks: Mutex<BTreeMap<Place, (u64, u64)>>,
 }
@@ -163,14 +168,16 @@ impl KafkaLog {
         let asking: BaseConsumer = options.reader_to_end(&group).create().map_err(KafkaError::client)?;
         let partitions = checked(&asking, plans)?;
         let topics = Topics::new(plans.to_vec(), partitions, options.local.max_record_bytes)?;
-        let local = EmbeddedLog::open(path, plans.to_vec(), crate::rocks::Options { partitions, ..options.local })?;
+        let horizon = plans.iter().filter(|plan| plan.compacted).map(|plan| plan.retention).min().unwrap_or(Duration::MAX);
+        let is_anew = stale::remove(path.as_ref(), horizon, SystemTime::now())?;
+        let local = EmbeddedLog::open(&path, plans.to_vec(), crate::rocks::Options { partitions, ..options.local })?;
         let cluster = asking
             .client()
             .fetch_cluster_id(CALL)
             .ok_or(HostError::from(KafkaError::Client { source: rdkafka::error::KafkaError::Global(RDKafkaErrorCode::AllBrokersDown) }))?;
         local.belongs_to(&cluster)?;
         let local = Arc::new(local);
-        let mirror = Mirror::start(&options, &group, local.clone(), plans)?;
+        let mirror = Mirror::start(&options, &group, local.clone(), plans, path.as_ref())?;
         let fetcher = Arc::new(Fetcher::start(&options, &group, local.bell())?);
         let transactors = Arc::new(Transactors::new(&options, writers.max(1))?);
         let positions = Arc::default();
@@ -190,6 +197,7 @@ impl KafkaLog {
             members: Mutex::default(),
             positions,
             groups: Mutex::default(),
+            is_anew,
             marks: Mutex::default(),
         })
     }
@@ -206,7 +214,7 @@ impl KafkaLog {
             return Ok(self.local.end_offset(topic, partition)?.saturating_sub(position));
         }
         let place = (plan.name, partition);
-        let end = self.watermarks(topic, partition)?.1;
+        let end = self.watermarks_within(topic, partition, SOON)?.1;
         if position >= end || held(&self.marks).get(&place) == Some(&(position, end)) {
             return Ok(0);
         }
@@ -264,7 +272,11 @@ impl KafkaLog {
     }
 
     fn watermarks(&self, topic: &str, partition: u32) -> Result<(u64, u64), HostError> {
-        let (first, end) = held(&self.asking).fetch_watermarks(topic, partition as i32, CALL).map_err(KafkaError::client)?;
+        self.watermarks_within(topic, partition, CALL)
+    }
+
+    fn watermarks_within(&self, topic: &str, partition: u32, bound: Duration) -> Result<(u64, u64), HostError> {
+        let (first, end) = held(&self.asking).fetch_watermarks(topic, partition as i32, bound).map_err(KafkaError::client)?;
         Ok((first.unsigned_abs(), end.unsigned_abs()))
     }
 
@@ -354,6 +366,10 @@ impl Log for KafkaLog {
         }
     }
 
+    fn left(&self, topic: &str, partition: u32, position: u64) -> Result<u64, HostError> {
+        self.waiting(topic, partition, position)
+    }
+
     fn start_offset(&self, topic: &str, partition: u32) -> Result<u64, HostError> {
         self.topics.plan(topic, partition)?;
         Ok(self.watermarks(topic, partition)?.0)
@@ -440,6 +456,13 @@ impl Log for KafkaLog {
     fn gauges(&self) -> Vec<Gauge> {
         let mut gauges = self.local.gauges();
         gauges.extend(self.transactors.gauges());
+        gauges.push(Gauge {
+            name: "faultline_state_made_anew",
+            help: "Whether what this process kept was older than the topics know of keys that went, and was made anew at its start.",
+            kind: Kind::Gauge,
+            label: None,
+            value: u64::from(self.is_anew),
+        });
         for membership in held(&self.members).values() {
             let Some(consumer) = membership.consumer.upgrade() else { continue };
             let rebalances = consumer.context();
