@@ -52,7 +52,10 @@ pub use embedded::EmbeddedLog;
 pub use error::{Failure, HostError};
 pub use host::{Host, Progress};
 #[cfg(feature = "kafka")]
-pub use kafka::{KafkaError, KafkaHost, KafkaLog, KafkaOptions, KafkaRunning, make_topics};
+pub use kafka::{
+    Difference, KafkaError, KafkaHost, KafkaLog, KafkaOptions, KafkaRunning, Registry, RegistryAuth, RegistryError, RegistryOptions,
+    make_topics,
+};
 pub use log::{Gauge, Log, Place, Positions, Record, Retained, Stored};
 pub use memory::MemoryLog;
 pub use options::HostOptions;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 
+use super::registry::RegistryOptions;
 use crate::rocks;
 
 #[derive(Clone)]
@@ -26,6 +27,8 @@ pub struct KafkaOptions {
     pub transaction_timeout: Duration,
     /// After so long without a word a process is taken for dead. Default 10 s.
     pub session_timeout: Duration,
+    /// A schema registry, whose ids the values on the cluster then have.
+    pub registry: Option<RegistryOptions>,
 }
 
 impl KafkaOptions {
@@ -39,6 +42,7 @@ impl KafkaOptions {
             buffer_bytes: 64 << 20,
             transaction_timeout: Duration::from_secs(30),
             session_timeout: Duration::from_secs(10),
+            registry: None,
         }
     }
 
