@@ -66,7 +66,7 @@ impl Fake {
                     std::thread::spawn(move || match tls {
                         None => serve(stream, &*says, &asked),
                         Some(config) => {
-                            serve(rustls::StreamOwned::new(rustls::ServerConnection::new(config).unwrap(), stream), &*says, &asked)
+                            serve(rustls::StreamOwned::new(rustls::ServerConnection::new(config).unwrap(), stream), &*says, &asked);
                         }
                     });
                 }
@@ -394,9 +394,12 @@ fn only_a_registry_can_say_that_an_id_is_not_there() {
 
 #[test]
 fn a_schema_that_is_not_taken_is_said_so_at_the_start() {
-    let fake = Fake::new(|asked| match asked.line.ends_with("/versions") {
-        true => (409, json!({"error_code": 409, "message": "field gone"}).to_string()),
-        false => no_such_schema(),
+    let fake = Fake::new(|asked| {
+        if asked.line.ends_with("/versions") {
+            (409, json!({"error_code": 409, "message": "field gone"}).to_string())
+        } else {
+            no_such_schema()
+        }
     });
     let error = error_of(Wire::open(Some(&fake.options()), &[TopicPlan::of(topic::INTEL)]));
     assert!(matches!(&error, RegistryError::Incompatible { subject: "intel-value", version: 1, .. }) && !error.is_passing(), "{error}");
