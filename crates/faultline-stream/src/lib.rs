@@ -53,7 +53,7 @@ pub use error::{Failure, HostError};
 pub use host::{Host, Progress};
 #[cfg(feature = "kafka")]
 pub use kafka::{
-    Difference, KafkaError, KafkaHost, KafkaLog, KafkaOptions, KafkaRunning, Registry, RegistryAuth, RegistryError, RegistryOptions,
+    KafkaError, KafkaHost, KafkaLog, KafkaOptions, KafkaRunning, Registry, RegistryAuth, RegistryError, RegistryOptions, SubjectDifference,
     make_topics,
 };
 pub use log::{Gauge, Log, Place, Positions, Record, Retained, Stored};

@@ -19,8 +19,8 @@ use faultline_model::intel::{EpssScore, IntelRecord};
 use faultline_model::time::Timestamp;
 use faultline_model::topic::{DEAD_LETTERS, DECISIONS, INTEL, OUTCOMES, Topic};
 use faultline_stream::{
-    Difference, HostError, HostOptions, KafkaError, KafkaHost, KafkaLog, KafkaRunning, Log, Record, Registry, RegistryError, SystemClock,
-    TopicPlan,
+    HostError, HostOptions, KafkaError, KafkaHost, KafkaLog, KafkaRunning, Log, Record, Registry, RegistryError, SubjectDifference,
+    SystemClock, TopicPlan,
 };
 use real_registry::RealRegistry;
 use serde_json::{Value, json};
@@ -139,10 +139,10 @@ fn the_registry_s_ids_stand_on_the_wire_and_its_outage_stops_only_what_is_new() 
     assert_eq!(older["fields"].as_array_mut().unwrap().pop().unwrap()["name"], "aliases");
     let older = registry.register("intel-value", &older).unwrap();
     let ours = Registry::new(&registry.options()).unwrap();
-    assert!(ours.verify().unwrap().contains(&Difference::NotRegistered { subject: "decisions-value", version: 1 }));
+    assert!(ours.verify().unwrap().contains(&SubjectDifference::NotRegistered { subject: "decisions-value", version: 1 }));
     ours.prepare().unwrap();
     ours.prepare().unwrap();
-    assert_eq!(ours.verify().unwrap(), [Difference::Foreign { subject: "intel-value", version: 1 }]);
+    assert_eq!(ours.verify().unwrap(), [SubjectDifference::Foreign { subject: "intel-value", version: 1 }]);
 
     // The registry's rule, which we have set.
     let mut broken: Value = serde_json::from_str(DECISIONS_VALUE.newest().text).unwrap();

@@ -35,7 +35,7 @@ use self::group::Grouped;
 pub use self::host::{KafkaHost, KafkaRunning};
 pub use self::options::KafkaOptions;
 use self::registry::Wire;
-pub use self::registry::{Difference, Registry, RegistryAuth, RegistryError, RegistryOptions};
+pub use self::registry::{Registry, RegistryAuth, RegistryError, RegistryOptions, SubjectDifference};
 use self::transact::{Reached, Sent, Transactor};
 use crate::commit::{Commit, TaskId};
 use crate::embedded::EmbeddedLog;

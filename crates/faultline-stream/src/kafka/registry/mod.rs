@@ -59,7 +59,7 @@ enum Writer {
 
 /// What a registry has otherwise than we would.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Difference {
+pub enum SubjectDifference {
     /// A version of ours is not there.
     NotRegistered { subject: &'static str, version: usize },
     /// The subject's own rule is another, or there is none.
@@ -92,25 +92,25 @@ impl Registry {
     }
 
     /// What differs from what [`prepare`](Self::prepare) would leave; changes nothing.
-    pub fn verify(&self) -> Result<Vec<Difference>, RegistryError> {
+    pub fn verify(&self) -> Result<Vec<SubjectDifference>, RegistryError> {
         let mut differences = Vec::new();
         for subject in SUBJECTS {
             let found = self.client.versions(subject.name)?;
             for (number, version) in numbered(subject) {
                 if found.is_empty() || self.client.id_of(subject.name, version.text)?.is_none() {
-                    differences.push(Difference::NotRegistered { subject: subject.name, version: number });
+                    differences.push(SubjectDifference::NotRegistered { subject: subject.name, version: number });
                 }
             }
             for version in found {
                 let Found { text, .. } = self.client.version(subject.name, version)?;
                 let is_ours = text.parse().is_ok_and(|schema: WriterSchema| subject_of(subject, &schema).is_some());
                 if !is_ours {
-                    differences.push(Difference::Foreign { subject: subject.name, version });
+                    differences.push(SubjectDifference::Foreign { subject: subject.name, version });
                 }
             }
             let found = self.client.compatibility(subject.name)?;
             if found.as_deref() != Some(COMPATIBILITY) {
-                differences.push(Difference::Compatibility { subject: subject.name, found });
+                differences.push(SubjectDifference::Compatibility { subject: subject.name, found });
             }
         }
         Ok(differences)
@@ -207,7 +207,7 @@ fn subject_of(subject: &Subject, schema: &WriterSchema) -> Option<u32> {
     subject.versions().find(|version| version.fingerprint() == fingerprint).map(|version| version.id)
 }
 
-impl fmt::Display for Difference {
+impl fmt::Display for SubjectDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotRegistered { subject, version } => write!(f, "{subject} version {version} is not registered"),
