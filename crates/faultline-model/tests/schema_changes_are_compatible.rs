@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use apache_avro::Schema;
 use apache_avro::schema_compatibility::SchemaCompatibility;
 use apache_avro::types::Value as AvroValue;
-use faultline_model::avro::{AvroError, FINDINGS, INTEL, SUBJECTS, TopicValue, WriterSchema, decode, decode_written_with, encode};
+use faultline_model::avro::{
+    AvroError, FINDINGS, INTEL, SUBJECTS, Subject, TopicValue, WriterSchema, decode, decode_written_with, encode, refused,
+};
 use faultline_model::intel::{EpssScore, IntelRecord};
 use faultline_model::record::{EnvelopeError, FindingsRecord};
 use faultline_model::testing::scale::{Order, Scale};
@@ -201,6 +203,8 @@ fn a_new_kind_and_new_optional_fields_are_let_through_and_break_no_old_reader() 
         let resolved = apache_avro::from_avro_datum(&old, &mut &bytes[5..], Some(&new)).unwrap();
         let written = [vec![0, 0, 0, 0, 99], apache_avro::to_avro_datum(&new, resolved).unwrap()].concat();
         assert_eq!(decode_written_with::<FindingsRecord>(&written, &writer).unwrap(), record);
+        // Written anew by today's program it is what that would have written.
+        assert_eq!(FINDINGS.rewritten(&written, &writer).unwrap(), bytes);
         // And an old reader of another language, which resolves schemas, sees what it saw before.
         let seen = apache_avro::from_avro_datum(&new, &mut &written[5..], Some(&old)).unwrap();
         assert_eq!(apache_avro::to_avro_datum(&old, seen).unwrap(), bytes[5..]);
@@ -217,6 +221,31 @@ fn a_new_kind_and_new_optional_fields_are_let_through_and_break_no_old_reader() 
     let refused = decode_written_with::<FindingsRecord>(&written, &writer).unwrap_err();
     assert!(matches!(&refused, AvroError::Envelope(error) if is_newer(error)), "{refused}");
     assert!(matches!(decode::<FindingsRecord>(&written), Err(AvroError::UnknownSchema { id: 99, .. })));
+    // A kind that is not known stays one when it is written anew.
+    let refused = decode::<FindingsRecord>(&FINDINGS.rewritten(&written, &writer).unwrap()).unwrap_err();
+    assert!(matches!(&refused, AvroError::Envelope(error) if is_newer(error)), "{refused}");
+}
+
+/// What makes two schemas one for a reader is not their text.
+#[test]
+fn a_fingerprint_is_that_of_what_the_bytes_say() {
+    for subject in SUBJECTS {
+        let version = subject.newest();
+        let compact = serde_json::from_str::<Value>(version.text).unwrap().to_string();
+        assert_eq!(compact.parse::<WriterSchema>().unwrap().fingerprint(), version.fingerprint());
+        let is_same = |other: &&&Subject| other.versions().any(|other| other.fingerprint() == version.fingerprint());
+        assert_eq!(SUBJECTS.iter().filter(is_same).count(), 1, "{}", subject.name);
+    }
+    assert_ne!(
+        of_tomorrow(FINDINGS.newest().text).to_string().parse::<WriterSchema>().unwrap().fingerprint(),
+        FINDINGS.newest().fingerprint()
+    );
+}
+
+#[test]
+fn a_value_that_a_host_refused_says_why() {
+    let refused = decode::<FindingsRecord>(&refused("the registry does not know 7"));
+    assert!(matches!(&refused, Err(AvroError::Refused { reason }) if reason == "the registry does not know 7"));
 }
 
 fn none() -> AvroValue {

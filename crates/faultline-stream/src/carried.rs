@@ -59,7 +59,9 @@ mod tests {
 
     fn said(records: &[Stored]) -> Vec<(String, String)> {
         let mut carried = Carried::default();
-        records.iter().for_each(|record| carried.read(record));
+        for record in records {
+            carried.read(record);
+        }
         carried.headers().into_iter().map(|(name, value)| (name, String::from_utf8(value).unwrap())).collect()
     }
 

@@ -29,6 +29,10 @@ impl Failure {
     }
 }
 
+fn causes<'e>(error: &'e (dyn std::error::Error + 'static)) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
 fn first(failures: &[Failure]) -> &str {
     failures.first().map_or("none", |failure| &failure.reason)
 }
@@ -44,6 +48,8 @@ impl HostError {
         match self {
             #[cfg(feature = "kafka")]
             Self::Kafka(error) => error.is_passing(),
+            // What a stage looked up in a global topic, which is the log's to answer.
+            Self::Stage { source, .. } => causes(source).any(|cause| cause.downcast_ref::<Self>().is_some_and(Self::is_passing)),
             _ => false,
         }
     }

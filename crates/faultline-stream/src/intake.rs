@@ -9,7 +9,7 @@ use faultline_model::time::Timestamp;
 use faultline_model::topic::{DEAD_LETTERS, Topic};
 
 use crate::carried::Carried;
-use crate::log::{Place, Positions, Record, Stored};
+use crate::log::{Place, Positions, Record, Stored, as_written};
 
 /// The longest reason that a dead letter carries, in bytes.
 const REASON_BYTES: usize = 2 << 10;
@@ -62,9 +62,10 @@ impl Intake {
         self.put_aside(Record { topic: topic.name, partition, key, value, headers, timestamp_ms });
     }
 
-    /// Puts a record into `dead-letters`, as it came, with its headers.
+    /// Puts a record into `dead-letters`, as it stands in its log, with its headers.
     pub(crate) fn refuse(&mut self, from: Origin, record: Stored, mut reason: String, now: Timestamp) -> Result<(), AvroError> {
-        let Stored { offset, key, value, headers, .. } = record;
+        let Stored { offset, key, value, mut headers, .. } = record;
+        let value = as_written(&mut headers, value);
         reason.truncate(reason.floor_char_boundary(REASON_BYTES));
         let letter = DeadLetter {
             topic: from.place.0.to_owned(),

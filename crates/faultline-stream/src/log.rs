@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use faultline_core::store::Store;
+use faultline_model::avro;
 use faultline_model::time::Timestamp;
 
 use crate::commit::{Commit, InFlight, TaskId};
@@ -36,6 +37,24 @@ pub struct Stored {
     pub value: Option<Vec<u8>>,
     pub headers: Vec<(String, Vec<u8>)>,
     pub timestamp_ms: i64,
+}
+
+/// A header that a log puts on a record whose value it hands on in another form than stands there: that value, or its schema's id where
+/// only that differs. It is never written; who sends the record on or sets it aside puts back what stood there.
+pub(crate) const AS_WRITTEN: &str = "faultline-as-written";
+
+/// A record's value as it stands in its log. Takes the header that says so away.
+pub(crate) fn as_written(headers: &mut Vec<(String, Vec<u8>)>, value: Option<Vec<u8>>) -> Option<Vec<u8>> {
+    let Some(at) = headers.iter().position(|(name, _)| name == AS_WRITTEN) else { return value };
+    let (_, written) = headers.swap_remove(at);
+    match (value, <[u8; 4]>::try_from(&written[..])) {
+        (Some(mut value), Ok(id)) => {
+            // It has an id, or its header would be the value.
+            let _ = avro::renumber(&mut value, u32::from_be_bytes(id));
+            Some(value)
+        }
+        _ => Some(written),
+    }
 }
 
 impl Record {

@@ -28,6 +28,10 @@ const USUAL_BYTES: usize = 1024;
 /// The most entries of a list that are read: more do not fit into a record, whose limit is 1 MiB.
 const LONGEST_LIST: usize = 1 << 20;
 
+/// Stands where an id does on a value that a host could not understand; what follows is why, as text. No registry gives this id: theirs
+/// are positive and have 31 bits.
+const REFUSED: u32 = u32::MAX;
+
 /// Why bytes are no record, or a record cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum AvroError {
@@ -37,6 +41,9 @@ pub enum AvroError {
         "the record's schema id is {id}, {subject} has {known}; it was written by a newer program, with a registry, or for another topic"
     )]
     UnknownSchema { id: u32, known: u32, subject: &'static str },
+    /// What the host said of a value that it was to hand on.
+    #[error("{reason}")]
+    Refused { reason: String },
     #[error("the record's body does not fit its schema: {0}")]
     Body(#[from] de::DeError),
     #[error("the record's body is {bytes} bytes longer than its schema says")]
@@ -108,28 +115,61 @@ impl std::str::FromStr for WriterSchema {
     }
 }
 
+impl WriterSchema {
+    /// Equal for schemas by which the same bytes say the same: CRC-64-AVRO of the Parsing Canonical Form.
+    pub fn fingerprint(&self) -> [u8; 8] {
+        *self.0.rabin_fingerprint()
+    }
+}
+
 /// Writes a record as a topic's value.
 pub fn encode<T: TopicValue>(record: T) -> Result<Vec<u8>, AvroError> {
+    write::<T>(&T::Body::from(record))
+}
+
+fn write<T: TopicValue>(body: &T::Body) -> Result<Vec<u8>, AvroError> {
     let newest = T::subject().newest();
     let mut bytes = Vec::with_capacity(USUAL_BYTES);
     bytes.push(0);
     bytes.extend(newest.id.to_be_bytes());
-    Ok(serde_avro_fast::to_datum(&T::Body::from(record), bytes, &mut ser::SerializerConfig::new(newest.schema()))?)
+    Ok(serde_avro_fast::to_datum(body, bytes, &mut ser::SerializerConfig::new(newest.schema()))?)
 }
 
 /// Reads a topic's value, whichever of our versions it was written with.
 pub fn decode<T: TopicValue>(bytes: &[u8]) -> Result<T, AvroError> {
     let (id, body) = parts(bytes)?;
+    if id == REFUSED {
+        return Err(AvroError::Refused { reason: String::from_utf8_lossy(body).into_owned() });
+    }
     let subject = T::subject();
     let unknown = || AvroError::UnknownSchema { id, known: subject.newest().id, subject: subject.name };
     let version = subject.version(id).ok_or_else(unknown)?;
-    read(body, version.schema())
+    Ok(T::from_body(read_body::<T>(body, version.schema())?)?)
 }
 
 /// Reads a topic's value that was written with a schema which is given.
 pub fn decode_written_with<T: TopicValue>(bytes: &[u8], writer: &WriterSchema) -> Result<T, AvroError> {
     let (_, body) = parts(bytes)?;
-    read(body, &writer.0)
+    Ok(T::from_body(read_body::<T>(body, &writer.0)?)?)
+}
+
+/// A value that was written with a schema which is given, as we write it. What that schema has and ours has not is left out; a kind
+/// that we do not know stays one.
+fn rewrite<T: TopicValue>(bytes: &[u8], writer: &WriterSchema) -> Result<Vec<u8>, AvroError> {
+    let (_, body) = parts(bytes)?;
+    write::<T>(&read_body::<T>(body, &writer.0)?)
+}
+
+/// A value that stands for one which cannot be understood: whoever decodes it is told why.
+pub fn refused(reason: &str) -> Vec<u8> {
+    [&[0], &REFUSED.to_be_bytes()[..], reason.as_bytes()].concat()
+}
+
+/// Puts another id before the same body.
+pub fn renumber(bytes: &mut [u8], id: u32) -> Result<(), AvroError> {
+    parts(bytes)?;
+    bytes[1..HEADER_BYTES].copy_from_slice(&id.to_be_bytes());
+    Ok(())
 }
 
 /// The id of the schema that a value was written with.
@@ -147,7 +187,7 @@ fn parts(bytes: &[u8]) -> Result<(u32, &[u8]), AvroError> {
 
 /// Fields are found by name in the schema that wrote them. One that is new since is its type's default, which is what its schema
 /// says as well; one that is newer than this program is passed over.
-fn read<T: TopicValue>(body: &[u8], writer: &Schema) -> Result<T, AvroError> {
+fn read_body<T: TopicValue>(body: &[u8], writer: &Schema) -> Result<T::Body, AvroError> {
     let mut config = de::DeserializerConfig::new(writer);
     config.max_seq_size = LONGEST_LIST;
     let mut state = de::DeserializerState::with_config(de::read::SliceRead::new(body), config);
@@ -156,5 +196,5 @@ fn read<T: TopicValue>(body: &[u8], writer: &Schema) -> Result<T, AvroError> {
     if rest > 0 {
         return Err(AvroError::Rest { bytes: rest });
     }
-    Ok(T::from_body(value)?)
+    Ok(value)
 }

@@ -4,6 +4,15 @@ use std::sync::LazyLock;
 
 use serde_avro_fast::Schema;
 
+use super::{AvroError, WriterSchema, rewrite};
+use crate::catalog::CatalogRecord;
+use crate::dead_letter::DeadLetter;
+use crate::decision::{Decision, Outcome};
+use crate::intel::IntelRecord;
+use crate::record::FindingsRecord;
+use crate::risk::Risk;
+use crate::tracked::TrackedRecord;
+
 /// The schema of a topic's values.
 pub struct Subject {
     /// By TopicNameStrategy: `findings-value`.
@@ -12,6 +21,7 @@ pub struct Subject {
     newest: Version,
     /// Versions that may still stand in a log, the oldest first.
     older: &'static [Version],
+    rewrite: fn(&[u8], &WriterSchema) -> Result<Vec<u8>, AvroError>,
 }
 
 /// A schema under its id.
@@ -27,9 +37,29 @@ impl Version {
     pub(super) fn schema(&self) -> &Schema {
         &self.schema
     }
+
+    /// As [`WriterSchema::fingerprint`].
+    pub fn fingerprint(&self) -> [u8; 8] {
+        *self.schema.rabin_fingerprint()
+    }
 }
 
 impl Subject {
+    /// That of a topic's values; none if the topic is not of the contract.
+    pub fn of_topic(topic: &str) -> Option<&'static Self> {
+        SUBJECTS.iter().copied().find(|subject| subject.topic() == topic)
+    }
+
+    /// The topic whose values it is the schema of.
+    pub fn topic(&self) -> &'static str {
+        self.name.strip_suffix("-value").unwrap_or(self.name)
+    }
+
+    /// A value that was written with a schema which is given and none of ours, in the version that is written here.
+    pub fn rewritten(&self, bytes: &[u8], writer: &WriterSchema) -> Result<Vec<u8>, AvroError> {
+        (self.rewrite)(bytes, writer)
+    }
+
     /// The version that is written.
     pub fn newest(&self) -> &Version {
         &self.newest
@@ -60,11 +90,15 @@ macro_rules! version {
 }
 
 macro_rules! subjects {
-    ($($name:ident = $subject:literal, $file:literal = $id:literal, older [$($older_file:literal = $older_id:literal),*];)+) => {
+    ($($name:ident = $subject:literal of $record:ty, $file:literal = $id:literal, older [$($older_file:literal = $older_id:literal),*];)+) => {
         $(
             /// The schemas of this topic's values.
-            pub static $name: Subject =
-                Subject { name: $subject, newest: version!($id, $file), older: &[$(version!($older_id, $older_file)),*] };
+            pub static $name: Subject = Subject {
+                name: $subject,
+                newest: version!($id, $file),
+                older: &[$(version!($older_id, $older_file)),*],
+                rewrite: rewrite::<$record>,
+            };
         )+
         /// All schemas.
         pub static SUBJECTS: &[&Subject] = &[$(&$name),+];
@@ -73,12 +107,12 @@ macro_rules! subjects {
 
 // A changed schema gets the next free id; what it was goes to `older`, oldest first: "history/findings-value/1.avsc" = 1.
 subjects! {
-    FINDINGS = "findings-value", "findings.avsc" = 1, older [];
-    TRACKED = "tracked-value", "tracked.avsc" = 2, older [];
-    CATALOG = "catalog-value", "catalog.avsc" = 3, older [];
-    INTEL = "intel-value", "intel.avsc" = 4, older [];
-    DECISIONS = "decisions-value", "decisions.avsc" = 5, older [];
-    RISKS = "risks-value", "risks.avsc" = 6, older [];
-    OUTCOMES = "outcomes-value", "outcomes.avsc" = 7, older [];
-    DEAD_LETTERS = "dead-letters-value", "dead-letters.avsc" = 8, older [];
+    FINDINGS = "findings-value" of FindingsRecord, "findings.avsc" = 1, older [];
+    TRACKED = "tracked-value" of TrackedRecord, "tracked.avsc" = 2, older [];
+    CATALOG = "catalog-value" of CatalogRecord, "catalog.avsc" = 3, older [];
+    INTEL = "intel-value" of IntelRecord, "intel.avsc" = 4, older [];
+    DECISIONS = "decisions-value" of Decision, "decisions.avsc" = 5, older [];
+    RISKS = "risks-value" of Risk, "risks.avsc" = 6, older [];
+    OUTCOMES = "outcomes-value" of Outcome, "outcomes.avsc" = 7, older [];
+    DEAD_LETTERS = "dead-letters-value" of DeadLetter, "dead-letters.avsc" = 8, older [];
 }

@@ -38,6 +38,7 @@ impl Follower {
         }
         self.fetcher.committed(place, from);
         let page = self.fetcher.read(place, from, max_records, max_bytes).unwrap_or_default();
+        let page = self.log.wire.incoming(place, page)?;
         places.insert(place, page.last().map_or(from, |last| last.offset + 1));
         Ok(page)
     }

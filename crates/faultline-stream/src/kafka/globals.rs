@@ -23,7 +23,7 @@ use crate::topics::TopicPlan;
 
 const POLL: Duration = Duration::from_millis(100);
 /// How often it is noted that this folder follows.
-const NOTE_EVERY: Duration = Duration::from_secs(60);
+const NOTE_EVERY: Duration = Duration::from_mins(1);
 /// How long a read of a partition that no task reads waits for the next record or the end.
 const PATIENCE: Duration = Duration::from_secs(30);
 const BATCH_RECORDS: usize = 2_000;

@@ -16,6 +16,7 @@ mod group;
 mod host;
 mod land;
 mod options;
+mod registry;
 mod restore;
 mod stale;
 mod transact;
@@ -39,6 +40,8 @@ use self::group::Grouped;
 pub use self::host::{KafkaHost, KafkaRunning};
 use self::land::{Job, Lander, Landing, Transactors};
 pub use self::options::KafkaOptions;
+use self::registry::Wire;
+pub use self::registry::{Registry, RegistryAuth, RegistryError, RegistryOptions, SubjectDifference};
 use self::transact::sent;
 use crate::commit::{Commit, InFlight, TaskId};
 use crate::embedded::EmbeddedLog;
@@ -87,6 +90,8 @@ pub enum KafkaError {
     Options { reason: String },
     #[error("what is kept of topic {topic} is for the brokers to say (retention.ms), not for a reader")]
     BrokersKeep { topic: String },
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
 }
 
 impl KafkaError {
@@ -102,6 +107,7 @@ impl KafkaError {
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Transaction { .. } | Self::NotOwner { .. } => true,
+            Self::Registry(error) => error.is_passing(),
             Self::Client { source } => !source.rdkafka_error_code().is_some_and(is_final),
             _ => false,
         }
@@ -133,6 +139,8 @@ pub struct KafkaLog {
     topics: Topics,
     partitions: u32,
     options: KafkaOptions,
+    /// Copies in `local` are as they stand in Kafka: their ids are exchanged when they are read, so that they outlive a change of registry.
+    wire: Wire,
     local: Arc<EmbeddedLog>,
     /// For questions about topics, and for reading what no task of ours reads.
     asking: Mutex<BaseConsumer>,
@@ -168,6 +176,7 @@ impl KafkaLog {
         let asking: BaseConsumer = options.reader_to_end(&group).create().map_err(KafkaError::client)?;
         let partitions = checked(&asking, plans)?;
         let topics = Topics::new(plans.to_vec(), partitions, options.local.max_record_bytes)?;
+        let wire = Wire::open(options.registry.as_ref(), plans)?;
         let horizon = plans.iter().filter(|plan| plan.compacted).map(|plan| plan.retention).min().unwrap_or(Duration::MAX);
         let is_anew = stale::remove(path.as_ref(), horizon, SystemTime::now())?;
         let local = EmbeddedLog::open(&path, plans.to_vec(), crate::rocks::Options { partitions, ..options.local })?;
@@ -188,6 +197,7 @@ impl KafkaLog {
             topics,
             partitions,
             options,
+            wire,
             local,
             asking: Mutex::new(asking),
             fetcher,
@@ -200,6 +210,11 @@ impl KafkaLog {
             is_anew,
             marks: Mutex::default(),
         })
+    }
+
+    /// The schema registry, if there is one: whether it answers.
+    pub fn registry(&self) -> Option<&Registry> {
+        self.wire.registry()
     }
 
     /// A reader of topics that keeps positions of its own.
@@ -332,10 +347,11 @@ fn checked(asking: &BaseConsumer, plans: &[TopicPlan]) -> Result<u32, HostError>
 }
 
 impl Log for KafkaLog {
-    fn append(&self, records: Vec<Record>) -> Result<Vec<u64>, HostError> {
+    fn append(&self, mut records: Vec<Record>) -> Result<Vec<u64>, HostError> {
         if records.is_empty() {
             return Ok(Vec::new());
         }
+        self.wire.outgoing(&mut records)?;
         self.topics.check_appended(&records)?;
         let offsets = self.transactors.transact(&records.iter().map(sent).collect::<Vec<_>>(), None)?;
         for (record, offset) in records.iter().zip(&offsets) {
@@ -346,24 +362,28 @@ impl Log for KafkaLog {
 
     fn read(&self, topic: &str, partition: u32, from: u64, max_records: usize, max_bytes: usize) -> Result<Vec<Stored>, HostError> {
         let plan = self.topics.plan(topic, partition)?;
-        if plan.is_global {
-            return self.local.read(topic, partition, from, max_records, max_bytes);
-        }
-        if let Some(page) = self.fetcher.read((plan.name, partition), from, max_records, max_bytes) {
-            return Ok(page);
-        }
-        globals::once(&held(&self.asking), (plan.name, partition), from, max_records, max_bytes)
+        let place = (plan.name, partition);
+        let page = if plan.is_global {
+            self.local.read(topic, partition, from, max_records, max_bytes)?
+        } else if let Some(page) = self.fetcher.read(place, from, max_records, max_bytes) {
+            page
+        } else {
+            globals::once(&held(&self.asking), place, from, max_records, max_bytes)?
+        };
+        self.wire.incoming(place, page)
     }
 
     fn end_offset(&self, topic: &str, partition: u32) -> Result<u64, HostError> {
         let plan = self.topics.plan(topic, partition)?;
-        if plan.is_global {
-            return self.local.end_offset(topic, partition);
-        }
-        match self.fetcher.end((plan.name, partition)) {
-            Some(end) => Ok(end),
-            None => Ok(self.watermarks(topic, partition)?.1),
-        }
+        let place = (plan.name, partition);
+        let end = if plan.is_global {
+            self.local.end_offset(topic, partition)?
+        } else if let Some(end) = self.fetcher.end(place) {
+            end
+        } else {
+            self.watermarks(topic, partition)?.1
+        };
+        Ok(self.wire.end(place, end))
     }
 
     fn left(&self, topic: &str, partition: u32, position: u64) -> Result<u64, HostError> {
@@ -377,7 +397,7 @@ impl Log for KafkaLog {
 
     fn latest(&self, topic: &str, partition: u32, key: &[u8]) -> Result<Option<Stored>, HostError> {
         if self.topics.compacted(topic, partition)?.is_global {
-            return self.local.latest(topic, partition, key);
+            return self.wire.latest(topic, self.local.latest(topic, partition, key)?);
         }
         Err(KafkaError::NotGlobal { topic: topic.to_owned() }.into())
     }
@@ -387,7 +407,8 @@ impl Log for KafkaLog {
     }
 
     fn begin(&self, commit: Commit) -> Result<Option<InFlight>, HostError> {
-        let Commit { task, positions: moved, mut changes, outputs } = commit;
+        let Commit { task, positions: moved, mut changes, mut outputs } = commit;
+        self.wire.outgoing(&mut outputs)?;
         self.topics.check_outputs(&outputs)?;
         let membership = held(&self.members).get(task.stage).cloned().ok_or(KafkaError::NotOwner { task })?;
         let group = membership.consumer.upgrade().and_then(|consumer| consumer.group_metadata()).ok_or(KafkaError::NotOwner { task })?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 
 use super::KafkaError;
+use super::registry::RegistryOptions;
 use crate::error::HostError;
 use crate::rocks;
 use crate::topics::LETTER_BYTES;
@@ -55,6 +56,8 @@ pub struct KafkaOptions {
     pub transaction_timeout: Duration,
     /// After so long without a word a process is taken for dead. Default 10 s.
     pub session_timeout: Duration,
+    /// A schema registry, whose ids the values on the cluster then have.
+    pub registry: Option<RegistryOptions>,
 }
 
 impl KafkaOptions {
@@ -68,6 +71,7 @@ impl KafkaOptions {
             buffer_bytes: 64 << 20,
             transaction_timeout: Duration::from_secs(30),
             session_timeout: Duration::from_secs(10),
+            registry: None,
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use faultline_stream::testing::Rest;
-use faultline_stream::{InputStatus, KafkaLog, KafkaOptions, KafkaRunning, Log, TopicPlan, make_topics};
+use faultline_stream::{InputStatus, KafkaLog, KafkaOptions, KafkaRunning, Log, RegistryOptions, TopicPlan, make_topics};
 
 pub const PARTITIONS: u32 = 4;
 /// How long something may take that takes seconds.
@@ -74,6 +74,11 @@ impl Broker {
         open(&self.bootstrap, instance, &self.state(instance), &self.plans)
     }
 
+    pub fn log_with_registry(&self, instance: &str, registry: RegistryOptions) -> Arc<KafkaLog> {
+        let options = KafkaOptions { registry: Some(registry), ..options(&self.bootstrap, instance) };
+        Arc::new(KafkaLog::open(self.state(instance), &self.plans, options, 2).unwrap())
+    }
+
     pub fn state(&self, instance: &str) -> PathBuf {
         self.folder.path().join("state").join(instance)
     }
@@ -98,7 +103,7 @@ fn options(bootstrap: &str, instance: &str) -> KafkaOptions {
 }
 
 /// Two ports that follow each other, the first of them.
-fn two_free_ports() -> u16 {
+pub fn two_free_ports() -> u16 {
     loop {
         let first = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = first.local_addr().unwrap().port();

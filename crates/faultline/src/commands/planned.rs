@@ -6,7 +6,10 @@ use std::io::{BufRead, IsTerminal, Write};
 use faultline_core::correlate::Correlate;
 use faultline_core::stage::Stage;
 use faultline_core::track::Track;
-use faultline_stream::{Difference, HostError, KafkaOptions, MAX_RECORD_BYTES, PlannedTopic, apply_topics, compare_topics, planned_topics};
+use faultline_stream::{
+    Difference, HostError, KafkaOptions, MAX_RECORD_BYTES, PlannedTopic, Registry, RegistryError, apply_topics, compare_topics,
+    planned_topics,
+};
 use serde_json::{Value, json};
 
 use crate::cli::Common;
@@ -55,6 +58,9 @@ pub fn apply(common: &Common, yes: bool, dry_run: bool) -> Result<Exit, Failure>
     let before = compare_topics(&options, &topics).map_err(of_cluster)?;
     tell(common, &before, dry_run);
     let is_applied = before.values().flatten().any(Difference::is_applied);
+    if !is_applied && !dry_run {
+        prepare(common, &options)?;
+    }
     if dry_run || !is_applied {
         return Ok(judged(&before, dry_run));
     }
@@ -62,6 +68,7 @@ pub fn apply(common: &Common, yes: bool, dry_run: bool) -> Result<Exit, Failure>
         return Err(Failure::new(Exit::WrongUse, "nothing was changed", "say --yes to apply it without being asked"));
     }
     apply_topics(&options, &topics).map_err(of_cluster)?;
+    prepare(common, &options)?;
     let after = compare_topics(&options, &topics).map_err(of_cluster)?;
     if !common.json {
         let changed = before.iter().filter(|(_, all)| all.iter().any(Difference::is_applied)).count() as u64;
@@ -73,9 +80,30 @@ pub fn apply(common: &Common, yes: bool, dry_run: bool) -> Result<Exit, Failure>
 
 pub fn verify(common: &Common) -> Result<Exit, Failure> {
     let settings = settings(common)?;
-    let differences = compare_topics(&options(&settings)?, &planned(&settings)).map_err(of_cluster)?;
-    tell(common, &differences, true);
-    Ok(judged(&differences, false))
+    let options = options(&settings)?;
+    let differences = compare_topics(&options, &planned(&settings)).map_err(of_cluster)?;
+    let of_registry = match &options.registry {
+        Some(registry) => Registry::new(registry).and_then(|registry| registry.verify()).map_err(|error| of_registry(&error))?,
+        None => Vec::new(),
+    };
+    tell(common, &differences, of_registry.is_empty());
+    for difference in &of_registry {
+        // Beside the topics' answer, which is one JSON text.
+        note(common, &difference.to_string());
+    }
+    Ok(if of_registry.is_empty() { judged(&differences, false) } else { Exit::Refused })
+}
+
+/// Schemas are registered where there is a registry; it refuses what does not fit those that it has.
+fn prepare(common: &Common, options: &KafkaOptions) -> Result<(), Failure> {
+    let Some(registry) = &options.registry else { return Ok(()) };
+    Registry::new(registry).and_then(|registry| registry.prepare()).map_err(|error| of_registry(&error))?;
+    note(common, "the schema registry has all schemas");
+    Ok(())
+}
+
+fn of_registry(error: &RegistryError) -> Failure {
+    Failure::of(Exit::NotReachable, error, "kafka.registry.* say how the schema registry is reached")
 }
 
 fn judged(differences: &BTreeMap<String, Vec<Difference>>, is_plan: bool) -> Exit {

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use faultline_core::correlate::Correlate;
 use faultline_core::track::Track;
 use faultline_server::{Limits, Serves, Settings as ServerSettings, TlsFiles, Token};
-use faultline_stream::{EmbeddedLog, HostError, HostOptions, KafkaHost, KafkaLog, KafkaOptions, Options, TopicPlan, topic_plans};
+use faultline_stream::{
+    EmbeddedLog, HostError, HostOptions, KafkaHost, KafkaLog, KafkaOptions, Options, RegistryAuth, RegistryOptions, TopicPlan, topic_plans,
+};
 
 use super::ServiceError;
 use super::roles::{Role, Roles};
-use crate::settings::{Kafka, Settings};
+use crate::settings::{Kafka, Secret, Settings};
 
 /// How long a command waits for another one to give the folder free: commands of one pipeline meet, and mostly last moments.
 const FOLDER_PATIENCE: Duration = Duration::from_secs(5);
@@ -51,7 +53,17 @@ const DOOR_WRITERS: usize = 4;
 pub fn kafka_options(settings: &Settings, kafka: &Kafka, instance: String) -> KafkaOptions {
     let client = kafka.client.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
     let memory_budget_bytes = usize::try_from(settings.memory_budget_bytes).unwrap_or(usize::MAX);
+    let registry = kafka.registry.as_ref().map(|registry| {
+        let exposed = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
+        let auth = match (exposed(&registry.token), exposed(&registry.password)) {
+            (Some(token), _) => RegistryAuth::Bearer { token },
+            (None, Some(password)) => RegistryAuth::Basic { user: registry.user.clone(), password },
+            (None, None) => RegistryAuth::Nobody,
+        };
+        RegistryOptions { auth, ca: registry.ca.clone(), ..RegistryOptions::new(registry.url.clone()) }
+    });
     KafkaOptions {
+        registry,
         client,
         local: Options { memory_budget_bytes, ..Options::default() },
         buffer_bytes: usize::try_from(kafka.buffer_bytes).unwrap_or(usize::MAX),

@@ -26,6 +26,14 @@ pub fn serving(layers: &Layers, roles: &Roles) -> Result<(), SettingsError> {
             wrong("kafka.client.*", format!("cannot be used: {error}"));
         }
     }
+    if let Some(registry) = settings.kafka.as_ref().and_then(|kafka| kafka.registry.as_ref()) {
+        if registry.user.is_empty() != registry.password.is_none() {
+            wrong("kafka.registry.user", "and kafka.registry.password go together; set both or none".to_owned());
+        }
+        if registry.token.is_some() && !registry.user.is_empty() {
+            wrong("kafka.registry.token", "excludes kafka.registry.user; set one of them".to_owned());
+        }
+    }
     if !roles.has_api() {
         return if problems.is_empty() { Ok(()) } else { Err(SettingsError { problems }) };
     }
@@ -61,6 +69,16 @@ mod tests {
             (vec![("http.listen", "0.0.0.0:8470"), ("http.token", &token)], vec![CERTIFICATE, KEY]),
             (vec![(CERTIFICATE, "/nowhere/c.pem")], vec![KEY]),
             (vec![("kafka.bootstrap", "127.0.0.1:1")], vec!["secrets.key"]),
+            (
+                vec![
+                    ("kafka.bootstrap", "127.0.0.1:1"),
+                    ("secrets.key", &token),
+                    ("kafka.registry.url", "https://registry.example"),
+                    ("kafka.registry.user", "ana"),
+                    ("kafka.registry.token", "t"),
+                ],
+                vec!["go together", "excludes kafka.registry.user"],
+            ),
             (vec![("kafka.bootstrap", "127.0.0.1:1"), ("secrets.key", &token), ("kafka.client.acks", "1")], vec!["client option acks"]),
             (vec![("kafka.bootstrap", "127.0.0.1:1"), ("secrets.key", &token), ("kafka.client.sasl.pasword", "x")], vec!["sasl.pasword"]),
             (vec![(CERTIFICATE, "/nowhere/c.pem"), (KEY, "/nowhere/k.pem")], vec!["/nowhere/c.pem"]),

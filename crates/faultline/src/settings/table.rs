@@ -79,6 +79,11 @@ fn is_address_or_none(text: &str) -> bool {
     text.is_empty() || is_address(text)
 }
 
+fn is_url_or_none(text: &str) -> bool {
+    let is_url = |url: url::Url| ["http", "https"].contains(&url.scheme()) && url.has_host() && url.username().is_empty();
+    text.is_empty() || url::Url::parse(text).is_ok_and(is_url)
+}
+
 fn is_key(text: &str) -> bool {
     text.is_empty() || text.len() >= 16
 }
@@ -203,6 +208,24 @@ pub const SETTINGS: &[Setting] = &[
         "What records may take that are fetched and wait, for each of: what stages read, what views read.",
         "a size of at least 1MiB such as 64MiB",
         is_size,
+    ),
+    setting(
+        "kafka.registry.url",
+        "",
+        "Where a schema registry of Confluent's API begins, with its path; values on Kafka then have its ids. Empty for none: those of \
+         `schemas/ids.tsv`. Turned on or off with new topics only.",
+        "a URL without a user in it",
+        is_url_or_none,
+    ),
+    setting("kafka.registry.user", "", "Who we are to the registry; needs the password, and excludes the token.", "a text", is_any),
+    secret("kafka.registry.password", "Of that user.", "a text", is_any),
+    secret("kafka.registry.token", "Bearer token for the registry, in place of user and password.", "a text", is_any),
+    setting(
+        "kafka.registry.ca",
+        "",
+        "PEM certificates that sign the registry's, in place of the system's; empty for those.",
+        "a path",
+        is_any,
     ),
     setting(
         "kafka.client.*",

@@ -46,8 +46,19 @@ pub struct Kafka {
     pub session_timeout: Duration,
     pub transaction_timeout: Duration,
     pub buffer_bytes: u64,
+    pub registry: Option<Registry>,
     /// Options of librdkafka; their values can be secrets.
     pub client: BTreeMap<String, Secret>,
+}
+
+/// A schema registry.
+#[derive(Clone)]
+pub struct Registry {
+    pub url: String,
+    pub user: String,
+    pub password: Option<Secret>,
+    pub token: Option<Secret>,
+    pub ca: Option<PathBuf>,
 }
 
 /// A text that is never printed.
@@ -111,6 +122,13 @@ impl Settings {
                 session_timeout: span("kafka.session_timeout"),
                 transaction_timeout: span("kafka.transaction_timeout"),
                 buffer_bytes: size("kafka.buffer"),
+                registry: (!text("kafka.registry.url").is_empty()).then(|| Registry {
+                    url: text("kafka.registry.url"),
+                    user: text("kafka.registry.user"),
+                    password: secret("kafka.registry.password"),
+                    token: secret("kafka.registry.token"),
+                    ca: Some(text("kafka.registry.ca")).filter(|path| !path.is_empty()).map(Into::into),
+                }),
                 client: client_options(layers),
             }),
         }
