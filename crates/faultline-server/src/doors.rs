@@ -34,6 +34,8 @@ pub struct ReportClaim {
     /// The scan's name, where the publisher gives one: the same name is the same scan.
     pub scan: Option<String>,
     pub publisher: String,
+    /// The trace that the request belongs to, as W3C Trace Context writes it; goes on in the records' headers.
+    pub traceparent: Option<String>,
 }
 
 /// A scan that was published, as a door answers.

@@ -38,6 +38,7 @@ fn a_report_is_accepted_with_its_claim_and_says_where_its_outcome_will_stand() {
         started: Some("2026-01-31T08:15:00Z".parse().unwrap()),
         scan: Some("nightly".into()),
         publisher: "ci".into(),
+        traceparent: None,
     };
     assert_eq!(*reports, [(expected, b"report".to_vec())]);
 }

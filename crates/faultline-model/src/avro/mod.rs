@@ -116,7 +116,8 @@ impl std::str::FromStr for WriterSchema {
 }
 
 impl WriterSchema {
-    /// Equal for schemas by which the same bytes say the same: CRC-64-AVRO of the Parsing Canonical Form.
+    /// Equal for schemas by which the same bytes say the same. To compare two of this program's, and no more: other libraries write the
+    /// Parsing Canonical Form in other ways, and come to other numbers.
     pub fn fingerprint(&self) -> [u8; 8] {
         *self.0.rabin_fingerprint()
     }

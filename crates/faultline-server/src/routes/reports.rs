@@ -51,13 +51,24 @@ pub(super) async fn publish(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Accepted>), Problem> {
-    let claim = claim_of(&Parameters::read(query.as_deref(), PARAMETERS)?)?;
+    let mut claim = claim_of(&Parameters::read(query.as_deref(), PARAMETERS)?)?;
+    claim.traceparent = traceparent_of(&headers);
     let _place = app.upload()?;
     let report = upload::to_file(&headers, body, &app.limits, app.spool.as_deref()).await?;
     let reports = app.doors.reports.clone();
     let published = blocking(move || reports.publish(report, claim)).await??;
     let scans = published.into_iter().map(|scan| AcceptedScan { outcome: format!("/v1/outcomes/{}", scan.scan), scan }).collect();
     Ok((StatusCode::ACCEPTED, Json(Accepted { scans })))
+}
+
+/// `00-<trace>-<parent>-<flags>`; what is written otherwise is left out, as its standard asks.
+fn traceparent_of(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get("traceparent")?.to_str().ok()?;
+    let is_hex =
+        |part: &str, digits| part.len() == digits && part.bytes().all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase());
+    let parts: Vec<&str> = text.split('-').collect();
+    let is_well = matches!(parts[..], ["00", trace, parent, flags] if is_hex(trace, 32) && is_hex(parent, 16) && is_hex(flags, 2));
+    is_well.then(|| text.to_owned())
 }
 
 fn claim_of(parameters: &Parameters) -> Result<ReportClaim, Problem> {
@@ -90,5 +101,22 @@ fn claim_of(parameters: &Parameters) -> Result<ReportClaim, Problem> {
         started: parameters.time("started")?,
         scan: optional("scan")?,
         publisher: parameters.text("publisher")?,
+        traceparent: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_goes_on_if_it_is_written_well() {
+        let of = |text: &str| traceparent_of(&HeaderMap::from_iter([("traceparent".parse().unwrap(), text.parse().unwrap())]));
+        let well = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(of(well).as_deref(), Some(well));
+        for wrong in ["", "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", "00-4bf9-00f067aa0ba902b7-01", &format!("{well}-x")] {
+            assert_eq!(of(wrong), None, "{wrong}");
+        }
+        assert_eq!(traceparent_of(&HeaderMap::new()), None);
+    }
 }

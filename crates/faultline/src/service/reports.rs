@@ -17,7 +17,7 @@ use faultline_model::scan::Scope;
 use faultline_model::time::Timestamp;
 use faultline_model::topic::FINDINGS;
 use faultline_server::doors::{Clock, DoorError, PublishedScan, RefusedElement, ReportClaim, Reports, SystemClock};
-use faultline_stream::{HostError, Log, append};
+use faultline_stream::{HostError, Log, TRACEPARENT, append};
 use faultline_views::{ViewError, Views};
 
 /// How much is appended at once: one fsync each.
@@ -57,7 +57,9 @@ impl Reports for ReportDoor {
             None => registry::detect(&mut report),
         };
         let now = SystemClock.now();
-        let mut pieces = Pieces { log: &*self.log, views: &self.views, now, records: Vec::new(), bytes: 0, known: BTreeSet::new() };
+        let headers = claim.traceparent.iter().map(|trace| (TRACEPARENT.to_owned(), trace.clone().into_bytes())).collect();
+        let mut pieces =
+            Pieces { headers, log: &*self.log, views: &self.views, now, records: Vec::new(), bytes: 0, known: BTreeSet::new() };
         let claim = claimed(claim, now);
         let published = publish::records(&mut report, adapter.map_err(refusal)?, &claim, &mut |asset, record| pieces.push(asset, record));
         let published = published.map_err(|error| match error {
@@ -76,6 +78,7 @@ struct Pieces<'a> {
     views: &'a Views,
     now: Timestamp,
     records: Vec<(String, Option<Vec<u8>>)>,
+    headers: Vec<(String, Vec<u8>)>,
     bytes: usize,
     /// Scans that had an outcome before any of this was appended.
     known: BTreeSet<Id>,
@@ -95,7 +98,7 @@ impl Pieces<'_> {
     }
 
     fn flush(&mut self) -> Result<(), AppendError> {
-        append(self.log, FINDINGS, std::mem::take(&mut self.records), self.now, &[])?;
+        append(self.log, FINDINGS, std::mem::take(&mut self.records), self.now, &self.headers)?;
         self.bytes = 0;
         Ok(())
     }
