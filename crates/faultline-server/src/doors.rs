@@ -3,6 +3,8 @@
 //! The binary gives each door over the real log; tests give doors over memory. A door's calls may block (they run on threads that
 //! may), and what they return has been appended durably: a crash after the answer loses nothing.
 
+mod letters;
+
 use std::fs::File;
 use std::sync::Arc;
 
@@ -11,6 +13,11 @@ use faultline_model::decision::Decision;
 use faultline_model::id::Id;
 use faultline_model::time::Timestamp;
 use serde::Serialize;
+
+pub use letters::{
+    DeadLetters, Letter, LetterId, LetterIdError, LetterPage, LetterQuery, RedriveOrder, Redriven, RedrivenLetter, RefusedLetter,
+    WholeLetter,
+};
 
 /// What the publisher says of a report. What is `None` or empty is left to the report itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -221,5 +228,6 @@ pub struct Doors {
     pub intel: Arc<dyn Intel>,
     pub pulse: Arc<dyn Pulse>,
     pub topics: Arc<dyn Topics>,
+    pub dead_letters: Arc<dyn DeadLetters>,
     pub clock: Arc<dyn Clock>,
 }

@@ -129,3 +129,26 @@ fn the_catalog_and_feeds_reach_their_doors() {
     let (status, body) = answer(server.post("/v1/intel").body("a\nb\n").send().unwrap());
     assert_eq!((status, &body["source"], &body["read"]), (200, &json!("kev"), &json!(2)));
 }
+
+#[test]
+fn an_order_to_redrive_names_letters_and_who_orders() {
+    let server = Running::start();
+    let order = |body: serde_json::Value| answer(server.post("/v1/dead-letters/redrive").json(&body).send().unwrap());
+    let (status, told) = order(json!({ "ids": ["dead-letters-2-17", "0-3"], "actor": "ana" }));
+    assert_eq!((status, &told["redriven"][0]["id"], &told["redriven"][1]["offset"]), (200, &json!("dead-letters-2-17"), &json!(7)));
+    let (_, told) = order(json!({ "ids": ["0-3"], "actor": "ana", "dry_run": true, "force": true }));
+    assert_eq!(told["redriven"][0]["offset"], json!(null));
+    for (body, part) in [
+        (json!({ "ids": ["0-3"], "actor": "" }), "actor"),
+        (json!({ "ids": [], "actor": "ana" }), "1 to 500"),
+        (json!({ "ids": vec!["0-3"; 501], "actor": "ana" }), "1 to 500"),
+        (json!({ "ids": ["findings-0-3"], "actor": "ana" }), "reads like dead-letters-2-17"),
+        (json!({ "ids": ["0-3"], "actor": "ana", "all": true }), "all"),
+    ] {
+        let (status, problem) = order(body.clone());
+        assert!(status == 400 && problem["detail"].as_str().unwrap().contains(part), "{body}: {problem}");
+    }
+    for (path, status) in [("nonsense", 400), ("dead-letters-0-1", 404), ("redrive", 405)] {
+        assert_eq!(answer(server.get(&format!("/v1/dead-letters/{path}"))).0, status, "{path}");
+    }
+}

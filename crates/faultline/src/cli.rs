@@ -84,6 +84,9 @@ pub enum Command {
     /// The topics behind it all
     #[command(subcommand, after_help = "Example: faultline topics read risks --limit 5")]
     Topics(Topics),
+    /// Records that could not be worked on, and the way back
+    #[command(subcommand, after_help = "Example: faultline dlq list")]
+    Dlq(Dlq),
     /// Where a report, a finding or a risk is, at every stage, and how long each took
     #[command(after_help = "Example: faultline trace 3f2a…")]
     Trace(Trace),
@@ -397,6 +400,60 @@ pub enum Topics {
         #[arg(long)]
         key: Option<String>,
     },
+}
+
+#[derive(Subcommand)]
+pub enum Dlq {
+    /// What was refused, and why, the newest first
+    #[command(after_help = "Example: faultline dlq list --topic findings --stage track")]
+    List {
+        /// Only records of this topic
+        #[arg(long)]
+        topic: Option<String>,
+        /// Only what this stage refused
+        #[arg(long)]
+        stage: Option<String>,
+        /// How many
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+    },
+    /// One in full: headers, and the value by its topic's type, or its first bytes
+    #[command(after_help = "Example: faultline dlq show dead-letters-2-17")]
+    Show {
+        /// Its id, as the list has it
+        id: String,
+    },
+    /// Append the records again, as they came, to the topic that they came from; the letters stay
+    #[command(
+        after_help = "Example: faultline dlq redrive dead-letters-2-17\n         faultline dlq redrive --all --topic findings --dry-run"
+    )]
+    Redrive(Redrive),
+}
+
+// Flags of a command line are bools.
+#[allow(clippy::struct_excessive_bools)]
+#[derive(Args)]
+pub struct Redrive {
+    /// Ids, as the list has them
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "ID")]
+    pub ids: Vec<String>,
+    /// All of a topic that were not redriven and refused again
+    #[arg(long, requires = "topic")]
+    pub all: bool,
+    #[arg(long, requires = "all")]
+    pub topic: Option<String>,
+    /// Tell what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask before all are redriven
+    #[arg(long)]
+    pub yes: bool,
+    /// Also what was redriven before, however often
+    #[arg(long)]
+    pub force: bool,
+    /// Who does it; a header of the new record says so [default: $USER]
+    #[arg(long)]
+    pub actor: Option<String>,
 }
 
 #[derive(Args)]

@@ -128,6 +128,7 @@ fn answer(status: StatusCode, text: &str) -> Result<Value, Failure> {
 /// What the API advises a program, and what that is on the command line.
 const ADVICE: &[(&str, &str)] = &[
     ("GET /v1/risks lists all.", "`faultline risks list` lists all."),
+    ("GET /v1/dead-letters lists all.", "`faultline dlq list` lists all."),
     ("GET /v1/findings lists all.", "`faultline findings list` lists all."),
     ("GET /readyz and /metrics tell how far behind the stages and the views are.", "ask again in a moment."),
     ("Say reason;", "Say why with --reason;"),

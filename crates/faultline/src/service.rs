@@ -4,6 +4,7 @@
 mod at_work;
 mod bodies;
 mod catalog;
+mod dead_letters;
 mod decisions;
 mod instance;
 mod intel;
@@ -122,7 +123,8 @@ impl Service {
             catalog: Arc::new(catalog::CatalogDoor::new(log.clone())),
             intel: Arc::new(intel::IntelDoor::new(log.clone())),
             pulse: Arc::new(pulse::HostPulse::new(watch.clone())),
-            topics: Arc::new(topics::TopicDoor::new(log)),
+            topics: Arc::new(topics::TopicDoor::new(log.clone())),
+            dead_letters: Arc::new(dead_letters::LetterDoor::new(log)),
             clock: Arc::new(faultline_server::doors::SystemClock),
         };
         Ok(Self { embedded, watch, projector, views, doors, roles })

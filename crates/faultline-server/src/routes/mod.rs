@@ -2,6 +2,7 @@
 
 mod backlog;
 mod catalog;
+mod dead_letters;
 mod decisions;
 mod findings;
 mod health;
@@ -62,7 +63,9 @@ fn table() -> Vec<(Side, &'static str, &'static str, MethodRouter<Shared>)> {
         (Side::Lists, "GET", "/v1/services", get(services::list)),
         (Side::Lists, "GET", "/v1/nodes", get(services::nodes)),
         (Side::Lists, "GET", "/v1/trace/{id}", get(trace::show)),
-        (Side::Lists, "GET", "/v1/dead-letters", get(trace::dead_letters)),
+        (Side::Both, "GET", "/v1/dead-letters", get(dead_letters::list)),
+        (Side::Both, "GET", "/v1/dead-letters/{id}", get(dead_letters::show)),
+        (Side::In, "POST", "/v1/dead-letters/redrive", post(dead_letters::redrive)),
         (Side::Both, "GET", "/v1/topics/{topic}", get(topics::show)),
         (Side::Both, "GET", "/v1/topics/{topic}/{partition}", get(topics::records)),
         (Side::Both, "GET", "/v1/backlog", get(backlog::show)),

@@ -1,4 +1,4 @@
-//! Where is it? And what was refused.
+//! Where is it?
 
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
@@ -10,7 +10,7 @@ use faultline_views::{Moment, Named};
 use serde::Serialize;
 
 use super::findings::FindingBody;
-use super::{id_of, limit_of, whole};
+use super::{id_of, whole};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::state::Shared;
@@ -26,26 +26,6 @@ pub(super) struct TraceBody {
     times: Vec<Moment>,
 }
 
-#[derive(Serialize)]
-pub(super) struct DeadLetterBody {
-    number: i64,
-    key: String,
-    topic: String,
-    partition: i32,
-    offset: i64,
-    stage: String,
-    reason: String,
-    /// Bytes of the value; the value itself stays in the topic.
-    value_bytes: usize,
-}
-
-#[derive(Serialize)]
-pub(super) struct DeadLetters {
-    items: Vec<DeadLetterBody>,
-    /// Goes into `below` for older ones; none at the end.
-    next: Option<i64>,
-}
-
 pub(super) async fn show(State(app): State<Shared>, Path(id): Path<String>, RawQuery(query): RawQuery) -> Result<Json<TraceBody>, Problem> {
     Parameters::read(query.as_deref(), &[])?;
     let given = id_of(&id)?;
@@ -58,25 +38,4 @@ pub(super) async fn show(State(app): State<Shared>, Path(id): Path<String>, RawQ
     }
     let findings = trace.findings.into_iter().map(FindingBody::from).collect();
     Ok(Json(TraceBody { id, outcome: trace.outcome, lines: trace.lines, findings, risks: trace.risks, times: trace.times }))
-}
-
-pub(super) async fn dead_letters(State(app): State<Shared>, RawQuery(query): RawQuery) -> Result<Json<DeadLetters>, Problem> {
-    let parameters = Parameters::read(query.as_deref(), &["below", "limit"])?;
-    let (below, limit) = (parameters.read_one("below", "the number of a dead letter")?, limit_of(&parameters)?);
-    let kept = app.ask(move |views| views.dead_letters(below, limit)).await?;
-    let next = kept.last().filter(|_| kept.len() == limit).map(|last| last.number);
-    let items = kept
-        .into_iter()
-        .map(|kept| DeadLetterBody {
-            number: kept.number,
-            key: kept.key,
-            value_bytes: kept.letter.value.map_or(0, |value| value.len()),
-            topic: kept.letter.topic,
-            partition: kept.letter.partition,
-            offset: kept.letter.offset,
-            stage: kept.letter.stage,
-            reason: kept.letter.reason,
-        })
-        .collect();
-    Ok(Json(DeadLetters { items, next }))
 }

@@ -18,8 +18,9 @@ use faultline_model::risk::{self, EvidenceState, Fix, Member, Risk, RiskState, S
 use faultline_model::time::Timestamp;
 use faultline_model::tracked::{self, FactKind, FindingState, TrackedFinding, TrackedRecord};
 use faultline_server::doors::{
-    Backlog, Catalog, CatalogApplied, Clock, Decisions, DoorError, Doors, Intel, IntelLoaded, PublishedScan, Pulse, RefusedElement,
-    ReportClaim, Reports, TopicPage, TopicQuery, Topics,
+    Backlog, Catalog, CatalogApplied, Clock, DeadLetters, Decisions, DoorError, Doors, Intel, IntelLoaded, LetterId, LetterPage,
+    LetterQuery, PublishedScan, Pulse, RedriveOrder, Redriven, RedrivenLetter, RefusedElement, ReportClaim, Reports, TopicPage, TopicQuery,
+    Topics, WholeLetter,
 };
 use faultline_server::{Server, Settings};
 use faultline_views::{ViewRecord, Views};
@@ -120,6 +121,22 @@ impl Topics for Memory {
     }
 }
 
+impl DeadLetters for Memory {
+    fn list(&self, query: &LetterQuery) -> Result<LetterPage, DoorError> {
+        Ok(LetterPage { items: Vec::new(), next: query.cursor.clone() })
+    }
+
+    fn show(&self, id: LetterId) -> Result<WholeLetter, DoorError> {
+        Err(DoorError::NotFound(format!("there is no dead letter {id}")))
+    }
+
+    fn redrive(&self, order: RedriveOrder) -> Result<Redriven, DoorError> {
+        let offset = (!order.is_dry_run).then_some(7);
+        let one = |id| RedrivenLetter { id, topic: "findings".into(), partition: 1, offset, times: 1 };
+        Ok(Redriven { redriven: order.ids.into_iter().map(one).collect(), ..Redriven::default() })
+    }
+}
+
 /// It is always the same moment.
 struct StoppedClock;
 
@@ -196,6 +213,7 @@ pub fn doors(memory: &Arc<Memory>) -> Doors {
         intel: memory.clone(),
         pulse: memory.clone(),
         topics: memory.clone(),
+        dead_letters: memory.clone(),
         clock: Arc::new(StoppedClock),
     }
 }

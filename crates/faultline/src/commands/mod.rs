@@ -4,6 +4,7 @@ mod adapters;
 mod catalog;
 mod config;
 mod decide;
+mod dlq;
 mod findings;
 mod intel;
 mod planned;
@@ -14,7 +15,7 @@ mod topics;
 mod trace;
 mod up;
 
-use std::io::{IsTerminal, Write};
+use std::io::{BufRead, IsTerminal, Write};
 
 use clap::CommandFactory;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -41,6 +42,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Summary(arguments) => summary::run(&common, &arguments),
         Command::Adapters(command) => adapters::run(&common, &command),
         Command::Topics(command) => topics::run(&common, &command),
+        Command::Dlq(command) => dlq::run(&common, &command),
         Command::Trace(arguments) => trace::run(&common, &arguments),
         Command::Config(command) => config::run(&common, &command),
         Command::Completions { shell } => {
@@ -99,6 +101,17 @@ pub fn note_unheard(common: &Common, client: &Client, answer: &Value, names: [(&
 pub fn actor(named: Option<&str>) -> String {
     let user = || ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok()).filter(|name| !name.is_empty());
     named.map_or_else(|| user().unwrap_or_else(|| "local".to_owned()), str::to_owned)
+}
+
+/// Asks a person; no where none is there.
+pub fn confirmed(question: &str) -> bool {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return false;
+    }
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    std::io::stderr().flush().is_ok() && stdin.lock().read_line(&mut answer).is_ok() && ["y", "yes"].contains(&answer.trim())
 }
 
 /// A progress bar on a terminal; nothing elsewhere.

@@ -1,7 +1,6 @@
 //! `faultline topics plan|apply|verify`: what the topics of a cluster should be, and what they are.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, IsTerminal, Write};
 
 use faultline_core::correlate::Correlate;
 use faultline_core::stage::Stage;
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Common;
 use crate::client::settings;
-use crate::commands::{note, print_json, print_line, print_text};
+use crate::commands::{confirmed, note, print_json, print_line, print_text};
 use crate::failure::{Exit, Failure};
 use crate::service::{Role, kafka_options, plans};
 use crate::settings::Settings;
@@ -64,7 +63,7 @@ pub fn apply(common: &Common, yes: bool, dry_run: bool) -> Result<Exit, Failure>
     if dry_run || !is_applied {
         return Ok(judged(&before, dry_run));
     }
-    if !yes && !confirmed() {
+    if !yes && !confirmed("apply this?") {
         return Err(Failure::new(Exit::WrongUse, "nothing was changed", "say --yes to apply it without being asked"));
     }
     apply_topics(&options, &topics).map_err(of_cluster)?;
@@ -154,16 +153,6 @@ fn of_cluster(error: HostError) -> Failure {
     Failure::of(Exit::NotReachable, &error, "kafka.bootstrap and kafka.client.* say how the cluster is reached")
 }
 
-fn confirmed() -> bool {
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
-        return false;
-    }
-    eprint!("apply this? [y/N] ");
-    let mut answer = String::new();
-    std::io::stderr().flush().is_ok() && stdin.lock().read_line(&mut answer).is_ok() && ["y", "yes"].contains(&answer.trim())
-}
-
 /// The least that a role needs.
 fn acls(role: Role, settings: &Settings) -> Vec<Acl> {
     let installation = settings.kafka.as_ref().map_or("faultline", |kafka| kafka.installation.as_str());
@@ -185,7 +174,10 @@ fn acls(role: Role, settings: &Settings) -> Vec<Acl> {
         acls
     };
     acls.extend(match role {
-        Role::Gateway => vec![read("outcomes"), write("findings"), write("catalog"), write("intel")],
+        // It also sends back what was refused.
+        Role::Gateway => {
+            vec![read("outcomes"), read("dead-letters"), write("findings"), write("decisions"), write("catalog"), write("intel")]
+        }
         Role::Views => vec![read("tracked"), read("risks"), read("outcomes"), read("dead-letters"), read("findings"), write("decisions")],
         // What lies in a wrong partition is written to the right one.
         Role::Track => stage(Track::NAME, &["findings", "decisions"], &["findings", "decisions", "tracked", "outcomes", "dead-letters"]),

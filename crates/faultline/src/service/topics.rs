@@ -54,11 +54,11 @@ impl Topics for TopicDoor {
     }
 }
 
-fn fault(error: HostError) -> DoorError {
+pub(super) fn fault(error: HostError) -> DoorError {
     DoorError::Fault(Box::new(error))
 }
 
-fn shown_key(key: &[u8]) -> String {
+pub(super) fn shown_key(key: &[u8]) -> String {
     String::from_utf8_lossy(key).replace(faultline_model::partition::SEPARATOR, SEPARATOR_SHOWN)
 }
 
@@ -70,7 +70,7 @@ fn shown(topic: &str, partition: u32, stored: &Stored) -> TopicRecord {
     TopicRecord { topic: topic.to_owned(), partition, offset: stored.offset, time, key: shown_key(&stored.key), value }
 }
 
-fn decoded(topic: &str, value: &[u8]) -> Result<Value, AvroError> {
+pub(super) fn decoded(topic: &str, value: &[u8]) -> Result<Value, AvroError> {
     match topic {
         "findings" => body::<FindingsRecord, FindingsEnvelope>(value),
         "tracked" => body::<TrackedRecord, TrackedEnvelope>(value),
