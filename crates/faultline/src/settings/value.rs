@@ -46,6 +46,7 @@ pub struct Kafka {
     pub session_timeout: Duration,
     pub transaction_timeout: Duration,
     pub buffer_bytes: u64,
+    pub token_file: Option<PathBuf>,
     /// Options of librdkafka; their values can be secrets.
     pub client: BTreeMap<String, Secret>,
 }
@@ -111,6 +112,7 @@ impl Settings {
                 session_timeout: span("kafka.session_timeout"),
                 transaction_timeout: span("kafka.transaction_timeout"),
                 buffer_bytes: size("kafka.buffer"),
+                token_file: Some(text("kafka.oauth.token_file")).filter(|text| !text.is_empty()).map(PathBuf::from),
                 client: client_options(layers),
             }),
         }
