@@ -105,6 +105,8 @@ impl ClientContext for Context {
     fn error(&self, error: ClientError, reason: &str) {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
         match code {
+            // An answer, for who reads.
+            RDKafkaErrorCode::PartitionEOF => return,
             // The broker's own line says more.
             RDKafkaErrorCode::AllBrokersDown => return tracing::warn!(target: "kafka", "{reason}"),
             // One broker, which may be on its way back.
