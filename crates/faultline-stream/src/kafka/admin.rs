@@ -5,9 +5,10 @@ use std::fmt;
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
 
+use super::context::{Context, Reader, ask};
 use super::options::KafkaOptions;
 use super::{KafkaError, changelog_of};
 use crate::error::HostError;
@@ -95,8 +96,11 @@ pub fn planned_topics(plans: &[TopicPlan], stages: &[&str], partitions: u32, rep
 
 /// What differs in a cluster, by topic; topics that are as planned have no entry.
 pub fn compare_topics(options: &KafkaOptions, planned: &[PlannedTopic]) -> Result<BTreeMap<String, Vec<Difference>>, HostError> {
+    // An administrator's client serves none of its events: why a cluster does not let us in a reader hears.
+    let config = options.reader(&options.group("reader"));
+    let reader: Reader = config.create_with_context(options.context()).map_err(KafkaError::client)?;
+    let metadata = ask(&reader, CALL, |reader, within| reader.fetch_metadata(None, within))?;
     let client = client(options)?;
-    let metadata = client.inner().fetch_metadata(None, CALL).map_err(KafkaError::client)?;
     let mut differences = BTreeMap::<String, Vec<Difference>>::new();
     let mut present = Vec::new();
     for topic in planned {
@@ -136,10 +140,7 @@ struct Setting {
     is_own: bool,
 }
 
-fn settings_of<'p>(
-    client: &AdminClient<DefaultClientContext>,
-    topics: &[&'p PlannedTopic],
-) -> Result<Vec<(&'p PlannedTopic, Vec<Setting>)>, HostError> {
+fn settings_of<'p>(client: &AdminClient<Context>, topics: &[&'p PlannedTopic]) -> Result<Vec<(&'p PlannedTopic, Vec<Setting>)>, HostError> {
     if topics.is_empty() {
         return Ok(Vec::new());
     }
@@ -199,7 +200,7 @@ pub fn make_topics(options: &KafkaOptions, plans: &[TopicPlan], stages: &[&str],
     make(&client(options)?, &planned.iter().collect::<Vec<_>>())
 }
 
-fn make(client: &AdminClient<DefaultClientContext>, topics: &[&PlannedTopic]) -> Result<(), HostError> {
+fn make(client: &AdminClient<Context>, topics: &[&PlannedTopic]) -> Result<(), HostError> {
     if topics.is_empty() {
         return Ok(());
     }
@@ -214,8 +215,8 @@ fn make(client: &AdminClient<DefaultClientContext>, topics: &[&PlannedTopic]) ->
     Ok(())
 }
 
-fn client(options: &KafkaOptions) -> Result<AdminClient<DefaultClientContext>, HostError> {
-    Ok(options.admin().create().map_err(KafkaError::client)?)
+fn client(options: &KafkaOptions) -> Result<AdminClient<Context>, HostError> {
+    Ok(options.admin().create_with_context(options.context()).map_err(KafkaError::client)?)
 }
 
 fn bounded() -> AdminOptions {

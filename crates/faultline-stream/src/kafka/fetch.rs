@@ -11,11 +11,12 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::KafkaError;
+use super::context::Reader;
 use super::options::KafkaOptions;
 use crate::error::HostError;
 use crate::log::{Page, Place, Stored};
@@ -43,7 +44,7 @@ enum Change {
 type Asked = (Change, SyncSender<Result<(), HostError>>);
 
 struct Shared {
-    consumer: BaseConsumer,
+    consumer: Reader,
     places: Mutex<BTreeMap<Place, Buffer>>,
     /// Told when there is room again.
     room: Condvar,
@@ -63,7 +64,7 @@ struct Buffer {
 
 impl Fetcher {
     pub(crate) fn start(options: &KafkaOptions, group: &str, bell: Arc<Bell>) -> Result<Self, HostError> {
-        let consumer = options.reader(group).create().map_err(KafkaError::client)?;
+        let consumer = options.reader(group).create_with_context(options.context()).map_err(KafkaError::client)?;
         let (places, is_stopping) = (Mutex::default(), AtomicBool::new(false));
         let shared = Arc::new(Shared { consumer, places, room: Condvar::new(), bell, bound_bytes: options.buffer_bytes / 2, is_stopping });
         let (changes, asked) = sync_channel(1);

@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::KafkaError;
+use super::context::Reader;
 use super::fetch::stored;
 use super::options::KafkaOptions;
 use super::stale;
@@ -35,7 +36,7 @@ pub(crate) struct Mirror {
 }
 
 struct Copying {
-    consumer: BaseConsumer,
+    consumer: Reader,
     local: Arc<EmbeddedLog>,
     topics: Vec<&'static str>,
 }
@@ -50,7 +51,7 @@ impl Mirror {
         folder: &Path,
     ) -> Result<Self, HostError> {
         let topics: Vec<&'static str> = plans.iter().filter(|plan| plan.is_global).map(|plan| plan.name).collect();
-        let consumer: BaseConsumer = options.reader(group).create().map_err(KafkaError::client)?;
+        let consumer: Reader = options.reader(group).create_with_context(options.context()).map_err(KafkaError::client)?;
         let copying = Copying { consumer, local, topics };
         for topic in &copying.topics {
             copying.follow(&[topic])?;
@@ -127,13 +128,7 @@ impl Copying {
 }
 
 /// Reads a partition that nobody fetches, from an offset to its end or to a bound.
-pub(crate) fn once(
-    consumer: &BaseConsumer,
-    place: Place,
-    from: u64,
-    max_records: usize,
-    max_bytes: usize,
-) -> Result<Vec<Stored>, HostError> {
+pub(crate) fn once(consumer: &Reader, place: Place, from: u64, max_records: usize, max_bytes: usize) -> Result<Vec<Stored>, HostError> {
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(place.0, place.1 as i32, Offset::Offset(from as i64)).map_err(KafkaError::client)?;
     consumer.assign(&list).map_err(KafkaError::client)?;

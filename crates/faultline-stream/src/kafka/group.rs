@@ -9,12 +9,12 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::KafkaError;
+use super::context::{Context, hears};
 use super::options::KafkaOptions;
 use crate::commit::TaskId;
 use crate::error::HostError;
@@ -42,6 +42,7 @@ pub(crate) struct Member {
 
 /// Hears of rebalances on the thread that polls.
 pub(crate) struct Rebalances {
+    context: Context,
     stage: &'static str,
     given: Sender<Owned>,
     /// Takes a task away; returns when it works no more.
@@ -65,6 +66,7 @@ impl Rebalances {
         taken: impl Fn(TaskId) + Send + Sync + 'static,
     ) -> Self {
         Self {
+            context: Context::default(),
             stage,
             given,
             taken: Box::new(taken),
@@ -81,7 +83,7 @@ impl Rebalances {
     }
 }
 
-impl ClientContext for Rebalances {}
+hears!(Rebalances);
 
 impl ConsumerContext for Rebalances {
     /// Before partitions are given up: their last commits are in.
@@ -112,7 +114,8 @@ impl ConsumerContext for Rebalances {
 }
 
 impl Member {
-    pub(crate) fn join(options: &KafkaOptions, topic: &'static str, rebalances: Rebalances) -> Result<Self, HostError> {
+    pub(crate) fn join(options: &KafkaOptions, topic: &'static str, mut rebalances: Rebalances) -> Result<Self, HostError> {
+        rebalances.context = options.context();
         let stage = rebalances.stage;
         let consumer: BaseConsumer<Rebalances> =
             options.member(&options.group(stage)).create_with_context(rebalances).map_err(KafkaError::client)?;

@@ -9,6 +9,7 @@
 //! through a transactor (`transact.rs`) on a thread of their own (`land.rs`).
 
 mod admin;
+mod context;
 mod fetch;
 mod follow;
 mod globals;
@@ -19,6 +20,7 @@ mod options;
 mod registry;
 mod restore;
 mod stale;
+mod token;
 mod transact;
 
 use std::collections::BTreeMap;
@@ -29,10 +31,11 @@ use std::time::{Duration, SystemTime};
 
 use faultline_core::store::Store;
 use faultline_model::time::Timestamp;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
 
 pub use self::admin::{Difference, PlannedTopic, apply_topics, compare_topics, make_topics, planned_topics};
+use self::context::{Reader, ask};
 use self::fetch::Fetcher;
 pub use self::follow::Follower;
 use self::globals::Mirror;
@@ -63,6 +66,12 @@ const SOON: Duration = Duration::from_secs(2);
 pub enum KafkaError {
     #[error("the Kafka cluster did not do what it was asked; check the brokers' addresses, and what this user may do")]
     Client {
+        #[source]
+        source: rdkafka::error::KafkaError,
+    },
+    #[error("Kafka cannot be reached as it is set up: {reason}")]
+    NotLetIn {
+        reason: String,
         #[source]
         source: rdkafka::error::KafkaError,
     },
@@ -108,7 +117,7 @@ impl KafkaError {
         match self {
             Self::Transaction { .. } | Self::NotOwner { .. } => true,
             Self::Registry(error) => error.is_passing(),
-            Self::Client { source } => !source.rdkafka_error_code().is_some_and(is_final),
+            Self::Client { source } | Self::NotLetIn { source, .. } => !source.rdkafka_error_code().is_some_and(is_final),
             _ => false,
         }
     }
@@ -143,7 +152,7 @@ pub struct KafkaLog {
     wire: Wire,
     local: Arc<EmbeddedLog>,
     /// For questions about topics, and for reading what no task of ours reads.
-    asking: Mutex<BaseConsumer>,
+    asking: Mutex<Reader>,
     fetcher: Arc<Fetcher>,
     /// Keeps the copies of global topics growing.
     _mirror: Mirror,
@@ -152,7 +161,7 @@ pub struct KafkaLog {
     members: Mutex<BTreeMap<&'static str, Membership>>,
     positions: Arc<Mutex<BTreeMap<TaskId, Positions>>>,
     /// Who asks the groups how far they are, by stage.
-    groups: Mutex<BTreeMap<&'static str, BaseConsumer>>,
+    groups: Mutex<BTreeMap<&'static str, Reader>>,
     /// Whether what was kept here had been away for too long, and was made anew.
     is_anew: bool,
     /// Ends behind which only the marks of transactions stand, by place: from where, and to where.
@@ -173,7 +182,7 @@ impl KafkaLog {
     /// transactions may be open at once.
     pub fn open(path: impl AsRef<Path>, plans: &[TopicPlan], options: KafkaOptions, writers: usize) -> Result<Self, HostError> {
         let group = options.group("reader");
-        let asking: BaseConsumer = options.reader_to_end(&group).create().map_err(KafkaError::client)?;
+        let asking: Reader = options.reader_to_end(&group).create_with_context(options.context()).map_err(KafkaError::client)?;
         let partitions = checked(&asking, plans)?;
         let topics = Topics::new(plans.to_vec(), partitions, options.local.max_record_bytes)?;
         let wire = Wire::open(options.registry.as_ref(), plans)?;
@@ -248,17 +257,20 @@ impl KafkaLog {
         let consumer = match groups.entry(stage) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(new) => {
-                new.insert(self.options.reader(&self.options.group(stage)).create().map_err(KafkaError::client)?)
+                let config = self.options.reader(&self.options.group(stage));
+                new.insert(config.create_with_context(self.options.context()).map_err(KafkaError::client)?)
             }
         };
+        consumer.context().serve_tokens(consumer);
         let committed = group::committed(consumer, &places)?;
         Ok(places.iter().map(|place| committed.get(place).copied().unwrap_or(0)).collect())
     }
 
     /// How many partitions a topic of a cluster has.
     pub fn partitions_in(options: &KafkaOptions, topic: &str) -> Result<u32, HostError> {
-        let asking: BaseConsumer = options.reader(&options.group("reader")).create().map_err(KafkaError::client)?;
-        let metadata = asking.fetch_metadata(Some(topic), CALL).map_err(KafkaError::client)?;
+        let config = options.reader(&options.group("reader"));
+        let asking: Reader = config.create_with_context(options.context()).map_err(KafkaError::client)?;
+        let metadata = ask(&asking, CALL, |asking, within| asking.fetch_metadata(Some(topic), within))?;
         let found = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
         if found == 0 { Err(KafkaError::NoTopic { topic: topic.to_owned() }.into()) } else { Ok(found as u32) }
     }
@@ -291,7 +303,7 @@ impl KafkaLog {
     }
 
     fn watermarks_within(&self, topic: &str, partition: u32, bound: Duration) -> Result<(u64, u64), HostError> {
-        let (first, end) = held(&self.asking).fetch_watermarks(topic, partition as i32, bound).map_err(KafkaError::client)?;
+        let (first, end) = ask(&held(&self.asking), bound, |asking, within| asking.fetch_watermarks(topic, partition as i32, within))?;
         Ok((first.unsigned_abs(), end.unsigned_abs()))
     }
 
@@ -331,8 +343,8 @@ fn encode_positions(positions: &Positions) -> Vec<u8> {
 }
 
 /// The partition count that all topics but the global ones have.
-fn checked(asking: &BaseConsumer, plans: &[TopicPlan]) -> Result<u32, HostError> {
-    let metadata = asking.fetch_metadata(None, CALL).map_err(KafkaError::client)?;
+fn checked(asking: &Reader, plans: &[TopicPlan]) -> Result<u32, HostError> {
+    let metadata = ask(asking, CALL, |asking, within| asking.fetch_metadata(None, within))?;
     let counts: BTreeMap<&str, usize> = metadata.topics().iter().map(|topic| (topic.name(), topic.partitions().len())).collect();
     let mut asked = None;
     for plan in plans {

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 
 use super::KafkaError;
+use super::context::Context;
 use super::registry::RegistryOptions;
 use crate::error::HostError;
 use crate::rocks;
@@ -48,6 +51,8 @@ pub struct KafkaOptions {
     pub instance: String,
     /// Options of librdkafka, as it names them. What exactly-once rests on cannot be overridden.
     pub client: BTreeMap<String, String>,
+    /// A file with the token for OAUTHBEARER, a JWT. It is read anew before the token ends.
+    pub token_file: Option<PathBuf>,
     /// Of the folder that keeps the tasks' state. The partition count is the cluster's.
     pub local: rocks::Options,
     /// What records that wait to be worked on may take in memory, all partitions together. Default 64 MiB.
@@ -67,6 +72,7 @@ impl KafkaOptions {
             installation: installation.into(),
             instance: instance.into(),
             client: BTreeMap::new(),
+            token_file: None,
             local: rocks::Options::default(),
             buffer_bytes: 64 << 20,
             transaction_timeout: Duration::from_secs(30),
@@ -94,6 +100,11 @@ impl KafkaOptions {
         format!("{}.{stage}", self.installation)
     }
 
+    /// What a client of these options is made with.
+    pub(crate) fn context(&self) -> Context {
+        Context::new(self.token_file.clone())
+    }
+
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("client.id", &self.instance);
@@ -101,6 +112,8 @@ impl KafkaOptions {
             config.set(name, value);
         }
         config.set("bootstrap.servers", &self.bootstrap);
+        // What of it is shown is for Faultline's log to say.
+        config.set_log_level(RDKafkaLogLevel::Info);
         config
     }
 

@@ -1,6 +1,6 @@
 //! Brings what is kept of a task's state up to the end of its changelog.
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use faultline_core::store::Changes;
 
+use super::context::{Reader, ask};
 use super::options::KafkaOptions;
 use super::{KafkaError, changelog_of};
 use crate::commit::TaskId;
@@ -23,15 +24,17 @@ const BATCH_BYTES: usize = 4 << 20;
 
 /// A consumer that restores one task after the other.
 pub(crate) struct Restorer {
-    consumer: BaseConsumer,
+    consumer: Reader,
     /// Sees the end of what is written, committed or not.
-    asking: BaseConsumer,
+    asking: Reader,
 }
 
 impl Restorer {
     pub(crate) fn new(options: &KafkaOptions, group: &str) -> Result<Self, HostError> {
-        let consumer = options.reader_to_end(group).create().map_err(KafkaError::client)?;
-        let asking = options.reader_to_end(group).set("isolation.level", "read_uncommitted").create().map_err(KafkaError::client)?;
+        let consumer = options.reader_to_end(group).create_with_context(options.context()).map_err(KafkaError::client)?;
+        let mut config = options.reader_to_end(group);
+        config.set("isolation.level", "read_uncommitted");
+        let asking = config.create_with_context(options.context()).map_err(KafkaError::client)?;
         Ok(Self { consumer, asking })
     }
 
@@ -39,11 +42,11 @@ impl Restorer {
     /// how many.
     pub(crate) fn restore(&self, local: &EmbeddedLog, task: TaskId, goes_on: &dyn Fn(u64, u64) -> bool) -> Result<bool, HostError> {
         let (topic, partition) = (changelog_of(task.stage), task.partition as i32);
-        let (_, written) = self.asking.fetch_watermarks(&topic, partition, CALL).map_err(KafkaError::client)?;
+        let (_, written) = ask(&self.asking, CALL, |asking, within| asking.fetch_watermarks(&topic, partition, within))?;
         // A transaction is committed before its mark stands in each partition: its positions can be there already, and its rows not
         // yet to be read. Beyond what is written now nothing comes, as a former owner is fenced.
         let (first, end) = loop {
-            let (first, end) = self.consumer.fetch_watermarks(&topic, partition, CALL).map_err(KafkaError::client)?;
+            let (first, end) = ask(&self.consumer, CALL, |consumer, within| consumer.fetch_watermarks(&topic, partition, within))?;
             if end >= written {
                 break (first, end);
             }

@@ -3,7 +3,6 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
@@ -11,6 +10,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::KafkaError;
+use super::context::{Context, SERVE, hears};
 use super::options::KafkaOptions;
 use crate::error::HostError;
 use crate::log::{Positions, Record};
@@ -57,10 +57,11 @@ pub(crate) struct Transactor {
 /// Where each record of the transaction came to stand.
 #[derive(Default)]
 struct Deliveries {
+    context: Context,
     offsets: Mutex<Vec<Option<u64>>>,
 }
 
-impl ClientContext for Deliveries {}
+hears!(Deliveries);
 
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = usize;
@@ -80,9 +81,14 @@ impl Transactor {
     /// Ends what an earlier producer of this name left open.
     pub(crate) fn new(options: &KafkaOptions, number: usize) -> Result<Self, HostError> {
         let config = options.producer(number);
-        let producer: BaseProducer<Deliveries> = config.create_with_context(Deliveries::default()).map_err(KafkaError::client)?;
+        let producer: BaseProducer<Deliveries> =
+            config.create_with_context(Deliveries { context: options.context(), ..Deliveries::default() }).map_err(KafkaError::client)?;
         let until = Instant::now() + options.transaction_timeout * 2;
-        again(until, || producer.init_transactions(CALL))?;
+        again(until, || {
+            // The first token is asked for here.
+            producer.poll(SERVE);
+            producer.init_transactions(CALL)
+        })?;
         Ok(Self { producer, timeout: options.transaction_timeout })
     }
 
@@ -92,6 +98,9 @@ impl Transactor {
         // Beyond it the broker has ended it.
         let until = Instant::now() + self.timeout;
         *held(&self.producer.context().offsets) = vec![None; records.len()];
+        if self.producer.context().context.needs_tokens() {
+            self.producer.poll(SERVE);
+        }
         self.producer.begin_transaction().map_err(KafkaError::transaction)?;
         let written = self.write(records, reached, until);
         if let Err(error) = written {

@@ -65,6 +65,7 @@ pub fn kafka_options(settings: &Settings, kafka: &Kafka, instance: String) -> Ka
     KafkaOptions {
         registry,
         client,
+        token_file: kafka.token_file.clone(),
         local: Options { memory_budget_bytes, ..Options::default() },
         buffer_bytes: usize::try_from(kafka.buffer_bytes).unwrap_or(usize::MAX),
         transaction_timeout: kafka.transaction_timeout,

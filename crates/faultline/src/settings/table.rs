@@ -234,6 +234,13 @@ pub const SETTINGS: &[Setting] = &[
         "what librdkafka takes; not what exactly-once rests on",
         is_any,
     ),
+    setting(
+        "kafka.oauth.token_file",
+        "",
+        "File with the token for `kafka.client.sasl.mechanism: OAUTHBEARER`, a JWT; read anew before the token ends, as projected ones rotate.",
+        "a path",
+        is_any,
+    ),
     secret(
         "secrets.key",
         "Key for the hashes of secrets that scanners find; empty for one that is made once and kept in the data folder.",

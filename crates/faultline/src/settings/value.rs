@@ -47,6 +47,7 @@ pub struct Kafka {
     pub transaction_timeout: Duration,
     pub buffer_bytes: u64,
     pub registry: Option<Registry>,
+    pub token_file: Option<PathBuf>,
     /// Options of librdkafka; their values can be secrets.
     pub client: BTreeMap<String, Secret>,
 }
@@ -129,6 +130,7 @@ impl Settings {
                     token: secret("kafka.registry.token"),
                     ca: Some(text("kafka.registry.ca")).filter(|path| !path.is_empty()).map(Into::into),
                 }),
+                token_file: Some(text("kafka.oauth.token_file")).filter(|text| !text.is_empty()).map(PathBuf::from),
                 client: client_options(layers),
             }),
         }
