@@ -6,6 +6,11 @@
 use faultline_model::id::Id;
 use faultline_model::time::Timestamp;
 
+use super::codec;
+use super::rows::asset::AssetRow;
+use crate::stage::Home;
+use crate::store::{Store, StoreError};
+
 /// A table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -112,6 +117,24 @@ pub(crate) fn group_of(key: &[u8]) -> Option<usize> {
         return None;
     };
     (key.len() >= len).then_some(len)
+}
+
+/// Where a row belongs: with its asset, whose own row has the name.
+pub(crate) fn home_of(state: &dyn Store, at: &[u8]) -> Result<Home, StoreError> {
+    let corrupt = |reason: &str| StoreError::corrupt("track", at, reason);
+    let asset_at = match *at.first().ok_or_else(|| corrupt("an empty key"))? {
+        table if table == Table::Pending as u8 => return Ok(Home::Unfinished),
+        table if table == Table::LookedAt as u8 => 17,
+        table if table == Table::Timer as u8 => 9,
+        table if (Table::Asset as u8..=Table::TextsNamed as u8).contains(&table) => 1,
+        _ => return Err(corrupt("no table of this program")),
+    };
+    if at.len() < asset_at + 16 {
+        return Err(corrupt("a key without its asset"));
+    }
+    let asset: Option<AssetRow> = codec::get(state, &key(Table::Asset, id_at(at, asset_at), &[]))?;
+    let asset = asset.ok_or_else(|| corrupt("a row of an asset without the asset's own row"))?;
+    Ok(Home::With(asset.name))
 }
 
 /// The number that stands so many bytes behind table and asset; 0 where none does.

@@ -6,6 +6,7 @@ mod config;
 mod decide;
 mod findings;
 mod intel;
+mod migrate;
 mod planned;
 mod publish;
 mod risks;
@@ -30,6 +31,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
     match command {
         Command::Up(arguments) => up::up(&common, &arguments),
         Command::Run(arguments) => up::run(&common, &arguments),
+        Command::Migrate => migrate::run(&common),
         Command::Publish(arguments) => publish::run(&common, &arguments),
         Command::Risks(command) => risks::run(&common, &command),
         Command::Findings(command) => findings::run(&common, &command),

@@ -20,6 +20,9 @@ use crate::show::{Table, counted};
 /// Who may do what, for a role: a kind of resource, its name (a prefix where it ends in `*`), and the operations.
 type Acl = (&'static str, String, &'static str);
 
+/// What these commands are called among the clients of a cluster.
+const INSTANCE: &str = "topics";
+
 pub fn plan(common: &Common) -> Result<Exit, Failure> {
     let settings = settings(common)?;
     let topics = planned(&settings);
@@ -50,7 +53,7 @@ pub fn plan(common: &Common) -> Result<Exit, Failure> {
 
 pub fn apply(common: &Common, yes: bool, dry_run: bool) -> Result<Exit, Failure> {
     let settings = settings(common)?;
-    let options = options(&settings)?;
+    let options = options(&settings, INSTANCE)?;
     let topics = planned(&settings);
     let before = compare_topics(&options, &topics).map_err(of_cluster)?;
     tell(common, &before, dry_run);
@@ -73,7 +76,7 @@ pub fn apply(common: &Common, yes: bool, dry_run: bool) -> Result<Exit, Failure>
 
 pub fn verify(common: &Common) -> Result<Exit, Failure> {
     let settings = settings(common)?;
-    let differences = compare_topics(&options(&settings)?, &planned(&settings)).map_err(of_cluster)?;
+    let differences = compare_topics(&options(&settings, INSTANCE)?, &planned(&settings)).map_err(of_cluster)?;
     tell(common, &differences, true);
     Ok(judged(&differences, false))
 }
@@ -103,13 +106,13 @@ fn tell(common: &Common, differences: &BTreeMap<String, Vec<Difference>>, says_a
     }
 }
 
-fn planned(settings: &Settings) -> Vec<PlannedTopic> {
+pub fn planned(settings: &Settings) -> Vec<PlannedTopic> {
     // Without a cluster the plan is for the usual one.
     let replicas = settings.kafka.as_ref().map_or(3, |kafka| kafka.replicas);
     planned_topics(&plans(settings), &[Track::NAME, Correlate::NAME], settings.partitions, replicas, MAX_RECORD_BYTES)
 }
 
-fn options(settings: &Settings) -> Result<KafkaOptions, Failure> {
+pub fn options(settings: &Settings, instance: &str) -> Result<KafkaOptions, Failure> {
     let kafka = settings.kafka.as_ref().ok_or_else(|| {
         Failure::new(
             Exit::WrongUse,
@@ -117,12 +120,12 @@ fn options(settings: &Settings) -> Result<KafkaOptions, Failure> {
             "set it (FAULTLINE__KAFKA__BOOTSTRAP)",
         )
     })?;
-    let options = kafka_options(settings, kafka, "topics".to_owned());
+    let options = kafka_options(settings, kafka, instance.to_owned());
     options.check().map_err(of_cluster)?;
     Ok(options)
 }
 
-fn of_cluster(error: HostError) -> Failure {
+pub fn of_cluster(error: HostError) -> Failure {
     Failure::of(Exit::NotReachable, &error, "kafka.bootstrap and kafka.client.* say how the cluster is reached")
 }
 
