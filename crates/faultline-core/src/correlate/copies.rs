@@ -261,3 +261,50 @@ fn users(state: &dyn Store, vulnerability: &str) -> Result<Vec<String>, StoreErr
     }
     Ok(users)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Changes, MemoryStore};
+
+    #[test]
+    fn every_table_says_where_a_row_belongs() {
+        let mut users = Changes::new();
+        for (service, finding) in [("pay", b"1"), ("shop", b"2"), ("shop", b"3")] {
+            let mut key = Table::Users.under("CVE-1");
+            put_text(&mut key, service);
+            users.insert(with_id(key, Id::of("x", &[finding])), Some(Vec::new()));
+        }
+        let mut state = MemoryStore::default();
+        state.apply(users);
+        let id = Id::of("x", &[b"1"]);
+        for table in 0..=u8::MAX {
+            let mut key = vec![table];
+            match table {
+                4 => key.extend([0; 8]),
+                15 | 17 => put_text(&mut key, "CVE-1"),
+                _ => {}
+            }
+            put_text(&mut key, if table == 16 { "CVE-1" } else { "shop" });
+            let home = home_of(&state, &with_id(key, id)).ok();
+            let expected = match table {
+                16 => Some(Home::WithEach(vec!["pay".to_owned(), "shop".to_owned()])),
+                19 => Some(Home::Everywhere),
+                20 => Some(Home::Unfinished),
+                1..=18 => Some(Home::With("shop".to_owned())),
+                _ => None,
+            };
+            assert_eq!(home, expected, "table {table}");
+        }
+        assert!(home_of(&state, &[]).is_err() && home_of(&state, &[1, 0]).is_err());
+    }
+
+    #[test]
+    fn one_copy_of_intel_is_right_for_all_who_had_one() {
+        let key = Table::Intel.under("CVE-1");
+        let row = |is_named_together| Table::Intel.row(&key, &Vulnerability { said: Intel::default(), is_named_together }).unwrap();
+        assert_eq!(one_copy(&key, vec![row(false), row(true), row(false)]).unwrap(), row(true));
+        assert_eq!(one_copy(&key, vec![row(false)]).unwrap(), row(false));
+        assert!(one_copy(&key, Vec::new()).is_err());
+    }
+}

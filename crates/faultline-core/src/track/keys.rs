@@ -167,3 +167,34 @@ pub(super) fn due_of(key: &[u8]) -> Option<Timestamp> {
     let bytes = key.get(1..9)?.try_into().ok()?;
     Some(Timestamp::from_millis((u64::from_be_bytes(bytes) ^ (1 << 63)) as i64))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Changes, MemoryStore};
+    use crate::track::codec::Row;
+
+    #[test]
+    fn every_table_says_where_a_row_belongs() {
+        let (name, id) = ("repo:github.com/acme/shop", Id::of("x", &[b"1"]));
+        let row = AssetRow { name: name.to_owned(), ..AssetRow::default() };
+        let mut state = MemoryStore::default();
+        state.apply(Changes::from([(key(Table::Asset, id, &[]), Some(row.bytes()))]));
+        for table in 0..=u8::MAX {
+            let before = match table {
+                26 => 16,
+                27 => 8,
+                _ => 0,
+            };
+            let at = |id: Id| [&[table], &[0; 16][..before], &id.0, b"rest"].concat();
+            let expected = match table {
+                20 => Some(Home::Unfinished),
+                1..=34 => Some(Home::With(name.to_owned())),
+                _ => None,
+            };
+            assert_eq!(home_of(&state, &at(id)).ok(), expected, "table {table}");
+            assert!(table == 20 || home_of(&state, &at(Id::of("x", &[b"2"]))).is_err(), "table {table} of an asset that is not here");
+        }
+        assert!(home_of(&state, &[]).is_err() && home_of(&state, &[1, 0]).is_err());
+    }
+}

@@ -6,12 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 use faultline_core::stage::{Home, Stage, home_of, one_copy};
 use faultline_core::store::Store;
 use faultline_model::partition::partition;
 use faultline_model::topic::Topic;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError as ClientError;
 
 use super::options::KafkaOptions;
 use super::transact::{Reached, Sent, Transactor, sent};
@@ -25,6 +27,7 @@ use crate::topics::TopicPlan;
 /// What is read, and then written in one transaction.
 const PAGE_RECORDS: usize = 4096;
 const PAGE_BYTES: usize = 4 << 20;
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What of a stage is to be known to move it.
 #[derive(Clone, Copy, Debug)]
@@ -101,20 +104,33 @@ fn check_cluster(plans: &[TopicPlan], stages: &[MovedStage], options: &KafkaOpti
         }
         topics.push((topic, partitions));
         let group = options.group(stage.name);
-        let groups = asking.fetch_group_list(Some(&group), CALL).map_err(KafkaError::client)?;
+        let groups = settled(|| asking.fetch_group_list(Some(&group), CALL))?;
         if groups.groups().iter().any(|found| found.name() == group && !found.members().is_empty()) {
             return Err(KafkaError::GroupAtWork { group }.into());
         }
     }
     for (topic, partitions) in topics {
         for partition in 0..partitions {
-            let (_, end) = asking.fetch_watermarks(&topic, partition as i32, CALL).map_err(KafkaError::client)?;
+            let (_, end) = settled(|| asking.fetch_watermarks(&topic, partition as i32, CALL))?;
             if end > 0 {
                 return Err(KafkaError::NotEmpty { topic }.into());
             }
         }
     }
     Ok(partitions)
+}
+
+/// Asks until there is an answer: for a moment, leaders of topics that were just made say that they are none, and coordinators of groups
+/// that they are not ready.
+fn settled<T>(mut ask: impl FnMut() -> Result<T, ClientError>) -> Result<T, HostError> {
+    let until = Instant::now() + CALL;
+    loop {
+        match ask() {
+            Ok(answer) => return Ok(answer),
+            Err(_) if Instant::now() < until => std::thread::sleep(LOOK),
+            Err(error) => return Err(KafkaError::client(error).into()),
+        }
+    }
 }
 
 fn tasks(log: &dyn Log, stage: &MovedStage) -> Result<Vec<TaskId>, HostError> {
