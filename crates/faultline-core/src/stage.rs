@@ -11,7 +11,7 @@ use faultline_model::avro::{self, AvroError, TopicValue};
 use faultline_model::time::Timestamp;
 use faultline_model::topic::Topic;
 
-use crate::store::{Overlay, StoreError};
+use crate::store::{Overlay, Store, StoreError};
 
 /// One record as a stage sees it.
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +119,38 @@ pub fn group_of(stage: &[u8], key: &[u8]) -> Option<usize> {
     }
 }
 
+/// Where a row of a stage's state belongs, under any partition count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// With the records of a key of the stage's inputs.
+    With(String),
+    /// A copy of what is kept once for all: in each partition that has one of these keys.
+    WithEach(Vec<String>),
+    /// Such a copy, in every partition.
+    Everywhere,
+    /// Work that is left: it belongs to this run of this task, and is none where a stage is at rest.
+    Unfinished,
+}
+
+/// Where a row of a stage's state belongs. `state` is that of the task which has the row.
+pub fn home_of(stage: &[u8], state: &dyn Store, key: &[u8]) -> Result<Home, StoreError> {
+    if stage == crate::track::Track::NAME.as_bytes() {
+        crate::track::home_of(state, key)
+    } else if stage == crate::correlate::Correlate::NAME.as_bytes() {
+        crate::correlate::home_of(state, key)
+    } else {
+        Err(StoreError::corrupt("unknown", key, format!("a row of stage {:?}", String::from_utf8_lossy(stage))))
+    }
+}
+
+/// What tasks at rest keep of the same thing, as one row that is right for each of them. There is one copy at least.
+pub fn one_copy(stage: &[u8], key: &[u8], copies: Vec<Vec<u8>>) -> Result<Vec<u8>, StoreError> {
+    if stage == crate::correlate::Correlate::NAME.as_bytes() {
+        return crate::correlate::one_copy(key, copies);
+    }
+    copies.into_iter().next().ok_or_else(|| StoreError::corrupt("copies", key, "no copy"))
+}
+
 /// Whether a task has pending work left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pending {
@@ -176,7 +208,7 @@ pub trait Stage: Send + Sync + 'static {
     fn slice(&self, batch: &mut Batch<'_>, budget_bytes: usize) -> Result<Pending, StageError>;
 
     /// When the earliest timer is due; `None` without timers.
-    fn next_due(&self, state: &dyn crate::store::Store) -> Result<Option<Timestamp>, StageError>;
+    fn next_due(&self, state: &dyn Store) -> Result<Option<Timestamp>, StageError>;
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use crate::telemetry::{Meter, TaskState};
 
 /// The first byte of the host's own rows in a task's state.
 pub const HOST_ROWS: u8 = 0;
-const NOW_ROW: [u8; 2] = [HOST_ROWS, b'n'];
+pub(crate) const NOW_ROW: [u8; 2] = [HOST_ROWS, b'n'];
 
 /// What one step did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

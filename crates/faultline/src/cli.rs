@@ -51,6 +51,12 @@ pub enum Command {
     /// Run a part of the service on Kafka; the parts find each other through its topics
     #[command(after_help = "Example: faultline run --role track,correlate")]
     Run(Run),
+    /// Move an embedded installation to Kafka: findings, history, decisions; the risks are the same before and after
+    ///
+    /// The data folder is let come to rest and then only read; the cluster's topics must be there and empty. It must not be run
+    /// embedded any more afterwards.
+    #[command(after_help = "Example: FAULTLINE__KAFKA__BOOTSTRAP=broker:9092 faultline migrate --data /var/lib/faultline")]
+    Migrate,
     /// Publish scanners' reports; formats are recognised by content
     #[command(after_help = "Example: faultline publish semgrep.sarif --full\n         faultline publish --list reports.yaml")]
     Publish(Publish),

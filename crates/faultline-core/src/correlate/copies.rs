@@ -11,9 +11,9 @@ use faultline_model::topic::{CATALOG, INTEL, Topic};
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Intel, ServiceFacts, asset_id};
-use super::tables::{Table, put_text, with_id};
+use super::tables::{Table, keys, put_text, service_of, take_text, with_id};
 use crate::catalog::places::place;
-use crate::stage::{Batch, StageError};
+use crate::stage::{Batch, Home, StageError};
 use crate::store::{Store, StoreError};
 
 /// A global row; one that cannot be read is taken as missing: its own input is refused where it is read in turn.
@@ -213,5 +213,98 @@ impl Rewrites {
         let records = self.records.iter().flatten();
         let places: Vec<Places> = records.map(|rules| Places { rules: rules.iter().map(rule).collect(), ..Places::default() }).collect();
         place(&places, &self.asset, path).rewritten(path)
+    }
+}
+
+/// Copies that tasks at rest keep of one global row, as one: what the feeds say is the same in all, and whoever need not look may.
+pub fn one_copy(key: &[u8], copies: Vec<Vec<u8>>) -> Result<Vec<u8>, StoreError> {
+    let first = copies.first().ok_or_else(|| StoreError::corrupt("copies", key, "no copy"))?;
+    if key.first() != Some(&(Table::Intel as u8)) {
+        return Ok(first.clone());
+    }
+    let mut one: Vulnerability = Table::Intel.read(key, first)?;
+    for copy in &copies {
+        one.is_named_together |= Table::Intel.read::<Vulnerability>(key, copy)?.is_named_together;
+    }
+    Table::Intel.row(key, &one)
+}
+
+/// Where a row belongs: with its service; a copy of what feeds say with each service that goes by it.
+pub fn home_of(state: &dyn Store, key: &[u8]) -> Result<Home, StoreError> {
+    let corrupt = |reason: &str| StoreError::corrupt("correlate", key, reason);
+    match *key.first().ok_or_else(|| corrupt("an empty key"))? {
+        table if table == Table::Pending as u8 => Ok(Home::Unfinished),
+        table if table == Table::Policy as u8 => Ok(Home::Everywhere),
+        table if table == Table::Intel as u8 => {
+            let (vulnerability, _) = take_text(&key[1..]).ok_or_else(|| corrupt("no vulnerability"))?;
+            Ok(Home::WithEach(users(state, vulnerability)?))
+        }
+        table if (Table::Findings as u8..=Table::Pending as u8).contains(&table) => {
+            let service = service_of(key).ok_or_else(|| corrupt("a key without its service"))?;
+            Ok(Home::With(service.to_owned()))
+        }
+        _ => Err(corrupt("no table of this program")),
+    }
+}
+
+/// The services that go by a vulnerability, one look each.
+fn users(state: &dyn Store, vulnerability: &str) -> Result<Vec<String>, StoreError> {
+    let prefix = Table::Users.under(vulnerability);
+    let (mut users, mut from) = (Vec::new(), prefix.clone());
+    while let Some(key) = keys(state, &prefix, &from, 1)?.pop() {
+        let (service, _) = take_text(&key[prefix.len()..]).ok_or_else(|| Table::Users.corrupt(&key, "no service"))?;
+        from.truncate(prefix.len());
+        put_text(&mut from, service);
+        // Behind all ids of its findings.
+        from.extend([u8::MAX; 17]);
+        users.push(service.to_owned());
+    }
+    Ok(users)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Changes, MemoryStore};
+
+    #[test]
+    fn every_table_says_where_a_row_belongs() {
+        let mut users = Changes::new();
+        for (service, finding) in [("pay", b"1"), ("shop", b"2"), ("shop", b"3")] {
+            let mut key = Table::Users.under("CVE-1");
+            put_text(&mut key, service);
+            users.insert(with_id(key, Id::of("x", &[finding])), Some(Vec::new()));
+        }
+        let mut state = MemoryStore::default();
+        state.apply(users);
+        let id = Id::of("x", &[b"1"]);
+        for table in 0..=u8::MAX {
+            let mut key = vec![table];
+            match table {
+                4 => key.extend([0; 8]),
+                15 | 17 => put_text(&mut key, "CVE-1"),
+                _ => {}
+            }
+            put_text(&mut key, if table == 16 { "CVE-1" } else { "shop" });
+            let home = home_of(&state, &with_id(key, id)).ok();
+            let expected = match table {
+                16 => Some(Home::WithEach(vec!["pay".to_owned(), "shop".to_owned()])),
+                19 => Some(Home::Everywhere),
+                20 => Some(Home::Unfinished),
+                1..=18 => Some(Home::With("shop".to_owned())),
+                _ => None,
+            };
+            assert_eq!(home, expected, "table {table}");
+        }
+        assert!(home_of(&state, &[]).is_err() && home_of(&state, &[1, 0]).is_err());
+    }
+
+    #[test]
+    fn one_copy_of_intel_is_right_for_all_who_had_one() {
+        let key = Table::Intel.under("CVE-1");
+        let row = |is_named_together| Table::Intel.row(&key, &Vulnerability { said: Intel::default(), is_named_together }).unwrap();
+        assert_eq!(one_copy(&key, vec![row(false), row(true), row(false)]).unwrap(), row(true));
+        assert_eq!(one_copy(&key, vec![row(false)]).unwrap(), row(false));
+        assert!(one_copy(&key, Vec::new()).is_err());
     }
 }

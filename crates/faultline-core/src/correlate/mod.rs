@@ -29,6 +29,7 @@ mod templates;
 mod units;
 
 pub use apply::Gathered;
+pub(crate) use copies::{home_of, one_copy};
 pub use stage::{Bounds, Correlate};
 pub(crate) use tables::group_of;
 pub use tables::service_of;

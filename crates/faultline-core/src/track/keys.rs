@@ -6,6 +6,11 @@
 use faultline_model::id::Id;
 use faultline_model::time::Timestamp;
 
+use super::codec;
+use super::rows::asset::AssetRow;
+use crate::stage::Home;
+use crate::store::{Store, StoreError};
+
 /// A table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -114,6 +119,24 @@ pub(crate) fn group_of(key: &[u8]) -> Option<usize> {
     (key.len() >= len).then_some(len)
 }
 
+/// Where a row belongs: with its asset, whose own row has the name.
+pub(crate) fn home_of(state: &dyn Store, at: &[u8]) -> Result<Home, StoreError> {
+    let corrupt = |reason: &str| StoreError::corrupt("track", at, reason);
+    let asset_at = match *at.first().ok_or_else(|| corrupt("an empty key"))? {
+        table if table == Table::Pending as u8 => return Ok(Home::Unfinished),
+        table if table == Table::LookedAt as u8 => 17,
+        table if table == Table::Timer as u8 => 9,
+        table if (Table::Asset as u8..=Table::TextsNamed as u8).contains(&table) => 1,
+        _ => return Err(corrupt("no table of this program")),
+    };
+    if at.len() < asset_at + 16 {
+        return Err(corrupt("a key without its asset"));
+    }
+    let asset: Option<AssetRow> = codec::get(state, &key(Table::Asset, id_at(at, asset_at), &[]))?;
+    let asset = asset.ok_or_else(|| corrupt("a row of an asset without the asset's own row"))?;
+    Ok(Home::With(asset.name))
+}
+
 /// The number that stands so many bytes behind table and asset; 0 where none does.
 pub(super) fn number_at(key: &[u8], at: usize) -> u32 {
     let bytes = key.get(17 + at..21 + at).and_then(|bytes| bytes.try_into().ok());
@@ -143,4 +166,35 @@ pub(super) fn timer(due: Timestamp) -> Vec<u8> {
 pub(super) fn due_of(key: &[u8]) -> Option<Timestamp> {
     let bytes = key.get(1..9)?.try_into().ok()?;
     Some(Timestamp::from_millis((u64::from_be_bytes(bytes) ^ (1 << 63)) as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Changes, MemoryStore};
+    use crate::track::codec::Row;
+
+    #[test]
+    fn every_table_says_where_a_row_belongs() {
+        let (name, id) = ("repo:github.com/acme/shop", Id::of("x", &[b"1"]));
+        let row = AssetRow { name: name.to_owned(), ..AssetRow::default() };
+        let mut state = MemoryStore::default();
+        state.apply(Changes::from([(key(Table::Asset, id, &[]), Some(row.bytes()))]));
+        for table in 0..=u8::MAX {
+            let before = match table {
+                26 => 16,
+                27 => 8,
+                _ => 0,
+            };
+            let at = |id: Id| [&[table], &[0; 16][..before], &id.0, b"rest"].concat();
+            let expected = match table {
+                20 => Some(Home::Unfinished),
+                1..=34 => Some(Home::With(name.to_owned())),
+                _ => None,
+            };
+            assert_eq!(home_of(&state, &at(id)).ok(), expected, "table {table}");
+            assert!(table == 20 || home_of(&state, &at(Id::of("x", &[b"2"]))).is_err(), "table {table} of an asset that is not here");
+        }
+        assert!(home_of(&state, &[]).is_err() && home_of(&state, &[1, 0]).is_err());
+    }
 }

@@ -40,7 +40,7 @@ use faultline_model::topic::{self, Topic};
 use crate::stage::{Batch, Input, Pending, Stage, StageError};
 use crate::store::Store;
 use desk::Desk;
-pub(crate) use keys::group_of;
+pub(crate) use keys::{group_of, home_of};
 
 type Result<T, E = StageError> = std::result::Result<T, E>;
 

@@ -16,6 +16,7 @@ mod globals;
 mod group;
 mod host;
 mod land;
+mod migrate;
 mod options;
 mod registry;
 mod restore;
@@ -42,6 +43,7 @@ use self::globals::Mirror;
 use self::group::Grouped;
 pub use self::host::{KafkaHost, KafkaRunning};
 use self::land::{Job, Lander, Landing, Transactors};
+pub use self::migrate::{Moved, MovedStage, migrate};
 pub use self::options::KafkaOptions;
 use self::registry::Wire;
 pub use self::registry::{Registry, RegistryAuth, RegistryError, RegistryOptions, SubjectDifference};
@@ -97,6 +99,12 @@ pub enum KafkaError {
     OwnOption { name: String },
     #[error("the client options cannot be used: {reason}")]
     Options { reason: String },
+    #[error("topic {topic} holds something already; a migration is into topics that were made anew, with nobody at work on them")]
+    NotEmpty { topic: String },
+    #[error("consumer group {group} has members: stop what runs on this cluster under the same kafka.installation first")]
+    GroupAtWork { group: String },
+    #[error("task {task} is not at rest ({reason}); let the embedded installation come to rest first")]
+    NotAtRest { task: TaskId, reason: String },
     #[error("what is kept of topic {topic} is for the brokers to say (retention.ms), not for a reader")]
     BrokersKeep { topic: String },
     #[error(transparent)]

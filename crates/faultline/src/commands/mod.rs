@@ -7,6 +7,7 @@ mod decide;
 mod dlq;
 mod findings;
 mod intel;
+mod migrate;
 mod planned;
 mod publish;
 mod risks;
@@ -31,6 +32,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
     match command {
         Command::Up(arguments) => up::up(&common, &arguments),
         Command::Run(arguments) => up::run(&common, &arguments),
+        Command::Migrate => migrate::run(&common),
         Command::Publish(arguments) => publish::run(&common, &arguments),
         Command::Risks(command) => risks::run(&common, &command),
         Command::Findings(command) => findings::run(&common, &command),

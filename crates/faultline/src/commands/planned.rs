@@ -22,6 +22,9 @@ use crate::show::{Table, counted};
 /// Who may do what, for a role: a kind of resource, its name (a prefix where it ends in `*`), and the operations.
 type Acl = (&'static str, String, &'static str);
 
+/// What these commands are called among the clients of a cluster.
+const INSTANCE: &str = "topics";
+
 pub fn plan(common: &Common) -> Result<Exit, Failure> {
     let settings = settings(common)?;
     let topics = planned(&settings);
@@ -52,7 +55,7 @@ pub fn plan(common: &Common) -> Result<Exit, Failure> {
 
 pub fn apply(common: &Common, yes: bool, dry_run: bool) -> Result<Exit, Failure> {
     let settings = settings(common)?;
-    let options = options(&settings)?;
+    let options = options(&settings, INSTANCE)?;
     let topics = planned(&settings);
     let before = compare_topics(&options, &topics).map_err(of_cluster)?;
     tell(common, &before, dry_run);
@@ -79,7 +82,7 @@ pub fn apply(common: &Common, yes: bool, dry_run: bool) -> Result<Exit, Failure>
 
 pub fn verify(common: &Common) -> Result<Exit, Failure> {
     let settings = settings(common)?;
-    let options = options(&settings)?;
+    let options = options(&settings, INSTANCE)?;
     let differences = compare_topics(&options, &planned(&settings)).map_err(of_cluster)?;
     let of_registry = match &options.registry {
         Some(registry) => Registry::new(registry).and_then(|registry| registry.verify()).map_err(|error| of_registry(&error))?,
@@ -130,13 +133,13 @@ fn tell(common: &Common, differences: &BTreeMap<String, Vec<Difference>>, says_a
     }
 }
 
-fn planned(settings: &Settings) -> Vec<PlannedTopic> {
+pub fn planned(settings: &Settings) -> Vec<PlannedTopic> {
     // Without a cluster the plan is for the usual one.
     let replicas = settings.kafka.as_ref().map_or(3, |kafka| kafka.replicas);
     planned_topics(&plans(settings), &[Track::NAME, Correlate::NAME], settings.partitions, replicas, MAX_RECORD_BYTES)
 }
 
-fn options(settings: &Settings) -> Result<KafkaOptions, Failure> {
+pub fn options(settings: &Settings, instance: &str) -> Result<KafkaOptions, Failure> {
     let kafka = settings.kafka.as_ref().ok_or_else(|| {
         Failure::new(
             Exit::WrongUse,
@@ -144,12 +147,12 @@ fn options(settings: &Settings) -> Result<KafkaOptions, Failure> {
             "set it (FAULTLINE__KAFKA__BOOTSTRAP)",
         )
     })?;
-    let options = kafka_options(settings, kafka, "topics".to_owned());
+    let options = kafka_options(settings, kafka, instance.to_owned());
     options.check().map_err(of_cluster)?;
     Ok(options)
 }
 
-fn of_cluster(error: HostError) -> Failure {
+pub fn of_cluster(error: HostError) -> Failure {
     Failure::of(Exit::NotReachable, &error, "kafka.bootstrap and kafka.client.* say how the cluster is reached")
 }
 

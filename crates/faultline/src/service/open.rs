@@ -7,7 +7,8 @@ use faultline_core::correlate::Correlate;
 use faultline_core::track::Track;
 use faultline_server::{Limits, Serves, Settings as ServerSettings, TlsFiles, Token};
 use faultline_stream::{
-    EmbeddedLog, HostError, HostOptions, KafkaHost, KafkaLog, KafkaOptions, Options, RegistryAuth, RegistryOptions, TopicPlan, topic_plans,
+    EmbeddedLog, Host, HostError, HostOptions, KafkaHost, KafkaLog, KafkaOptions, Options, RegistryAuth, RegistryOptions, SystemClock,
+    TopicPlan, topic_plans,
 };
 
 use super::ServiceError;
@@ -24,24 +25,38 @@ const INFLATED_TIMES: u64 = 8;
 
 /// Opens the log, as soon as nobody else has it.
 pub fn log(settings: &Settings) -> Result<EmbeddedLog, HostError> {
+    opened(settings, !settings.partitions_are_chosen)
+}
+
+/// The log of a folder, with the partition count that it was made with, once its stages have nothing left to do.
+pub fn log_at_rest(settings: &Settings) -> Result<Arc<EmbeddedLog>, HostError> {
+    let log = Arc::new(opened(settings, true)?);
+    let mut host = Host::new(log.clone(), host_options(settings));
+    host.add(track(settings))?.add(Correlate::new())?;
+    host.run_until_quiet(&SystemClock, &mut |_| ())?;
+    log.sync()?;
+    Ok(log)
+}
+
+fn opened(settings: &Settings, takes_any_count: bool) -> Result<EmbeddedLog, HostError> {
     let begun = Instant::now();
     loop {
-        match now(settings) {
+        match now(settings, takes_any_count) {
             Err(HostError::InUse { .. }) if begun.elapsed() < FOLDER_PATIENCE => std::thread::sleep(FOLDER_LOOK),
             opened => return opened,
         }
     }
 }
 
-/// Opens the log. A folder keeps the partition count that it was made with, unless somebody asked for another.
-fn now(settings: &Settings) -> Result<EmbeddedLog, HostError> {
+/// Opens the log. A folder keeps the partition count that it was made with, unless it is to have the one that was asked for.
+fn now(settings: &Settings, takes_any_count: bool) -> Result<EmbeddedLog, HostError> {
     let path = settings.data_folder.join("log");
     let open = |partitions| {
         let memory_budget_bytes = usize::try_from(settings.memory_budget_bytes).unwrap_or(usize::MAX);
         EmbeddedLog::open(&path, plans(settings), Options { memory_budget_bytes, partitions, ..Options::default() })
     };
     match open(settings.partitions) {
-        Err(HostError::Partitions { found, .. }) if !settings.partitions_are_chosen => open(found),
+        Err(HostError::Partitions { found, .. }) if takes_any_count => open(found),
         opened => opened,
     }
 }
