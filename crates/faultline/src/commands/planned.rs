@@ -55,7 +55,7 @@ pub fn plan(common: &Common) -> Result<Exit, Failure> {
 
 pub fn apply(common: &Common, yes: bool, dry_run: bool) -> Result<Exit, Failure> {
     let settings = settings(common)?;
-    let options = options(&settings, INSTANCE)?;
+    let options = for_administration(&settings)?;
     let topics = planned(&settings);
     let before = compare_topics(&options, &topics).map_err(of_cluster)?;
     tell(common, &before, dry_run);
@@ -82,7 +82,7 @@ pub fn apply(common: &Common, yes: bool, dry_run: bool) -> Result<Exit, Failure>
 
 pub fn verify(common: &Common) -> Result<Exit, Failure> {
     let settings = settings(common)?;
-    let options = options(&settings, INSTANCE)?;
+    let options = for_administration(&settings)?;
     let differences = compare_topics(&options, &planned(&settings)).map_err(of_cluster)?;
     let of_registry = match &options.registry {
         Some(registry) => Registry::new(registry).and_then(|registry| registry.verify()).map_err(|error| of_registry(&error))?,
@@ -137,6 +137,14 @@ pub fn planned(settings: &Settings) -> Vec<PlannedTopic> {
     // Without a cluster the plan is for the usual one.
     let replicas = settings.kafka.as_ref().map_or(3, |kafka| kafka.replicas);
     planned_topics(&plans(settings), &[Track::NAME, Correlate::NAME], settings.partitions, replicas, MAX_RECORD_BYTES)
+}
+
+fn for_administration(settings: &Settings) -> Result<KafkaOptions, Failure> {
+    if settings.kafka.as_ref().is_some_and(|kafka| kafka.token_file.is_some()) {
+        let what = "topics cannot be made or compared with kafka.oauth.token_file: the client's administration takes no such token";
+        return Err(Failure::new(Exit::WrongUse, what, "use a user with SCRAM, or a certificate, for this command (kafka.client.*)"));
+    }
+    options(settings, INSTANCE)
 }
 
 pub fn options(settings: &Settings, instance: &str) -> Result<KafkaOptions, Failure> {
