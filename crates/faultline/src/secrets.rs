@@ -18,6 +18,11 @@ pub fn key(settings: &Settings) -> std::io::Result<SecretKey> {
     }
 }
 
+/// Whether a folder has a key of its own, made there or copied.
+pub fn is_kept(folder: &Path) -> bool {
+    folder.join(FILE).exists()
+}
+
 fn kept(folder: &Path) -> std::io::Result<SecretKey> {
     let path = folder.join(FILE);
     match std::fs::read(&path) {

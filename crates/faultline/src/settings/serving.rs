@@ -17,9 +17,8 @@ pub fn serving(layers: &Layers, roles: &Roles) -> Result<(), SettingsError> {
         problems.push(Problem::Serving { key, reason, origin });
     };
     if let Some(kafka) = &settings.kafka {
-        if roles.has(Role::Gateway) && settings.secrets_key.is_none() {
-            let why =
-                "is empty, and gateways on Kafka must hash secrets alike; set the same one for all, such as `openssl rand -hex 32` gives";
+        if roles.has(Role::Gateway) && settings.secrets_key.is_none() && !crate::secrets::is_kept(&settings.data_folder) {
+            let why = "is empty, and gateways on Kafka must hash secrets alike; set the same one for all, such as `openssl rand -hex 32` gives, or copy the file of an installation that moved";
             wrong("secrets.key", why.to_owned());
         }
         if let Err(error) = kafka_options(&settings, kafka, "check".to_owned()).check() {
