@@ -10,6 +10,9 @@ pub(crate) const SINCE: &str = "faultline-since";
 /// W3C Trace Context.
 pub const TRACEPARENT: &str = "traceparent";
 
+/// Its length; it goes into each record that a batch says.
+const TRACE_BYTES: usize = 55;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Carried {
     pub(crate) since_ms: Option<i64>,
@@ -28,10 +31,11 @@ impl Carried {
     /// A record that a batch is of.
     pub(crate) fn read(&mut self, record: &Stored) {
         let header = |name: &str| record.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_slice());
-        // A header that is none is as good as none: then the record's own time holds.
-        let since = header(SINCE).and_then(|text| str::from_utf8(text).ok()?.parse().ok()).unwrap_or(record.timestamp_ms);
+        // Anybody writes headers. One that cannot be is as good as none: then the record's own time holds.
+        let since = header(SINCE).and_then(|text| str::from_utf8(text).ok()?.parse().ok());
+        let since = since.filter(|since| (0..=record.timestamp_ms).contains(since)).unwrap_or(record.timestamp_ms);
         self.since_ms = Some(self.since_ms.map_or(since, |oldest| oldest.min(since)));
-        if let Some(trace) = header(TRACEPARENT) {
+        if let Some(trace) = header(TRACEPARENT).filter(|trace| trace.len() <= TRACE_BYTES) {
             self.trace = match std::mem::take(&mut self.trace) {
                 Trace::None => Trace::One(trace.to_vec()),
                 Trace::One(known) if known == trace => Trace::One(known),
@@ -72,6 +76,11 @@ mod tests {
         assert_eq!(said(&[record(7, &[]), record(5, &[])]), [pair(SINCE, "5")]);
         // What came before says since when; what cannot be read says nothing.
         assert_eq!(said(&[record(7, &[(SINCE, "3")]), record(5, &[(SINCE, "soon")])]), [pair(SINCE, "3")]);
+        // Nor what cannot be: before all time, after the record itself, or longer than a trace is.
+        for wrong in [i64::MIN.to_string(), "8".to_owned()] {
+            assert_eq!(said(&[record(7, &[(SINCE, &wrong)])]), [pair(SINCE, "7")]);
+        }
+        assert_eq!(said(&[record(7, &[(TRACEPARENT, &"0".repeat(56))])]), [pair(SINCE, "7")]);
         let (one, other) = (record(5, &[(TRACEPARENT, "one")]), record(5, &[(TRACEPARENT, "other")]));
         assert_eq!(said(&[one.clone(), record(6, &[]), one.clone()]), [pair(SINCE, "5"), pair(TRACEPARENT, "one")]);
         assert_eq!(said(&[one.clone(), other, one]), [pair(SINCE, "5")]);

@@ -55,7 +55,7 @@ pub enum Command {
     ///
     /// The data folder is let come to rest and then only read; the cluster's topics must be there and empty. It must not be run
     /// embedded any more afterwards.
-    #[command(after_help = "Example: FAULTLINE__KAFKA__BOOTSTRAP=broker:9092 faultline migrate --data /var/lib/faultline")]
+    #[command(after_help = "Example: faultline migrate --data /var/lib/faultline   (with kafka.bootstrap set)")]
     Migrate,
     /// Publish scanners' reports; formats are recognised by content
     #[command(after_help = "Example: faultline publish semgrep.sarif --full\n         faultline publish --list reports.yaml")]

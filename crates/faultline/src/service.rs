@@ -161,7 +161,11 @@ impl Service {
         let health_stops = stopped(stopping.clone());
         let health = async move {
             match health {
-                Some(health) => health.serve(health_stops).await,
+                // A connection that never ends keeps nobody from a stop.
+                Some(health) => tokio::select! {
+                    served = health.serve(std::future::pending()) => served,
+                    () = health_stops => Ok(()),
+                },
                 None => Ok(()),
             }
         };

@@ -12,11 +12,11 @@ use rdkafka::error::KafkaError as ClientError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::KafkaError;
 use super::context::Reader;
 use super::fetch::stored;
 use super::options::KafkaOptions;
 use super::stale;
+use super::{KafkaError, is_final};
 use crate::embedded::EmbeddedLog;
 use crate::error::HostError;
 use crate::log::{Log, Page, Place, Stored};
@@ -67,8 +67,8 @@ impl Mirror {
             let (is_stopping, folder) = (is_stopping.clone(), folder.to_owned());
             move || {
                 // A store that fails shows at the tasks, which use the same.
-                while !is_stopping.load(Ordering::Acquire) && copying.step().is_ok() {
-                    if noted.elapsed() >= NOTE_EVERY {
+                while !is_stopping.load(Ordering::Acquire) && copying.goes_on() {
+                    if noted.elapsed() >= NOTE_EVERY && copying.reaches_brokers() {
                         // A note that is not written makes the next start slower.
                         let _ = stale::note(&folder, SystemTime::now());
                         noted = Instant::now();
@@ -99,6 +99,16 @@ impl Copying {
         Ok(self.consumer.assign(&list).map_err(KafkaError::client)?)
     }
 
+    /// What the brokers refuse is asked for again; only a store that fails is an end.
+    fn goes_on(&self) -> bool {
+        matches!(self.step(), Ok(_) | Err(HostError::Kafka(_)))
+    }
+
+    /// Without an answer nobody knows whether the copies follow.
+    fn reaches_brokers(&self) -> bool {
+        self.topics.iter().all(|topic| self.consumer.fetch_watermarks(topic, 0, POLL * 20).is_ok())
+    }
+
     /// Copies what there is, at most a batch of it; tells whether it met the end of a topic.
     fn step(&self) -> Result<bool, HostError> {
         let mut waiting = BTreeMap::<&'static str, Vec<Stored>>::new();
@@ -116,6 +126,7 @@ impl Copying {
                     waiting.entry(topic).or_default().push(record);
                 }
                 Err(ClientError::PartitionEOF(_)) => met_end = true,
+                Err(error) if error.rdkafka_error_code().is_some_and(is_final) => return Err(KafkaError::client(error).into()),
                 // Brokers that are away are librdkafka's to wait for.
                 Err(_) => {}
             }

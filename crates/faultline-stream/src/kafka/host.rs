@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use faultline_core::stage::Stage;
 use faultline_model::topic::Topic;
 
 use super::group::{Member, Owned, Rebalances, committed};
 use super::restore::Restorer;
+use super::stale;
 use super::{KafkaError, KafkaLog, Membership};
 use crate::clock::Clock;
 use crate::commit::TaskId;
@@ -228,6 +229,9 @@ impl Opener {
         let committed = committed(&consumer, &keyed)?;
         drop(consumer);
         let restorer = Restorer::new(&self.log.options, &self.log.options.group("restore"))?;
+        if stale::was_gone_long(&self.log.folder, task, self.log.horizon, SystemTime::now()) {
+            self.log.local.forget(task)?;
+        }
         let told = std::cell::Cell::new(None);
         let goes_on = |restored, of| {
             // Not for each row: this takes the lock that workers take.
@@ -264,6 +268,7 @@ impl Opener {
         // Under this lock, so that a task that was taken away meanwhile is not put to work.
         let owned = held(&self.owned);
         if owned.tasks.get(&task) == Some(&given) {
+            stale::is_back(&self.log.folder, task);
             self.running.telemetry.remove(task);
             self.running.telemetry.add(task, meter);
             self.running.pool.add(task, Mutex::new(work));
@@ -290,5 +295,10 @@ impl Opener {
     fn lose(&self, task: TaskId) {
         held(&self.owned).tasks.remove(&task);
         self.close(task);
+        if let Err(error) = stale::goes(&self.log.folder, task, SystemTime::now()) {
+            tracing::warn!(%task, %error, "it could not be noted that a task went; what is kept of it is forgotten");
+            // If that fails as well the store does, which shows wherever it is used.
+            let _ = self.log.local.forget(task);
+        }
     }
 }

@@ -25,7 +25,7 @@ mod token;
 mod transact;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime};
@@ -170,6 +170,9 @@ pub struct KafkaLog {
     positions: Arc<Mutex<BTreeMap<TaskId, Positions>>>,
     /// Who asks the groups how far they are, by stage.
     groups: Mutex<BTreeMap<&'static str, Reader>>,
+    folder: PathBuf,
+    /// How long topics know that a key went.
+    horizon: Duration,
     /// Whether what was kept here had been away for too long, and was made anew.
     is_anew: bool,
     /// Ends behind which only the marks of transactions stand, by place: from where, and to where.
@@ -224,6 +227,8 @@ impl KafkaLog {
             members: Mutex::default(),
             positions,
             groups: Mutex::default(),
+            folder: path.as_ref().to_owned(),
+            horizon,
             is_anew,
             marks: Mutex::default(),
         })

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError as ClientError;
 
 use super::KafkaError;
 use super::context::Context;
@@ -87,7 +88,13 @@ impl KafkaOptions {
             return Err(KafkaError::OwnOption { name: name.clone() }.into());
         }
         // Both kinds of client know options that the other one takes without a word.
-        self.client().create_native_config().map_err(|error| KafkaError::Options { reason: error.to_string() })?;
+        self.client().create_native_config().map_err(|error| match error {
+            // Both its text and its description quote the value, which can be a secret.
+            ClientError::ClientConfig(_, _, name, _) => {
+                KafkaError::Options { reason: format!("{name} is no option of librdkafka, or not with this value") }
+            }
+            error => KafkaError::Options { reason: error.to_string() },
+        })?;
         Ok(())
     }
 

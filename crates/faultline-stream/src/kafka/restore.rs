@@ -10,7 +10,7 @@ use faultline_core::store::Changes;
 
 use super::context::{Reader, ask};
 use super::options::KafkaOptions;
-use super::{KafkaError, changelog_of};
+use super::{KafkaError, changelog_of, is_final};
 use crate::commit::TaskId;
 use crate::embedded::EmbeddedLog;
 use crate::error::HostError;
@@ -95,6 +95,7 @@ impl Restorer {
                     local.keep(task, &changes, next)?;
                     return Ok(true);
                 }
+                Some(Err(error)) if error.rdkafka_error_code().is_some_and(is_final) => return Err(KafkaError::client(error).into()),
                 // Brokers that are away are librdkafka's to wait for.
                 Some(Err(_)) | None => {}
             }

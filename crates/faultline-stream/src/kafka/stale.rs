@@ -5,6 +5,7 @@ use std::fs::{File, FileTimes};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::commit::TaskId;
 use crate::error::HostError;
 
 /// Beside the folder, a file whose time is when it was last known to follow.
@@ -32,9 +33,50 @@ pub(super) fn remove(folder: &Path, horizon: Duration, now: SystemTime) -> Resul
     Ok(true)
 }
 
+/// Beside the folder, a file whose time is when a task went elsewhere: what is kept of it follows no more.
+fn gone_of(folder: &Path, task: TaskId) -> PathBuf {
+    folder.with_extension(format!("gone-{}-{}", task.stage, task.partition))
+}
+
+/// Notes that a task goes elsewhere now, unless it is known to be gone.
+pub(super) fn goes(folder: &Path, task: TaskId, now: SystemTime) -> std::io::Result<()> {
+    match File::options().create_new(true).write(true).open(gone_of(folder, task)) {
+        Ok(file) => file.set_times(FileTimes::new().set_modified(now)),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a task was elsewhere for as long as its changelog knows that a row went.
+pub(super) fn was_gone_long(folder: &Path, task: TaskId, horizon: Duration, now: SystemTime) -> bool {
+    let gone = std::fs::metadata(gone_of(folder, task)).and_then(|mark| mark.modified()).ok();
+    gone.is_some_and(|gone| now.duration_since(gone).map_or(true, |away| away >= horizon))
+}
+
+/// A task is restored and worked on here again.
+pub(super) fn is_back(folder: &Path, task: TaskId) {
+    // One that stays makes the next restore slower.
+    let _ = std::fs::remove_file(gone_of(folder, task));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_task_that_was_elsewhere_too_long_is_restored_whole() {
+        let outer = tempfile::tempdir().unwrap();
+        let (folder, task) = (outer.path().join("kafka"), TaskId { stage: "track", partition: 3 });
+        let (begun, horizon) = (SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000), Duration::from_secs(100));
+        assert!(!was_gone_long(&folder, task, horizon, begun), "it never went");
+        goes(&folder, task, begun).unwrap();
+        goes(&folder, task, begun + Duration::from_secs(50)).unwrap();
+        assert!(!was_gone_long(&folder, task, horizon, begun + Duration::from_secs(99)));
+        assert!(was_gone_long(&folder, task, horizon, begun + Duration::from_secs(100)), "it counts from when it went first");
+        assert!(was_gone_long(&folder, task, horizon, begun - Duration::from_secs(1)), "the clock was set back");
+        is_back(&folder, task);
+        assert!(!was_gone_long(&folder, task, horizon, begun + Duration::from_secs(100)));
+    }
 
     #[test]
     fn a_copy_that_was_away_too_long_goes() {

@@ -52,10 +52,13 @@ impl Followed {
 
     /// Whether the views have seen what the log has no more, or never had.
     fn is_behind(&mut self, topic: Topic, partition: u32, position: u64) -> Result<bool, HostError> {
-        if self.follower.is_some() && !self.compared.insert((topic.name, partition)) {
+        let Some(follower) = &self.follower else { return Ok(position > self.log.end_offset(topic.name, partition)?) };
+        if self.compared.contains(&(topic.name, partition)) {
             return Ok(false);
         }
-        Ok(position > self.log.end_offset(topic.name, partition)?)
+        let end = follower.end(topic.name, partition)?;
+        self.compared.insert((topic.name, partition));
+        Ok(position > end)
     }
 }
 
