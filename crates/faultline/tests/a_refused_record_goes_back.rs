@@ -1,14 +1,16 @@
 //! `faultline dlq`: what was refused is listed, shown, and sent back to where it came from, as it came.
 #![allow(clippy::unwrap_used)]
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
+mod installation;
+
+use std::process::Output;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use faultline_model::avro;
 use faultline_model::dead_letter::DeadLetter;
 use faultline_model::topic::{DEAD_LETTERS, FINDINGS};
 use faultline_stream::{EmbeddedLog, Log, Options, Record, Stored, topic_plans};
+use installation::Installation;
 use serde_json::{Value, json};
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../faultline-adapters/tests/samples/anchore_grype/many_vulns4.json");
@@ -16,34 +18,11 @@ const SHOP: &str = "repo:git.acme.example/shop";
 const GARBAGE: &[u8] = b"\xffno record of ours";
 const PARTITIONS: u32 = 4;
 
-/// A data folder of its own.
-struct Installation(tempfile::TempDir);
-
 impl Installation {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.path().join("data")
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_faultline"));
-        command.env_clear().env("HOME", self.0.path()).env("USER", "ana").arg("--data").arg(self.path()).args(arguments);
-        command.output().unwrap()
-    }
-
     /// The exit code and all that was said.
     fn told(&self, arguments: &[&str]) -> (i32, String) {
         let Output { status, stdout, stderr } = self.run(arguments);
         (status.code().unwrap(), format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)))
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        let output = self.run(&[arguments, &["--json"]].concat());
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// Publishing waits until all that came in was worked on.

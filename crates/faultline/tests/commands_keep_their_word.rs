@@ -1,52 +1,19 @@
 //! The program as a user runs it, without a service: what it prints, what it changes, how it exits.
 #![allow(clippy::unwrap_used)]
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod installation;
 
+use std::io::Write;
+use std::path::Path;
+use std::process::Output;
+
+use installation::Installation;
 use serde_json::Value;
 
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../faultline-adapters/tests/samples");
 const ASSET: [&str; 2] = ["--asset", "repo:git.acme.example/shop"];
 
-/// A data folder of its own.
-struct Installation(tempfile::TempDir);
-
 impl Installation {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.path().join("data")
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        // An empty home: no configuration of whoever runs the test.
-        let mut command = Command::new(env!("CARGO_BIN_EXE_faultline"));
-        command
-            .env_clear()
-            .env("HOME", self.0.path())
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .current_dir(self.0.path())
-            .arg("--data")
-            .arg(self.path())
-            .args(arguments);
-        command
-    }
-
-    /// The JSON of a command that ends well.
-    fn json(&self, arguments: &[&str]) -> Value {
-        let output = self.run(&[arguments, &["--json"]].concat());
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
     fn publish(&self, sample: &str, more: &[&str]) -> Value {
         let file = format!("{SAMPLES}/{sample}");
         self.json(&[&["publish", file.as_str()], &ASSET[..], more].concat())["total"].clone()
@@ -209,7 +176,7 @@ fn now() -> i64 {
 #[test]
 fn wrong_use_is_told_with_what_to_do() {
     let installation = Installation::new();
-    std::fs::write(installation.0.path().join("empty.json"), "").unwrap();
+    std::fs::write(installation.home().join("empty.json"), "").unwrap();
     for (arguments, code, part) in [
         (&["publish", "missing.json"][..], 2, "missing.json: it cannot be read"),
         (&["risks", "show", "nonsense"][..], 2, "32 hex digits"),
@@ -276,7 +243,7 @@ fn a_list_of_findings_says_when_each_was_last_seen() {
 #[test]
 fn a_check_of_the_configuration_tells_what_up_would_refuse() {
     let installation = Installation::new();
-    std::fs::write(installation.0.path().join("open.yaml"), "http:\n  listen: 0.0.0.0:8470\n").unwrap();
+    std::fs::write(installation.home().join("open.yaml"), "http:\n  listen: 0.0.0.0:8470\n").unwrap();
     let told = installation.run(&["config", "check", "--config", "open.yaml", "--json"]);
     let answer: Value = serde_json::from_slice(&told.stdout).unwrap();
     let problems = answer["problems"].to_string();

@@ -1,0 +1,36 @@
+# Sourced by the scripts beside it, from the project's root: a folder `$work` and a broker below it that go at the end with all that was
+# started, and how a condition is waited for. `$0` names the script in what is said. A script that sets `service` to a process has it
+# looked after while it waits.
+name=$(basename "$0")
+faultline=${FAULTLINE:?FAULTLINE must name the program}
+if ! reason=$(scripts/kafka ready 2>&1); then
+  echo "$name: SKIPPED: $reason"
+  [ -z "${CI:-}" ]
+  exit
+fi
+work=$(mktemp -d)
+service=""
+finish() {
+  local started
+  started=$(jobs -p)
+  # shellcheck disable=SC2086 # one process a word
+  [ -z "$started" ] || kill -9 $started 2>/dev/null || true
+  scripts/kafka kill "$work/broker" || true
+  rm -rf "$work"
+}
+trap finish EXIT
+fail() {
+  echo "$name: $*" >&2
+  tail -n 5 "$work"/*.log >&2 || true
+  exit 1
+}
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+until_true() { # until_true SECONDS WHAT COMMAND...
+  local until=$((SECONDS + $1)) what=$2
+  shift 2
+  until "$@"; do
+    [ "$SECONDS" -lt "$until" ] || fail "$what"
+    [ -z "$service" ] || kill -0 "$service" 2>/dev/null || fail "$what: the service has ended"
+    sleep 0.2
+  done
+}
