@@ -22,6 +22,9 @@ pub(crate) const SERVE: Duration = Duration::from_millis(1);
 /// How many events are served at once.
 const SERVED: usize = 100;
 
+/// The state of a connection whose broker has not said a word yet.
+const FIRST_QUESTION: &str = "APIVERSION_QUERY";
+
 /// A consumer that belongs to no group's rebalances.
 pub(crate) type Reader = BaseConsumer<Context>;
 
@@ -71,6 +74,12 @@ impl Context {
 
     fn explained(&self, source: ClientError) -> KafkaError {
         match self.cause() {
+            // Sometimes librdkafka guesses what that means, and sometimes it does not.
+            Some(reason) if reason.contains(FIRST_QUESTION) && !reason.contains("security.protocol") => {
+                let reason =
+                    format!("{reason}: who hangs up at the first question may want TLS or a log-in, see kafka.client.security.protocol");
+                KafkaError::NotLetIn { reason, source }
+            }
             Some(reason) => KafkaError::NotLetIn { reason, source },
             None => KafkaError::client(source),
         }
