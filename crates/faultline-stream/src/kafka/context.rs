@@ -63,8 +63,17 @@ impl Context {
     /// The last word of what is known, but nothing less than a refusal after one.
     fn keep(&self, code: RDKafkaErrorCode, reason: &str) {
         let mut cause = held(&self.cause);
+        // A connection that is closed on us is no error to librdkafka. That the other end may want TLS it guesses only sometimes.
+        let (code, reason) = match reason {
+            _ if reason.contains("security.protocol") => (RDKafkaErrorCode::SSL, reason.to_owned()),
+            _ if reason.contains(FIRST_QUESTION) && reason.contains("Disconnected") => {
+                let hint = "who hangs up at the first question may want TLS or a log-in, see kafka.client.security.protocol";
+                (RDKafkaErrorCode::SSL, format!("{reason}: {hint}"))
+            }
+            _ => (code, reason.to_owned()),
+        };
         if cause.as_ref().is_none_or(|(known, _)| !is_refusal(*known) || is_refusal(code)) {
-            *cause = Some((code, reason.to_owned()));
+            *cause = Some((code, reason));
         }
     }
 
@@ -74,12 +83,6 @@ impl Context {
 
     fn explained(&self, source: ClientError) -> KafkaError {
         match self.cause() {
-            // Sometimes librdkafka guesses what that means, and sometimes it does not.
-            Some(reason) if reason.contains(FIRST_QUESTION) && !reason.contains("security.protocol") => {
-                let reason =
-                    format!("{reason}: who hangs up at the first question may want TLS or a log-in, see kafka.client.security.protocol");
-                KafkaError::NotLetIn { reason, source }
-            }
             Some(reason) => KafkaError::NotLetIn { reason, source },
             None => KafkaError::client(source),
         }
@@ -97,9 +100,7 @@ impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         use RDKafkaLogLevel as Level;
         if facility == "FAIL" {
-            // A connection that is closed on us is no error to librdkafka. That TLS stands at the other end it only guesses, in these words.
-            let code = if line.contains("security.protocol") { RDKafkaErrorCode::SSL } else { RDKafkaErrorCode::BrokerTransportFailure };
-            self.keep(code, line);
+            self.keep(RDKafkaErrorCode::BrokerTransportFailure, line);
         }
         match level {
             // It is told as an error as well.
