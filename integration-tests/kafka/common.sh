@@ -1,10 +1,10 @@
 # Sourced by the scripts beside it, from the project's root: a folder `$work` and a broker below it that go at the end with all that was
 # started, and how a condition is waited for. `$0` names the script in what is said. A script that sets `service` to a process has it
 # looked after while it waits.
-name=$(basename "$0")
+script=$(basename "$0")
 faultline=${FAULTLINE:?FAULTLINE must name the program}
 if ! reason=$(scripts/kafka ready 2>&1); then
-  echo "$name: SKIPPED: $reason"
+  echo "$script: SKIPPED: $reason"
   [ -z "${CI:-}" ]
   exit
 fi
@@ -14,13 +14,13 @@ finish() {
   local started
   started=$(jobs -p)
   # shellcheck disable=SC2086 # one process a word
-  [ -z "$started" ] || kill -9 $started 2>/dev/null || true
+  [ -z "$started" ] || { kill -9 $started; wait $started; } 2>/dev/null || true
   scripts/kafka kill "$work/broker" || true
   rm -rf "$work"
 }
 trap finish EXIT
 fail() {
-  echo "$name: $*" >&2
+  echo "$script: $*" >&2
   tail -n 5 "$work"/*.log >&2 || true
   exit 1
 }

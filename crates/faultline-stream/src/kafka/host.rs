@@ -205,6 +205,7 @@ impl Opener {
             match self.open(task, given) {
                 Ok(()) => {}
                 Err(HostError::Kafka(error)) if error.is_passing() => {
+                    tracing::warn!(%task, %error, "a task could not be opened; it is tried again");
                     self.close(task);
                     let _ = held(&self.again).send(Owned::Again(task));
                 }

@@ -131,7 +131,8 @@ impl KafkaError {
     }
 }
 
-/// What does not get better by asking again.
+/// What does not get better by asking again. That a topic is not known may be: it was looked for at the start, and brokers hear of a new one
+/// one after the other.
 fn is_final(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
@@ -141,9 +142,6 @@ fn is_final(code: RDKafkaErrorCode) -> bool {
             | Code::ClusterAuthorizationFailed
             | Code::TransactionalIdAuthorizationFailed
             | Code::SaslAuthenticationFailed
-            | Code::UnknownTopicOrPartition
-            | Code::UnknownTopic
-            | Code::UnknownPartition
             | Code::Fatal
     )
 }
