@@ -211,9 +211,17 @@ impl Opener {
                 }
                 Err(error) => {
                     self.close(task);
-                    self.running.telemetry.failed(task, &error);
+                    self.tell(task, given, &|| self.running.telemetry.failed(task, &error));
                 }
             }
+        }
+    }
+
+    /// Tells of a task as long as it is this process's: under the lock, so that a word of one that was taken away does not stay.
+    fn tell(&self, task: TaskId, given: u64, word: &dyn Fn()) {
+        let owned = held(&self.owned);
+        if owned.tasks.get(&task) == Some(&given) {
+            word();
         }
     }
 
@@ -237,7 +245,7 @@ impl Opener {
         let goes_on = |restored, of| {
             // Not for each row: this takes the lock that workers take.
             if told.replace(Some(restored / TELL_EVERY)) != Some(restored / TELL_EVERY) {
-                self.running.telemetry.restoring(task, restored, of);
+                self.tell(task, given, &|| self.running.telemetry.restoring(task, restored, of));
             }
             self.owns(task, given)
         };
