@@ -25,6 +25,23 @@ fail() {
   exit 1
 }
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+# Below those that systems give to outgoing connections, which could take one between this and the broker's start.
+broker_port() {
+  python3 -c '
+import random, socket
+while True:
+    first, sockets = random.randrange(15000, 32000, 10), []
+    try:
+        for port in range(first, first + 4):
+            sockets.append(socket.create_server(("127.0.0.1", port)))
+    except OSError:
+        continue
+    finally:
+        for one in sockets:
+            one.close()
+    print(first)
+    break'
+}
 until_true() { # until_true SECONDS WHAT COMMAND...
   local until=$((SECONDS + $1)) what=$2
   shift 2
