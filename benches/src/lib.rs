@@ -5,6 +5,7 @@
 
 pub mod counting;
 pub mod latency;
+pub mod load;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

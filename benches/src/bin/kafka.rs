@@ -49,6 +49,11 @@ impl Stage for Job {
     const GLOBALS: &'static [Topic] = &[];
     type Gathered = ();
 
+    /// A finding's key is its correlation key.
+    fn ahead(&self, batch: &Batch<'_>, _: Topic, keys: &mut dyn Iterator<Item = &str>) -> Result<(), StoreError> {
+        batch.state.look_up(keys.map(|key| [&[TABLE], key.as_bytes()].concat()).collect())
+    }
+
     fn apply(&self, batch: &mut Batch<'_>, (): &mut (), input: &Input<'_>) -> Result<(), StageError> {
         let finding: Finding<'_> = serde_json::from_slice(input.value.unwrap_or_default()).map_err(StageError::poison)?;
         let key = [&[TABLE], finding.corr.as_bytes()].concat();

@@ -1,5 +1,6 @@
 //! An attempt at a batch: reads, applies, ends and slices over an overlay. It changes nothing; what came of it is committed or dropped.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use faultline_core::stage::{Batch, Globals, Input, Output, Pending, Stage, StageError};
@@ -103,7 +104,7 @@ impl<S: Stage> Task<S> {
                     return Ok(None);
                 }
                 let reads = Instant::now();
-                let page = self.log.read(place.0, place.1, from, room, self.options.page_bytes)?;
+                let page = self.log.page(place.0, place.1, from, room, self.options.page_bytes)?;
                 draft.read += reads.elapsed();
                 if page.is_empty() {
                     // What stood there was superseded or dropped; a newer record of the same key comes later.
@@ -129,7 +130,13 @@ impl<S: Stage> Task<S> {
     }
 
     /// One record: to the stage, to its own partition, or to `dead-letters`.
-    fn take(&self, input: &Reading, record: Stored, refused: &Refused, draft: &mut Draft<'_, S>) -> Result<Option<Attempt>, HostError> {
+    fn take(
+        &self,
+        input: &Reading,
+        record: Arc<Stored>,
+        refused: &Refused,
+        draft: &mut Draft<'_, S>,
+    ) -> Result<Option<Attempt>, HostError> {
         let at = (input.place, record.offset);
         draft.intake.read(input.topic, input.place, &record);
         if let Some(reason) = refused.get(&at) {
@@ -140,7 +147,7 @@ impl<S: Stage> Task<S> {
         };
         let partition = input.topic.partition_of(key, input.partitions);
         if partition != input.place.1 {
-            draft.intake.forward(input.topic, partition, record);
+            draft.intake.forward(input.topic, partition, Arc::unwrap_or_clone(record));
             return Ok(None);
         }
         let before = (draft.batch.bytes(), draft.batch.outputs().len());
@@ -163,10 +170,10 @@ impl<S: Stage> Task<S> {
         }
     }
 
-    fn refuse(&self, input: &Reading, record: Stored, reason: String, draft: &mut Draft<'_, S>) -> Result<Option<Attempt>, HostError> {
+    fn refuse(&self, input: &Reading, record: Arc<Stored>, reason: String, draft: &mut Draft<'_, S>) -> Result<Option<Attempt>, HostError> {
         let letter_partitions = self.log.partitions(DEAD_LETTERS.name)?;
         let from = Origin { stage: S::NAME, place: input.place, letter_partitions };
-        draft.intake.refuse(from, record, reason, draft.batch.now).map_err(|error| self.stopped(error.into()))?;
+        draft.intake.refuse(from, Arc::unwrap_or_clone(record), reason, draft.batch.now).map_err(|error| self.stopped(error.into()))?;
         Ok(None)
     }
 

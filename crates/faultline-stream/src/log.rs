@@ -1,6 +1,8 @@
 //! The log as tasks, doors and views see it, whatever host is below.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use faultline_core::store::Store;
@@ -81,14 +83,14 @@ fn weight(key: &[u8], value: Option<&[u8]>, headers: &[(String, Vec<u8>)]) -> us
 }
 
 /// Collects what one read returns: at least one record if there is any, however large, so that a reader always goes on.
-pub(crate) struct Page {
-    records: Vec<Stored>,
+pub(crate) struct Page<R = Stored> {
+    records: Vec<R>,
     bytes: usize,
     max_records: usize,
     max_bytes: usize,
 }
 
-impl Page {
+impl<R: Borrow<Stored>> Page<R> {
     pub(crate) fn new(max_records: usize, max_bytes: usize) -> Self {
         Self { records: Vec::new(), bytes: 0, max_records, max_bytes }
     }
@@ -98,8 +100,8 @@ impl Page {
     }
 
     /// False if there was no room for it.
-    pub(crate) fn takes(&mut self, record: Stored) -> bool {
-        let bytes = self.bytes.saturating_add(record.bytes());
+    pub(crate) fn takes(&mut self, record: R) -> bool {
+        let bytes = self.bytes.saturating_add(record.borrow().bytes());
         if self.is_full() || (!self.records.is_empty() && bytes > self.max_bytes) {
             return false;
         }
@@ -108,7 +110,7 @@ impl Page {
         true
     }
 
-    pub(crate) fn into_records(self) -> Vec<Stored> {
+    pub(crate) fn into_records(self) -> Vec<R> {
         self.records
     }
 }
@@ -123,6 +125,11 @@ pub trait Log: Send + Sync {
     /// A record can be read before it is durable. That is safe inside the log, as a crash loses a suffix of it and what
     /// followed from it together. What acts outside on what it read (a sink) asks the host to sync first.
     fn read(&self, topic: &str, partition: u32, from: u64, max_records: usize, max_bytes: usize) -> Result<Vec<Stored>, HostError>;
+
+    /// As [`Log::read`], for a task: a log that keeps what waits at hand shares it.
+    fn page(&self, topic: &str, partition: u32, from: u64, max_records: usize, max_bytes: usize) -> Result<Vec<Arc<Stored>>, HostError> {
+        Ok(self.read(topic, partition, from, max_records, max_bytes)?.into_iter().map(Arc::new).collect())
+    }
 
     /// The offset that the next record will get.
     fn end_offset(&self, topic: &str, partition: u32) -> Result<u64, HostError>;

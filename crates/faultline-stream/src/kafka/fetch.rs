@@ -54,7 +54,7 @@ struct Shared {
 }
 
 struct Buffer {
-    records: VecDeque<Stored>,
+    records: VecDeque<Arc<Stored>>,
     bytes: usize,
     /// The offset behind the last record that was read.
     end: u64,
@@ -97,7 +97,7 @@ impl Fetcher {
     }
 
     /// What waits of a place, from an offset on; nothing if the place is not read here.
-    pub(crate) fn read(&self, place: Place, from: u64, max_records: usize, max_bytes: usize) -> Option<Vec<Stored>> {
+    pub(crate) fn read(&self, place: Place, from: u64, max_records: usize, max_bytes: usize) -> Option<Vec<Arc<Stored>>> {
         let mut places = held(&self.shared.places);
         let buffer = places.get_mut(&place)?;
         buffer.asked_at = Instant::now();
@@ -150,15 +150,18 @@ impl Shared {
             if !self.has_room() {
                 continue;
             }
-            let (mut wait, mut taken) = (POLL, Vec::new());
+            let (mut wait, mut taken, mut known) = (POLL, Vec::new(), None);
             // Errors that concern all (brokers away) are librdkafka's to retry; the end of a partition is none.
             while taken.len() < RING_AFTER
                 && let Some(polled) = self.consumer.poll(wait)
             {
-                if let Ok(message) = polled
-                    && let Some(topic) = self.topic(message.topic())
-                {
-                    taken.push(((topic, message.partition().unsigned_abs()), stored(&message)));
+                if let Ok(message) = polled {
+                    // Most are of the same topic as the one before.
+                    let name = message.topic();
+                    known = known.filter(|topic| *topic == name).or_else(|| self.topic(name));
+                    if let Some(topic) = known {
+                        taken.push(((topic, message.partition().unsigned_abs()), Arc::new(stored(&message))));
+                    }
                 }
                 wait = Duration::ZERO;
             }
@@ -210,7 +213,7 @@ impl Shared {
         held(&self.places).keys().map(|(topic, _)| *topic).find(|topic| *topic == name)
     }
 
-    fn take(&self, records: Vec<(Place, Stored)>) {
+    fn take(&self, records: Vec<(Place, Arc<Stored>)>) {
         let mut places = held(&self.places);
         for (place, record) in records {
             // Of a place that was taken away nothing should come; offsets ascend.

@@ -46,6 +46,7 @@ impl Follower {
         }
         self.fetcher.committed(place, from);
         let page = self.fetcher.read(place, from, max_records, max_bytes).unwrap_or_default();
+        let page = page.into_iter().map(Arc::unwrap_or_clone).collect();
         let page = match self.log.wire.incoming(place, page) {
             // What its first record says is not known now: this place waits, the others go on.
             Err(error) if error.is_passing() => Vec::new(),

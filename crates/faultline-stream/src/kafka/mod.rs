@@ -389,11 +389,22 @@ impl Log for KafkaLog {
         let page = if plan.is_global {
             self.local.read(topic, partition, from, max_records, max_bytes)?
         } else if let Some(page) = self.fetcher.read(place, from, max_records, max_bytes) {
-            page
+            page.into_iter().map(Arc::unwrap_or_clone).collect()
         } else {
             globals::once(&held(&self.asking), place, from, max_records, max_bytes)?
         };
         self.wire.incoming(place, page)
+    }
+
+    fn page(&self, topic: &str, partition: u32, from: u64, max_records: usize, max_bytes: usize) -> Result<Vec<Arc<Stored>>, HostError> {
+        let plan = self.topics.plan(topic, partition)?;
+        // Where values are changed on their way in nothing can be shared.
+        if self.wire.registry().is_none()
+            && let Some(page) = self.fetcher.read((plan.name, partition), from, max_records, max_bytes)
+        {
+            return Ok(page);
+        }
+        Ok(self.read(topic, partition, from, max_records, max_bytes)?.into_iter().map(Arc::new).collect())
     }
 
     fn end_offset(&self, topic: &str, partition: u32) -> Result<u64, HostError> {

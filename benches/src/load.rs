@@ -1,0 +1,44 @@
+//! Puts records into topics of a cluster, as fast as a plain producer can: the benchmarks' publishers.
+
+use std::time::Duration;
+
+use faultline_model::topic::Topic;
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+const FULL: Duration = Duration::from_millis(5);
+const FLUSH: Duration = Duration::from_mins(2);
+
+pub struct Loader {
+    producer: BaseProducer,
+    partitions: u32,
+}
+
+impl Loader {
+    pub fn new(bootstrap: &str, partitions: u32) -> Result<Self, KafkaError> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", bootstrap).set("compression.type", "lz4").set("enable.idempotence", "true");
+        Ok(Self { producer: config.create()?, partitions })
+    }
+
+    pub fn put(&self, topic: Topic, key: &str, value: &[u8], timestamp_ms: i64) -> Result<(), KafkaError> {
+        let partition = if topic.is_global { 0 } else { topic.partition_of(key, self.partitions) };
+        let mut record = BaseRecord::to(topic.name).partition(partition as i32).key(key).payload(value).timestamp(timestamp_ms);
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    self.producer.poll(FULL);
+                    record = back;
+                }
+                Err((error, _)) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits until all is written.
+    pub fn flush(&self) -> Result<(), KafkaError> {
+        self.producer.flush(FLUSH)
+    }
+}
