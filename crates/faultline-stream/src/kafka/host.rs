@@ -9,10 +9,11 @@ use std::time::{Duration, SystemTime};
 use faultline_core::stage::Stage;
 use faultline_model::topic::Topic;
 
-use super::group::{Member, Owned, Rebalances, committed};
-use super::restore::Restorer;
+use super::group::{Member, Owned, Rebalances};
+use super::opening::{Wanted, open};
+use super::restore::BrokersChangelog;
 use super::stale;
-use super::{KafkaError, KafkaLog, Membership};
+use super::{KafkaError, KafkaLog, LOOK, Membership};
 use crate::clock::Clock;
 use crate::commit::TaskId;
 use crate::error::HostError;
@@ -26,7 +27,6 @@ use crate::telemetry::Meter;
 
 /// How long a task that stopped at a passing fault waits before it is opened again.
 const BEFORE_AGAIN: Duration = Duration::from_millis(100);
-const LOOK: Duration = Duration::from_millis(50);
 /// After so many rows it is told how far a restore is.
 const TELL_EVERY: u64 = 4096;
 
@@ -232,15 +232,12 @@ impl Opener {
     fn open(&self, task: TaskId, given: u64) -> Result<(), HostError> {
         let Some(kind) = self.kinds.get(task.stage) else { return Ok(()) };
         let membership = held(&self.log.members).get(task.stage).cloned();
-        let consumer = membership.and_then(|membership| membership.consumer.upgrade()).ok_or(KafkaError::NotOwner { task })?;
+        let member = membership.ok_or(KafkaError::NotOwner { task })?.consumer;
         let keyed: Vec<Place> = kind.inputs.iter().map(|topic| (topic.name, task.partition)).collect();
-        // Positions first: what is written to the changelog after them is by nobody else.
-        let committed = committed(&consumer, &keyed)?;
-        drop(consumer);
-        let restorer = Restorer::new(&self.log.options, &self.log.options.group("restore"))?;
-        if stale::was_gone_long(&self.log.folder, task, self.log.horizon, SystemTime::now()) {
-            self.log.local.forget(task)?;
-        }
+        let log = &*self.log;
+        let changelog = BrokersChangelog::new(&log.options, &log.options.group("restore"), task, member)?;
+        let is_stale = stale::was_gone_long(&log.folder, task, log.horizon, SystemTime::now());
+        let wanted = Wanted { task, keyed: &keyed, globals: &kind.globals, topics: &log.topics, is_stale };
         let told = std::cell::Cell::new(None);
         let goes_on = |restored, of| {
             // Not for each row: this takes the lock that workers take.
@@ -249,25 +246,7 @@ impl Opener {
             }
             self.owns(task, given)
         };
-        if !restorer.restore(&self.log.local, task, &goes_on)? {
-            return Ok(());
-        }
-        let positions = self.log.positions_in_state(task)?;
-        // Brokers forget positions of topics to which a group does not subscribe: then the state's are what there is.
-        if committed.iter().any(|(place, position)| positions.get(place).copied().unwrap_or(0) != *position) {
-            let (state, group) = (format!("{positions:?}"), format!("{committed:?}"));
-            return Err(KafkaError::PositionsDiffer { task, state, group }.into());
-        }
-        for topic in &kind.globals {
-            let position = positions.get(&(topic.name, 0)).copied().unwrap_or(0);
-            while self.log.local.end_offset(topic.name, 0)? < position {
-                if !self.owns(task, given) {
-                    return Ok(());
-                }
-                let generation = self.log.local.wait_for_change(0, Duration::ZERO);
-                self.log.local.wait_for_change(generation, LOOK);
-            }
-        }
+        let Some(positions) = open(&changelog, &*log.local, &wanted, &goes_on)? else { return Ok(()) };
         held(&self.log.positions).insert(task, positions.clone());
         for place in &keyed {
             self.log.fetcher.add(*place, positions.get(place).copied().unwrap_or(0))?;

@@ -1,0 +1,98 @@
+//! What opening a task and landing its commits ask of a cluster, and of the folder beside it. librdkafka and RocksDB answer; so does the
+//! simulation (`testing/cluster`), which judges the order in which they are asked.
+
+use faultline_core::store::{Changes, Store};
+
+use super::transact::{Reached, Sent};
+use crate::commit::TaskId;
+use crate::embedded::EmbeddedLog;
+use crate::error::HostError;
+use crate::log::{Log, Place, Positions};
+
+/// A task's changelog, and its group's word on it.
+pub(crate) trait Changelog {
+    /// Positions that the group has committed, once no transaction that could change them is open.
+    fn committed(&self, places: &[Place]) -> Result<Positions, HostError>;
+
+    /// The end of what is written, committed or not.
+    fn written(&self) -> Result<u64, HostError>;
+
+    /// The first offset that is there, and the last stable one: the end of what can be read.
+    fn stable(&self) -> Result<(u64, u64), HostError>;
+
+    /// Rows from now on are those behind an offset.
+    fn seek(&self, from: u64) -> Result<(), HostError>;
+
+    /// Waits a while for the next row.
+    fn next(&self) -> Result<Next, HostError>;
+
+    /// For who looks again, as nobody tells when a transaction has ended.
+    fn pause(&self);
+}
+
+/// What a changelog has next.
+pub(crate) enum Next {
+    Row { offset: u64, key: Vec<u8>, value: Option<Vec<u8>> },
+    /// It was read up to the last stable offset.
+    End,
+    /// Nothing has come as yet.
+    Nothing,
+}
+
+/// Where commits go.
+pub(crate) trait Brokers {
+    /// Membership in a group as of a moment.
+    type Group;
+
+    /// Writes records and positions together, or neither. Gives each record's offset. After an error nobody knows which.
+    fn transact(&self, records: &[Sent<'_>], reached: Option<&Reached<'_, Self::Group>>) -> Result<Vec<u64>, HostError>;
+
+    /// A task is at this position for good: what was read ahead below it is of no more use.
+    fn passed(&self, place: Place, position: u64);
+}
+
+/// What a process keeps of its tasks, and of the global topics.
+pub(crate) trait Kept {
+    fn state<'a>(&'a self, task: TaskId) -> Box<dyn Store + 'a>;
+
+    /// Takes changes of a task's state, and the offset of its changelog behind them, as one.
+    fn keep(&self, task: TaskId, changes: &Changes, next: u64) -> Result<(), HostError>;
+
+    /// The offset of a task's changelog behind what is kept of its state.
+    fn kept(&self, task: TaskId) -> Result<Option<u64>, HostError>;
+
+    fn forget(&self, task: TaskId) -> Result<(), HostError>;
+
+    /// The end of the copy of a global topic.
+    fn copied(&self, topic: &str) -> Result<u64, HostError>;
+
+    /// Waits a while for more to be copied.
+    fn await_copy(&self);
+}
+
+impl Kept for EmbeddedLog {
+    fn state<'a>(&'a self, task: TaskId) -> Box<dyn Store + 'a> {
+        Log::state(self, task)
+    }
+
+    fn keep(&self, task: TaskId, changes: &Changes, next: u64) -> Result<(), HostError> {
+        self.keep(task, changes, next)
+    }
+
+    fn kept(&self, task: TaskId) -> Result<Option<u64>, HostError> {
+        self.kept(task)
+    }
+
+    fn forget(&self, task: TaskId) -> Result<(), HostError> {
+        self.forget(task)
+    }
+
+    fn copied(&self, topic: &str) -> Result<u64, HostError> {
+        self.end_offset(topic, 0)
+    }
+
+    fn await_copy(&self) {
+        let generation = self.wait_for_change(0, std::time::Duration::ZERO);
+        self.wait_for_change(generation, super::LOOK);
+    }
+}
