@@ -5,9 +5,12 @@ use faultline_core::store::{Changes, Store};
 
 use super::transact::{Reached, Sent};
 use crate::commit::TaskId;
-use crate::embedded::EmbeddedLog;
+use crate::embedded::{EmbeddedLog, Gathered};
 use crate::error::HostError;
 use crate::log::{Log, Place, Positions};
+
+/// How much is restored in one batch, unless a changelog says otherwise.
+const BATCH_BYTES: usize = 4 << 20;
 
 /// A task's changelog, and its group's word on it.
 pub(crate) trait Changelog {
@@ -26,13 +29,22 @@ pub(crate) trait Changelog {
     /// Waits a while for the next row.
     fn next(&self) -> Result<Next, HostError>;
 
+    /// How much of it is gathered before it is kept.
+    fn batch_bytes(&self) -> usize {
+        BATCH_BYTES
+    }
+
     /// For who looks again, as nobody tells when a transaction has ended.
     fn pause(&self);
 }
 
 /// What a changelog has next.
 pub(crate) enum Next {
-    Row { offset: u64, key: Vec<u8>, value: Option<Vec<u8>> },
+    Row {
+        offset: u64,
+        key: Vec<u8>,
+        value: Option<Vec<u8>>,
+    },
     /// It was read up to the last stable offset.
     End,
     /// Nothing has come as yet.
@@ -58,6 +70,11 @@ pub(crate) trait Kept {
     /// Takes changes of a task's state, and the offset of its changelog behind them, as one.
     fn keep(&self, task: TaskId, changes: &Changes, next: u64) -> Result<(), HostError>;
 
+    /// Takes what was gathered of a task's changelog, and the offset behind it, as one; leaves nothing in it.
+    fn keep_gathered(&self, task: TaskId, gathered: &mut Gathered, next: u64) -> Result<(), HostError> {
+        self.keep(task, &gathered.take().into_iter().collect(), next)
+    }
+
     /// The offset of a task's changelog behind what is kept of its state.
     fn kept(&self, task: TaskId) -> Result<Option<u64>, HostError>;
 
@@ -77,6 +94,10 @@ impl Kept for EmbeddedLog {
 
     fn keep(&self, task: TaskId, changes: &Changes, next: u64) -> Result<(), HostError> {
         self.keep(task, changes, next)
+    }
+
+    fn keep_gathered(&self, task: TaskId, gathered: &mut Gathered, next: u64) -> Result<(), HostError> {
+        self.keep_gathered(task, gathered, next)
     }
 
     fn kept(&self, task: TaskId) -> Result<Option<u64>, HostError> {

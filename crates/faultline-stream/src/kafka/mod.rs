@@ -23,12 +23,13 @@ mod options;
 mod registry;
 mod restore;
 mod stale;
+mod standby;
 mod token;
 pub(crate) mod transact;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -50,6 +51,7 @@ use self::opening::positions_in_state;
 pub use self::options::KafkaOptions;
 use self::registry::Wire;
 pub use self::registry::{Registry, RegistryAuth, RegistryError, RegistryOptions, SubjectDifference};
+use self::standby::Standbys;
 use self::transact::sent;
 use crate::commit::{Commit, InFlight, TaskId};
 use crate::embedded::EmbeddedLog;
@@ -173,6 +175,9 @@ pub struct KafkaLog {
     positions: Arc<Mutex<BTreeMap<TaskId, Positions>>>,
     /// Who asks the groups how far they are, by stage.
     groups: Mutex<BTreeMap<&'static str, Reader>>,
+    standbys: Standbys,
+    /// Rows of changelogs that were read before tasks could work.
+    restored: Arc<AtomicU64>,
     folder: PathBuf,
     /// How long topics know that a key went.
     horizon: Duration,
@@ -215,6 +220,7 @@ impl KafkaLog {
         let positions = Arc::default();
         let brokers = ToBrokers { transactors: transactors.clone(), fetcher: fetcher.clone() };
         let landing = Landing { brokers, local: local.clone(), positions: Arc::clone(&positions) };
+        let standbys = Standbys::new(&options, local.clone(), path.as_ref().to_owned(), horizon);
         let lander = Lander::start(landing, writers.max(1))?;
         Ok(Self {
             topics,
@@ -230,6 +236,8 @@ impl KafkaLog {
             members: Mutex::default(),
             positions,
             groups: Mutex::default(),
+            standbys,
+            restored: Arc::default(),
             folder: path.as_ref().to_owned(),
             horizon,
             is_anew,
@@ -466,6 +474,14 @@ impl Log for KafkaLog {
     fn gauges(&self) -> Vec<Gauge> {
         let mut gauges = self.local.gauges();
         gauges.extend(self.transactors.gauges());
+        gauges.extend(self.standbys.gauges());
+        gauges.push(Gauge {
+            name: "faultline_restored_records_total",
+            help: "Rows of changelogs that were read before tasks could work.",
+            kind: Kind::Counter,
+            label: None,
+            value: self.restored.load(Ordering::Relaxed),
+        });
         gauges.push(Gauge {
             name: "faultline_state_made_anew",
             help: "Whether what this process kept was older than the topics know of keys that went, and was made anew at its start.",
