@@ -179,7 +179,7 @@ impl KafkaOptions {
 
     /// Whether members of groups are told by brokers, with what is theirs.
     pub(crate) fn is_classic(&self) -> bool {
-        self.client.get("group.protocol").is_none_or(|protocol| protocol == "classic")
+        self.client.get("group.protocol").is_none_or(|protocol| protocol.eq_ignore_ascii_case("classic"))
     }
 
     /// A member of a stage's group. It reads nothing itself.
