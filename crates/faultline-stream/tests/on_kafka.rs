@@ -7,9 +7,9 @@ mod toys;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use broker::{Broker, PARTITIONS, PATIENCE, assert_at_rest, assert_comes_to, work_if_child};
+use broker::{Broker, PARTITIONS, PATIENCE, PROTOCOL, assert_at_rest, assert_comes_to, work_if_child};
 use faultline_core::stage::Stage;
 use faultline_stream::testing::{Random, Rest};
 use faultline_stream::{Clock, Host, HostOptions, KafkaHost, KafkaLog, KafkaRunning, Log, MemoryLog, SystemClock, append};
@@ -166,9 +166,21 @@ fn assert_each_key_has_one_home(log: &KafkaLog) {
 #[test]
 fn a_process_that_slept_past_its_time_is_fenced_and_goes_on() {
     work_if_child(&toys::plans(), run);
+    sleeps_and_goes_on("a_process_that_slept_past_its_time_is_fenced_and_goes_on", &[]);
+}
+
+/// Members of KIP-848's protocol, whose epoch is what a transaction brings: what sleeps is fenced, what is killed is taken over from, and
+/// what comes back at once under its name has its part again.
+#[test]
+fn members_by_the_consumer_protocol_are_fenced_and_taken_over_from() {
+    work_if_child(&toys::plans(), run);
+    sleeps_and_goes_on("members_by_the_consumer_protocol_are_fenced_and_taken_over_from", &[(PROTOCOL, "consumer")]);
+}
+
+fn sleeps_and_goes_on(test: &str, environment: &[(&str, &str)]) {
     let Some(broker) = start() else { return };
     let reader = broker.log("reader");
-    let child = |instance: &str| broker.worker("a_process_that_slept_past_its_time_is_fenced_and_goes_on", instance);
+    let child = |instance: &str| broker.worker_with(test, instance, environment);
     let (sleeper, mut other) = (child("sleeper"), child("other"));
     say(&*reader, 0);
     assert_comes_to(&reader, &expected(0..1));
@@ -184,6 +196,52 @@ fn a_process_that_slept_past_its_time_is_fenced_and_goes_on() {
     other.kill();
     say(&*reader, 4);
     assert_comes_to(&reader, &expected(0..5));
+    // One that is killed and comes back before it is missed.
+    let _other = child("other");
+    say(&*reader, 5);
+    assert_comes_to(&reader, &expected(0..6));
+    drop(sleeper);
+    let _sleeper = child("sleeper");
+    say(&*reader, 6);
+    assert_comes_to(&reader, &expected(0..7));
+    assert_each_key_has_one_home(&reader);
+}
+
+/// What a log tells of itself.
+fn told(log: &KafkaLog, name: &str) -> u64 {
+    log.gauges().iter().find(|gauge| gauge.name == name).unwrap().value
+}
+
+#[test]
+fn a_standby_takes_over_with_the_tail_alone() {
+    work_if_child(&toys::plans(), run);
+    let Some(broker) = start() else { return };
+    let reader = broker.log("reader");
+    let mut other = broker.worker("a_standby_takes_over_with_the_tail_alone", "other");
+    (0..3).for_each(|seed| say(&*reader, seed));
+    assert_comes_to(&reader, &expected(0..3));
+    let log = broker.log("standby");
+    let running = run(log.clone());
+    let until = Instant::now() + PATIENCE;
+    let is_warm = || told(&log, "faultline_standby_tasks") == TASKS as u64 / 2 && told(&log, "faultline_standby_lag_records") == 0;
+    while running.tasks().len() != TASKS / 2 || !is_warm() {
+        assert!(Instant::now() < until, "{:?}", log.gauges());
+        log.wait_for_change(u64::MAX, Duration::from_millis(20));
+    }
+    let (restored, followed) = (told(&log, "faultline_restored_records_total"), told(&log, "faultline_standby_records_total"));
+    other.kill();
+    while running.tasks().len() != TASKS {
+        assert!(Instant::now() < until, "{:?}", running.running().unwrap().status());
+        log.wait_for_change(u64::MAX, Duration::from_millis(20));
+    }
+    let tail = told(&log, "faultline_restored_records_total") - restored;
+    // At most a commit of positions alone, of each task.
+    assert!(tail <= TASKS as u64 && followed > 10 * TASKS as u64, "{tail} records were restored, {followed} had been followed");
+    assert_eq!(told(&log, "faultline_standby_tasks"), 0);
+    // The state is whole, or a fact said again would be new.
+    (0..4).for_each(|seed| say(&*reader, seed));
+    assert_comes_to(&reader, &expected(0..4));
+    running.stop().unwrap();
     assert_each_key_has_one_home(&reader);
 }
 

@@ -13,6 +13,8 @@ mod clean;
 #[cfg(feature = "kafka")]
 mod copy;
 mod draft;
+#[cfg(feature = "kafka")]
+mod gather;
 mod read;
 mod retention;
 mod state;
@@ -30,6 +32,8 @@ use rocksdb::{DB, WriteBatch};
 
 use self::clean::Wear;
 use self::draft::Draft;
+#[cfg(feature = "kafka")]
+pub(crate) use self::gather::Gathered;
 use self::read::{Chunks, Superseded};
 use self::state::{TaskState, rows};
 use crate::commit::{Commit, TaskId};

@@ -1,18 +1,22 @@
 //! Stages over Kafka: which tasks are this process's is the groups' to say, and changes while it runs.
 
-use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use faultline_core::stage::Stage;
 use faultline_model::topic::Topic;
+use rdkafka::consumer::Consumer;
 
-use super::group::{Member, Owned, Rebalances, committed};
-use super::restore::Restorer;
+use super::group::{Asks, Member, Owned, Rebalances, peers};
+use super::opening::{Wanted, open};
+use super::restore::{BrokersChangelog, Restorer};
 use super::stale;
-use super::{KafkaError, KafkaLog, Membership};
+use super::standby::View;
+use super::{KafkaError, KafkaLog, LOOK, Membership};
 use crate::clock::Clock;
 use crate::commit::TaskId;
 use crate::error::HostError;
@@ -26,9 +30,11 @@ use crate::telemetry::Meter;
 
 /// How long a task that stopped at a passing fault waits before it is opened again.
 const BEFORE_AGAIN: Duration = Duration::from_millis(100);
-const LOOK: Duration = Duration::from_millis(50);
 /// After so many rows it is told how far a restore is.
 const TELL_EVERY: u64 = 4096;
+/// How many tasks are restored at once: one for each worker, who has nothing to do until they are, but two of them at least, as one waits
+/// for brokers half of its time.
+const OPENERS: RangeInclusive<usize> = 2..=8;
 
 type Open = Box<dyn Fn(u32, Arc<Mutex<Meter>>) -> Result<Box<dyn Work>, HostError> + Send + Sync>;
 
@@ -69,24 +75,25 @@ impl KafkaHost {
 
     /// Joins the groups and works in the background until it is stopped.
     pub fn start(self, clock: Arc<dyn Clock>) -> Result<KafkaRunning, HostError> {
-        let Self { log, host, kinds, .. } = self;
-        let (asked, asks) = channel();
+        let Self { log, host, options, kinds } = self;
+        let (asked, asks) = Asks::new(options.workers.clamp(*OPENERS.start(), *OPENERS.end()));
         host.pool.tell_of_passing(Box::new({
-            let asked = Mutex::new(asked.clone());
-            move |task| {
-                // Nobody listens any more while the host stops.
-                let _ = held(&asked).send(Owned::Again(task));
-            }
+            let asked = asked.clone();
+            move |task| asked.ask(Owned::Again(task))
         }));
         let running = host.start(clock)?;
-        let (owned, again) = (Mutex::default(), Mutex::new(asked.clone()));
-        let opener = Arc::new(Opener { log, running: running.host(), kinds, owned, again, stopping: Arc::default() });
-        let thread = std::thread::Builder::new().name("kafka-open".to_owned()).spawn({
+        let (openers, owned, again) = (asks.len(), Mutex::default(), asked.clone());
+        let opener = Arc::new(Opener { log, running: running.host(), kinds, owned, again, openers, stopping: Arc::default() });
+        let mut started = KafkaRunning { members: Vec::new(), opener: opener.clone(), threads: Vec::new(), running: Some(running) };
+        for (number, asks) in asks.into_iter().enumerate() {
             let opener = opener.clone();
-            move || opener.run(&asks)
-        });
-        let thread = thread.map_err(|source| HostError::Thread { source })?;
-        let mut started = KafkaRunning { members: Vec::new(), opener, thread: Some(thread), running: Some(running) };
+            let thread = std::thread::Builder::new().name(format!("kafka-open-{number}")).spawn(move || opener.run(&asks));
+            started.threads.push(thread.map_err(|source| HostError::Thread { source })?);
+        }
+        if started.opener.log.options.standbys > 0 {
+            let thread = std::thread::Builder::new().name("kafka-standby".to_owned()).spawn(move || opener.follow());
+            started.threads.push(thread.map_err(|source| HostError::Thread { source })?);
+        }
         started.join(&asked)?;
         Ok(started)
     }
@@ -96,12 +103,12 @@ impl KafkaHost {
 pub struct KafkaRunning {
     members: Vec<Member>,
     opener: Arc<Opener>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
     running: Option<Running>,
 }
 
 impl KafkaRunning {
-    fn join(&mut self, asked: &Sender<Owned>) -> Result<(), HostError> {
+    fn join(&mut self, asked: &Asks) -> Result<(), HostError> {
         let kinds: Vec<(&'static str, &'static str)> =
             self.opener.kinds.iter().filter_map(|(stage, kind)| Some((*stage, kind.inputs.first()?.name))).collect();
         for (stage, topic) in kinds {
@@ -148,7 +155,7 @@ impl KafkaRunning {
         self.opener.stopping.tell();
         // Each gives its tasks up before it goes.
         self.members.clear();
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
@@ -165,6 +172,9 @@ impl Drop for KafkaRunning {
 struct Ownership {
     tasks: BTreeMap<TaskId, u64>,
     given: u64,
+    /// Those whose state a thread brings here, or a worker writes: they stay so for a while after they were taken away.
+    opening: BTreeSet<TaskId>,
+    working: BTreeSet<TaskId>,
 }
 
 impl Ownership {
@@ -172,21 +182,29 @@ impl Ownership {
         self.given += 1;
         self.tasks.insert(task, self.given);
     }
+
+    /// Nobody here writes its state, or will.
+    fn is_elsewhere(&self, task: TaskId) -> bool {
+        !self.tasks.contains_key(&task) && !self.opening.contains(&task) && !self.working.contains(&task)
+    }
 }
 
-/// Opens tasks that are given to this process, one after the other.
+/// Opens tasks that are given to this process: several at once, by as many threads, each task always by the same one.
 struct Opener {
     log: Arc<KafkaLog>,
     running: Arc<Host>,
     kinds: BTreeMap<&'static str, Kind>,
     owned: Mutex<Ownership>,
     /// For what is to be tried once more, behind what else there is to open. It holds a task once at most for each time that it failed.
-    again: Mutex<Sender<Owned>>,
+    again: Asks,
+    openers: usize,
     stopping: Arc<Stop>,
 }
 
 impl Opener {
     fn run(&self, asks: &Receiver<Owned>) {
+        // Kept from one task to the next: its connections take longer to make than a warm task to restore.
+        let mut restorer = None;
         while !self.stopping.is_told() {
             let task = match asks.recv_timeout(LOOK) {
                 Ok(Owned::Given(task)) => task,
@@ -196,24 +214,31 @@ impl Opener {
                     }
                     task
                 }
-                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Timeout) => {
+                    restorer = None;
+                    continue;
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             let Some(given) = held(&self.owned).tasks.get(&task).copied() else { continue };
+            held(&self.owned).opening.insert(task);
+            self.log.standbys.leave(task);
             // It may be at work: what is asked for is asked for twice where a fault and a rebalance meet.
             self.close(task);
-            match self.open(task, given) {
+            match self.open(task, given, &mut restorer) {
                 Ok(()) => {}
                 Err(HostError::Kafka(error)) if error.is_passing() => {
                     tracing::warn!(%task, %error, "a task could not be opened; it is tried again");
                     self.close(task);
-                    let _ = held(&self.again).send(Owned::Again(task));
+                    restorer = None;
+                    self.again.ask(Owned::Again(task));
                 }
                 Err(error) => {
                     self.close(task);
                     self.tell(task, given, &|| self.running.telemetry.failed(task, &error));
                 }
             }
+            held(&self.owned).opening.remove(&task);
         }
     }
 
@@ -229,45 +254,30 @@ impl Opener {
         !self.stopping.is_told() && held(&self.owned).tasks.get(&task) == Some(&given)
     }
 
-    fn open(&self, task: TaskId, given: u64) -> Result<(), HostError> {
+    fn open(&self, task: TaskId, given: u64, restorer: &mut Option<Restorer>) -> Result<(), HostError> {
         let Some(kind) = self.kinds.get(task.stage) else { return Ok(()) };
         let membership = held(&self.log.members).get(task.stage).cloned();
-        let consumer = membership.and_then(|membership| membership.consumer.upgrade()).ok_or(KafkaError::NotOwner { task })?;
+        let member = membership.ok_or(KafkaError::NotOwner { task })?.consumer;
         let keyed: Vec<Place> = kind.inputs.iter().map(|topic| (topic.name, task.partition)).collect();
-        // Positions first: what is written to the changelog after them is by nobody else.
-        let committed = committed(&consumer, &keyed)?;
-        drop(consumer);
-        let restorer = Restorer::new(&self.log.options, &self.log.options.group("restore"))?;
-        if stale::was_gone_long(&self.log.folder, task, self.log.horizon, SystemTime::now()) {
-            self.log.local.forget(task)?;
-        }
-        let told = std::cell::Cell::new(None);
+        let log = &*self.log;
+        let restorer = match restorer.take() {
+            Some(known) if !known.knows(task) => restorer.insert(known),
+            _ => restorer.insert(Restorer::new(&log.options, self.openers, &log.restored)?),
+        };
+        let changelog = BrokersChangelog::new(restorer, task, member);
+        let is_stale = stale::was_gone_long(&log.folder, task, log.horizon, SystemTime::now());
+        let wanted = Wanted { task, keyed: &keyed, globals: &kind.globals, topics: &log.topics, is_stale };
+        let (told, before) = (std::cell::Cell::new(None), std::cell::Cell::new(None));
         let goes_on = |restored, of| {
-            // Not for each row: this takes the lock that workers take.
-            if told.replace(Some(restored / TELL_EVERY)) != Some(restored / TELL_EVERY) {
+            let is_waiting = before.replace(Some(restored)) == Some(restored);
+            let is_told = told.replace(Some(restored / TELL_EVERY)) == Some(restored / TELL_EVERY);
+            if !is_told {
                 self.tell(task, given, &|| self.running.telemetry.restoring(task, restored, of));
             }
-            self.owns(task, given)
+            // Neither for each row: both take locks that others take.
+            (is_told && !is_waiting) || self.owns(task, given)
         };
-        if !restorer.restore(&self.log.local, task, &goes_on)? {
-            return Ok(());
-        }
-        let positions = self.log.positions_in_state(task)?;
-        // Brokers forget positions of topics to which a group does not subscribe: then the state's are what there is.
-        if committed.iter().any(|(place, position)| positions.get(place).copied().unwrap_or(0) != *position) {
-            let (state, group) = (format!("{positions:?}"), format!("{committed:?}"));
-            return Err(KafkaError::PositionsDiffer { task, state, group }.into());
-        }
-        for topic in &kind.globals {
-            let position = positions.get(&(topic.name, 0)).copied().unwrap_or(0);
-            while self.log.local.end_offset(topic.name, 0)? < position {
-                if !self.owns(task, given) {
-                    return Ok(());
-                }
-                let generation = self.log.local.wait_for_change(0, Duration::ZERO);
-                self.log.local.wait_for_change(generation, LOOK);
-            }
-        }
+        let Some(positions) = open(&changelog, &*log.local, &wanted, &goes_on)? else { return Ok(()) };
         held(&self.log.positions).insert(task, positions.clone());
         for place in &keyed {
             self.log.fetcher.add(*place, positions.get(place).copied().unwrap_or(0))?;
@@ -275,8 +285,9 @@ impl Opener {
         let meter = Arc::default();
         let work = (kind.open)(task.partition, Arc::clone(&meter))?;
         // Under this lock, so that a task that was taken away meanwhile is not put to work.
-        let owned = held(&self.owned);
+        let mut owned = held(&self.owned);
         if owned.tasks.get(&task) == Some(&given) {
+            owned.working.insert(task);
             stale::is_back(&self.log.folder, task);
             self.running.telemetry.remove(task);
             self.running.telemetry.add(task, meter);
@@ -309,5 +320,29 @@ impl Opener {
             // If that fails as well the store does, which shows wherever it is used.
             let _ = self.log.local.forget(task);
         }
+        held(&self.owned).working.remove(&task);
+    }
+
+    /// Keeps up what others work on.
+    fn follow(&self) {
+        let views = || self.kinds.iter().filter_map(|(stage, kind)| self.view(stage, kind)).collect();
+        let is_elsewhere = |task| held(&self.owned).is_elsewhere(task);
+        self.log.standbys.run(&self.stopping, &views, self.log.partitions, &is_elsewhere);
+    }
+
+    /// A stage's group as brokers know it, once this process has its part.
+    fn view(&self, stage: &'static str, kind: &Kind) -> Option<View> {
+        let consumer = held(&self.log.members).get(stage)?.consumer.upgrade()?;
+        if !consumer.context().has_joined() {
+            return None;
+        }
+        let peers = if self.log.options.is_classic() {
+            let peers = peers(&consumer, &self.log.options.group(stage), kind.inputs.first()?.name);
+            // Who cannot be asked is asked again.
+            Some(peers.ok().filter(|peers| !peers.is_empty())?)
+        } else {
+            None
+        };
+        Some(View { stage, peers })
     }
 }

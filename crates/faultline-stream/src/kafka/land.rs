@@ -13,14 +13,16 @@ use std::thread::JoinHandle;
 use faultline_core::store::Changes;
 use rdkafka::consumer::ConsumerGroupMetadata;
 
+use super::cluster::{Brokers, Kept};
 use super::fetch::Fetcher;
+use super::opening::encode_positions;
 use super::options::KafkaOptions;
 use super::transact::{Reached, Sent, Transactor, sent};
-use super::{KafkaError, changelog_of};
-use crate::commit::{Ending, TaskId};
+use super::{KafkaError, POSITIONS_ROW, changelog_of};
+use crate::commit::{Commit, Ending, TaskId};
 use crate::embedded::EmbeddedLog;
 use crate::error::HostError;
-use crate::log::{Gauge, Positions, Record};
+use crate::log::{Gauge, Place, Positions, Record};
 use crate::pool::panicked;
 use crate::sync::held;
 use crate::telemetry::Kind;
@@ -86,8 +88,8 @@ impl Transactors {
     }
 }
 
-/// A commit on its way.
-pub(crate) struct Job {
+/// A commit on its way, by a member of a group.
+pub(crate) struct Job<G = ConsumerGroupMetadata> {
     pub(crate) task: TaskId,
     pub(crate) outputs: Vec<Record>,
     pub(crate) changes: Arc<Changes>,
@@ -97,19 +99,50 @@ pub(crate) struct Job {
     pub(crate) all: Positions,
     /// What the group is told: what moved of its own topics, and the task's first input in any case.
     pub(crate) reached: Positions,
-    pub(crate) group: ConsumerGroupMetadata,
+    pub(crate) group: G,
+}
+
+impl<G> Job<G> {
+    /// A commit of a task that was at positions before, of a group over a topic.
+    pub(crate) fn new(commit: Commit, before: Positions, lead: &'static str, group: G) -> Self {
+        let Commit { task, positions: moved, mut changes, outputs } = commit;
+        let mut all = before;
+        all.extend(&moved);
+        let lead = (lead, task.partition);
+        let mut reached = moved.clone();
+        reached.insert(lead, all.get(&lead).copied().unwrap_or(0));
+        changes.insert(POSITIONS_ROW.to_vec(), Some(encode_positions(&all)));
+        Self { task, outputs, changes: Arc::new(changes), moved, all, reached, group }
+    }
 }
 
 /// Where commits land.
-pub(crate) struct Landing {
-    pub(crate) transactors: Arc<Transactors>,
-    pub(crate) local: Arc<EmbeddedLog>,
-    pub(crate) fetcher: Arc<Fetcher>,
+pub(crate) struct Landing<B, K> {
+    pub(crate) brokers: B,
+    pub(crate) local: Arc<K>,
     pub(crate) positions: Arc<Mutex<BTreeMap<TaskId, Positions>>>,
 }
 
-impl Landing {
-    fn land(&self, job: Job) -> Outcome {
+/// The cluster, as commits go to it.
+pub(crate) struct ToBrokers {
+    pub(crate) transactors: Arc<Transactors>,
+    pub(crate) fetcher: Arc<Fetcher>,
+}
+
+impl Brokers for ToBrokers {
+    type Group = ConsumerGroupMetadata;
+
+    fn transact(&self, records: &[Sent<'_>], reached: Option<&Reached<'_>>) -> Outcome {
+        self.transactors.transact(records, reached)
+    }
+
+    fn passed(&self, place: Place, position: u64) {
+        self.fetcher.committed(place, position);
+    }
+}
+
+impl<B: Brokers, K: Kept> Landing<B, K> {
+    pub(crate) fn land(&self, job: Job<B::Group>) -> Outcome {
         let Job { task, outputs, changes, moved, all, reached, group } = job;
         let changelog = changelog_of(task.stage);
         let mut records: Vec<Sent<'_>> = outputs.iter().map(sent).collect();
@@ -122,13 +155,13 @@ impl Landing {
             headers: &[],
             timestamp_ms: None,
         }));
-        let mut offsets = self.transactors.transact(&records, Some(&Reached { positions: &reached, group: &group }))?;
+        let mut offsets = self.brokers.transact(&records, Some(&Reached { positions: &reached, group: &group }))?;
         drop(records);
         // The store sees nothing before the transaction is committed: what it writes out early could never be taken back.
         let next = offsets.split_off(said).last().map_or(0, |last| last + 1);
         self.local.keep(task, &changes, next)?;
         for (place, position) in moved {
-            self.fetcher.committed(place, position);
+            self.brokers.passed(place, position);
         }
         held(&self.positions).insert(task, all);
         Ok(offsets)
@@ -143,7 +176,7 @@ pub(crate) struct Lander {
 }
 
 impl Lander {
-    pub(crate) fn start(landing: Landing, writers: usize) -> Result<Self, HostError> {
+    pub(crate) fn start(landing: Landing<ToBrokers, EmbeddedLog>, writers: usize) -> Result<Self, HostError> {
         let (jobs, asked) = sync_channel::<Asked>(0);
         let (landing, asked) = (Arc::new(landing), Arc::new(Mutex::new(asked)));
         let mut lander = Self { jobs: Some(jobs), threads: Vec::new() };

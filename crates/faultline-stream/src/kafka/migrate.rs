@@ -16,10 +16,11 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError as ClientError;
 
 use super::context::Reader;
+use super::opening::encode_positions;
 use super::options::KafkaOptions;
 use super::registry::Wire;
 use super::transact::{Reached, Sent, Transactor, sent};
-use super::{CALL, KafkaError, KafkaLog, POSITIONS_ROW, changelog_of, checked, encode_positions};
+use super::{CALL, KafkaError, KafkaLog, POSITIONS_ROW, changelog_of, checked};
 use crate::commit::TaskId;
 use crate::error::HostError;
 use crate::log::{Log, Place, Positions, Record, Stored};

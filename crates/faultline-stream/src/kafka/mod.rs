@@ -9,24 +9,27 @@
 //! through a transactor (`transact.rs`) on a thread of their own (`land.rs`).
 
 mod admin;
+pub(crate) mod cluster;
 mod context;
 mod fetch;
 mod follow;
 mod globals;
 mod group;
 mod host;
-mod land;
+pub(crate) mod land;
 mod migrate;
+pub(crate) mod opening;
 mod options;
 mod registry;
 mod restore;
 mod stale;
+mod standby;
 mod token;
-mod transact;
+pub(crate) mod transact;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -42,11 +45,13 @@ pub use self::follow::Follower;
 use self::globals::Mirror;
 use self::group::Grouped;
 pub use self::host::{KafkaHost, KafkaRunning};
-use self::land::{Job, Lander, Landing, Transactors};
+use self::land::{Job, Lander, Landing, ToBrokers, Transactors};
 pub use self::migrate::{Moved, MovedStage, migrate};
+use self::opening::positions_in_state;
 pub use self::options::KafkaOptions;
 use self::registry::Wire;
 pub use self::registry::{Registry, RegistryAuth, RegistryError, RegistryOptions, SubjectDifference};
+use self::standby::Standbys;
 use self::transact::sent;
 use crate::commit::{Commit, InFlight, TaskId};
 use crate::embedded::EmbeddedLog;
@@ -60,6 +65,8 @@ use crate::topics::{TopicPlan, Topics};
 /// A task's positions, as a row of its state.
 const POSITIONS_ROW: [u8; 2] = [HOST_ROWS, b'p'];
 const CALL: Duration = Duration::from_secs(10);
+/// How long who looks again and again waits between two looks.
+const LOOK: Duration = Duration::from_millis(50);
 /// For what somebody waits for who only wants to know.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -168,6 +175,9 @@ pub struct KafkaLog {
     positions: Arc<Mutex<BTreeMap<TaskId, Positions>>>,
     /// Who asks the groups how far they are, by stage.
     groups: Mutex<BTreeMap<&'static str, Reader>>,
+    standbys: Standbys,
+    /// Rows of changelogs that were read before tasks could work.
+    restored: Arc<AtomicU64>,
     folder: PathBuf,
     /// How long topics know that a key went.
     horizon: Duration,
@@ -208,8 +218,9 @@ impl KafkaLog {
         let fetcher = Arc::new(Fetcher::start(&options, &group, local.bell())?);
         let transactors = Arc::new(Transactors::new(&options, writers.max(1))?);
         let positions = Arc::default();
-        let landing =
-            Landing { transactors: transactors.clone(), local: local.clone(), fetcher: fetcher.clone(), positions: Arc::clone(&positions) };
+        let brokers = ToBrokers { transactors: transactors.clone(), fetcher: fetcher.clone() };
+        let landing = Landing { brokers, local: local.clone(), positions: Arc::clone(&positions) };
+        let standbys = Standbys::new(&options, local.clone(), path.as_ref().to_owned(), horizon);
         let lander = Lander::start(landing, writers.max(1))?;
         Ok(Self {
             topics,
@@ -225,6 +236,8 @@ impl KafkaLog {
             members: Mutex::default(),
             positions,
             groups: Mutex::default(),
+            standbys,
+            restored: Arc::default(),
             folder: path.as_ref().to_owned(),
             horizon,
             is_anew,
@@ -317,40 +330,6 @@ impl KafkaLog {
         let (first, end) = ask(&held(&self.asking), bound, |asking, within| asking.fetch_watermarks(topic, partition as i32, within))?;
         Ok((first.unsigned_abs(), end.unsigned_abs()))
     }
-
-    /// Positions as the task's state says them.
-    fn positions_in_state(&self, task: TaskId) -> Result<Positions, HostError> {
-        let row = self.local.state(task).get(&POSITIONS_ROW);
-        let row = row.map_err(|source| HostError::Stage { task, source: source.into() })?;
-        row.map_or_else(|| Ok(Positions::new()), |row| self.decode_positions(&row))
-    }
-
-    fn decode_positions(&self, row: &[u8]) -> Result<Positions, HostError> {
-        let corrupt = || crate::layout::corrupt("the positions of a task", "it is cut short");
-        let (mut positions, mut rest) = (Positions::new(), row);
-        while !rest.is_empty() {
-            let (length, after) = rest.split_first_chunk().ok_or_else(corrupt)?;
-            let (topic, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or_else(corrupt)?;
-            let (partition, after) = after.split_first_chunk().ok_or_else(corrupt)?;
-            let (offset, after) = after.split_first_chunk().ok_or_else(corrupt)?;
-            let plan = self.topics.plan(&String::from_utf8_lossy(topic), u32::from_be_bytes(*partition))?;
-            positions.insert((plan.name, u32::from_be_bytes(*partition)), u64::from_be_bytes(*offset));
-            rest = after;
-        }
-        Ok(positions)
-    }
-}
-
-fn encode_positions(positions: &Positions) -> Vec<u8> {
-    let mut row = Vec::new();
-    for ((topic, partition), offset) in positions {
-        // Names of topics have at most 249 bytes.
-        row.extend((topic.len() as u16).to_be_bytes());
-        row.extend(topic.as_bytes());
-        row.extend(partition.to_be_bytes());
-        row.extend(offset.to_be_bytes());
-    }
-    row
 }
 
 /// The partition count that all topics but the global ones have.
@@ -440,20 +419,15 @@ impl Log for KafkaLog {
         self.begin(commit)?.map_or_else(|| Ok(Vec::new()), |commit| commit.ending.wait())
     }
 
-    fn begin(&self, commit: Commit) -> Result<Option<InFlight>, HostError> {
-        let Commit { task, positions: moved, mut changes, mut outputs } = commit;
-        self.wire.outgoing(&mut outputs)?;
-        self.topics.check_outputs(&outputs)?;
+    fn begin(&self, mut commit: Commit) -> Result<Option<InFlight>, HostError> {
+        self.wire.outgoing(&mut commit.outputs)?;
+        self.topics.check_outputs(&commit.outputs)?;
+        let task = commit.task;
         let membership = held(&self.members).get(task.stage).cloned().ok_or(KafkaError::NotOwner { task })?;
         let group = membership.consumer.upgrade().and_then(|consumer| consumer.group_metadata()).ok_or(KafkaError::NotOwner { task })?;
-        let mut all = self.positions(task)?;
-        all.extend(&moved);
-        let lead = (membership.topic, task.partition);
-        let mut reached = moved.clone();
-        reached.insert(lead, all.get(&lead).copied().unwrap_or(0));
-        changes.insert(POSITIONS_ROW.to_vec(), Some(encode_positions(&all)));
-        let changes = Arc::new(changes);
-        let ending = self.lander.begin(Job { task, outputs, changes: changes.clone(), moved, all, reached, group })?;
+        let job = Job::new(commit, self.positions(task)?, membership.topic, group);
+        let changes = job.changes.clone();
+        let ending = self.lander.begin(job)?;
         Ok(Some(InFlight { changes, ending: Box::new(ending) }))
     }
 
@@ -461,7 +435,7 @@ impl Log for KafkaLog {
         if let Some(known) = held(&self.positions).get(&task) {
             return Ok(known.clone());
         }
-        self.positions_in_state(task)
+        positions_in_state(&*self.local, &self.topics, task)
     }
 
     fn state<'a>(&'a self, task: TaskId) -> Box<dyn Store + 'a> {
@@ -511,6 +485,14 @@ impl Log for KafkaLog {
     fn gauges(&self) -> Vec<Gauge> {
         let mut gauges = self.local.gauges();
         gauges.extend(self.transactors.gauges());
+        gauges.extend(self.standbys.gauges());
+        gauges.push(Gauge {
+            name: "faultline_restored_records_total",
+            help: "Rows of changelogs that were read before tasks could work.",
+            kind: Kind::Counter,
+            label: None,
+            value: self.restored.load(Ordering::Relaxed),
+        });
         gauges.push(Gauge {
             name: "faultline_state_made_anew",
             help: "Whether what this process kept was older than the topics know of keys that went, and was made anew at its start.",

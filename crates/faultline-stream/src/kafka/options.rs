@@ -58,6 +58,8 @@ pub struct KafkaOptions {
     pub local: rocks::Options,
     /// What records that wait to be worked on may take in memory, all partitions together. Default 64 MiB.
     pub buffer_bytes: usize,
+    /// On how many other processes the state of each task is kept up with its changelog, as far as there are so many. Default 0.
+    pub standbys: usize,
     /// After so long without an end the broker aborts a transaction. Default 30 s.
     pub transaction_timeout: Duration,
     /// After so long without a word a process is taken for dead. Default 10 s.
@@ -76,6 +78,7 @@ impl KafkaOptions {
             token_file: None,
             local: rocks::Options::default(),
             buffer_bytes: 64 << 20,
+            standbys: 0,
             transaction_timeout: Duration::from_secs(30),
             session_timeout: Duration::from_secs(10),
             registry: None,
@@ -149,12 +152,44 @@ impl KafkaOptions {
         config
     }
 
+    /// A reader that goes to the end of much, one of so many that share what waits in memory.
+    pub(crate) fn restorer(&self, group: &str, of: usize) -> ClientConfig {
+        let mut config = self.reader_to_end(group);
+        let queued = (self.buffer_bytes / 2 / of.max(1)).max(1 << 20);
+        config.set("queued.max.messages.kbytes", (queued / 1024).to_string());
+        let mut unless_given = |name: &str, value: String| {
+            if !self.client.contains_key(name) {
+                config.set(name, value);
+            }
+        };
+        // By bytes alone, and without the second's rest that a client takes which has fetched as much as it may.
+        unless_given("queued.min.messages", "10000000".to_owned());
+        unless_given("fetch.queue.backoff.ms", "1".to_owned());
+        unless_given("fetch.message.max.bytes", (queued / 4).clamp(1 << 20, 8 << 20).to_string());
+        config
+    }
+
+    /// A reader of changelogs that are written elsewhere: it takes such a part of what may wait in memory while tasks are restored.
+    pub(crate) fn standby(&self, group: &str, share: usize) -> ClientConfig {
+        let mut config = self.restorer(group, share);
+        // Unlike a restorer it stays at the end.
+        config.set("fetch.wait.max.ms", "500");
+        config
+    }
+
+    /// Whether members of groups are told by brokers, with what is theirs.
+    pub(crate) fn is_classic(&self) -> bool {
+        self.client.get("group.protocol").is_none_or(|protocol| protocol.eq_ignore_ascii_case("classic"))
+    }
+
     /// A member of a stage's group. It reads nothing itself.
     pub(crate) fn member(&self, group: &str) -> ClientConfig {
         let mut config = self.reader(group);
         config.set("enable.partition.eof", "false");
-        config.set("group.instance.id", &self.instance);
-        if self.client.get("group.protocol").is_none_or(|protocol| protocol == "classic") {
+        if self.is_classic() {
+            // Not by KIP-848's protocol: a process that was killed and is back before its session ended is told there that its name is
+            // not given free yet (UNRELEASED_INSTANCE_ID), which librdkafka 2.12 takes for the end.
+            config.set("group.instance.id", &self.instance);
             config.set("partition.assignment.strategy", "cooperative-sticky");
             config.set("session.timeout.ms", self.session_timeout.as_millis().to_string());
             config.set("heartbeat.interval.ms", (self.session_timeout / 5).as_millis().to_string());

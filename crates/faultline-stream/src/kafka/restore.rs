@@ -1,105 +1,223 @@
 //! Brings what is kept of a task's state up to the end of its changelog.
 
 use rdkafka::consumer::Consumer;
+use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use faultline_core::store::Changes;
-
-use super::context::{Reader, ask};
+use super::cluster::{Changelog, Kept, Next};
+use super::context::{Context, Reader, ask};
+use super::group::{Grouped, committed};
 use super::options::KafkaOptions;
 use super::{KafkaError, changelog_of, is_final};
 use crate::commit::TaskId;
-use crate::embedded::EmbeddedLog;
+use crate::embedded::Gathered;
 use crate::error::HostError;
+use crate::log::{Place, Positions};
 
 const POLL: Duration = Duration::from_millis(200);
 const CALL: Duration = Duration::from_secs(10);
 /// Nobody tells when a transaction has ended.
 const LOOK: Duration = Duration::from_millis(10);
-/// How much is restored in one batch.
-const BATCH_BYTES: usize = 4 << 20;
+/// What one batch holds at least.
+const MIN_BATCH_BYTES: usize = 1 << 20;
+/// After so many rows without a rest the client's other events are served.
+const SERVE_EVERY: u32 = 4096;
 
-/// A consumer that restores one task after the other.
+/// Clients that restore one task after the other.
 pub(crate) struct Restorer {
-    consumer: Reader,
+    consumer: Arc<Reader>,
     /// Sees the end of what is written, committed or not.
     asking: Reader,
+    batch_bytes: usize,
+    restored: RefCell<BTreeSet<TaskId>>,
+    /// Rows that were read.
+    rows: Arc<AtomicU64>,
 }
 
 impl Restorer {
-    pub(crate) fn new(options: &KafkaOptions, group: &str) -> Result<Self, HostError> {
-        let consumer = options.reader_to_end(group).create_with_context(options.context()).map_err(KafkaError::client)?;
+    /// One of so many that work at once, and share what may wait in memory.
+    pub(crate) fn new(options: &KafkaOptions, of: usize, rows: &Arc<AtomicU64>) -> Result<Self, HostError> {
+        let group = &options.group("restore");
+        let consumer = options.restorer(group, of).create_with_context(options.context()).map_err(KafkaError::client)?;
         let mut config = options.reader_to_end(group);
         config.set("isolation.level", "read_uncommitted");
         let asking = config.create_with_context(options.context()).map_err(KafkaError::client)?;
-        Ok(Self { consumer, asking })
+        // As much again is in the batch that is made of it.
+        let batch_bytes = (options.buffer_bytes / 4 / of.max(1)).max(MIN_BATCH_BYTES);
+        Ok(Self { consumer: Arc::new(consumer), asking, batch_bytes, restored: RefCell::default(), rows: rows.clone() })
     }
 
-    /// False if it was told to stop on the way; what was restored until then is kept. `goes_on` hears how many offsets were read, of
-    /// how many.
-    pub(crate) fn restore(&self, local: &EmbeddedLog, task: TaskId, goes_on: &dyn Fn(u64, u64) -> bool) -> Result<bool, HostError> {
-        let (topic, partition) = (changelog_of(task.stage), task.partition as i32);
-        let (_, written) = ask(&self.asking, CALL, |asking, within| asking.fetch_watermarks(&topic, partition, within))?;
-        // A transaction is committed before its mark stands in each partition: its positions can be there already, and its rows not
-        // yet to be read. Beyond what is written now nothing comes, as a former owner is fenced.
-        let (first, end) = loop {
-            let (first, end) = ask(&self.consumer, CALL, |consumer, within| consumer.fetch_watermarks(&topic, partition, within))?;
-            if end >= written {
-                break (first, end);
-            }
-            if !goes_on(0, written.unsigned_abs()) {
-                return Ok(false);
-            }
-            std::thread::sleep(LOOK);
-        };
-        let known = local.kept(task)?;
-        let from = match known {
-            Some(known) if (first.unsigned_abs()..=end.unsigned_abs()).contains(&known) => known,
-            // Ahead of its log or behind it, it is of another one: what it says would be mixed with what the log says.
-            Some(_) => {
-                local.forget(task)?;
-                0
-            }
-            None => 0,
-        };
+    /// Whether it has had this task: what its client may still hold of it could be taken for an end.
+    pub(crate) fn knows(&self, task: TaskId) -> bool {
+        self.restored.borrow().contains(&task)
+    }
+}
+
+/// A task's changelog on brokers.
+pub(crate) struct BrokersChangelog<'r> {
+    task: TaskId,
+    topic: String,
+    member: Weak<Grouped>,
+    restorer: &'r Restorer,
+    /// The partition's own, so that nothing comes out of it of one that was read before.
+    rows: RefCell<Option<PartitionQueue<Context>>>,
+    polled: Cell<u32>,
+    read: Cell<u64>,
+}
+
+impl<'r> BrokersChangelog<'r> {
+    pub(crate) fn new(restorer: &'r Restorer, task: TaskId, member: Weak<Grouped>) -> Self {
+        Self {
+            task,
+            topic: changelog_of(task.stage),
+            member,
+            restorer,
+            rows: RefCell::default(),
+            polled: Cell::default(),
+            read: Cell::default(),
+        }
+    }
+
+    /// What does not concern the partition: tokens, and that the client is not let in.
+    fn serve(&self) -> Result<(), HostError> {
+        match self.restorer.consumer.poll(Duration::ZERO) {
+            Some(Err(error)) if error.rdkafka_error_code().is_some_and(is_final) => Err(KafkaError::client(error).into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn watermarks(&self, reader: &Reader) -> Result<(u64, u64), HostError> {
+        let (topic, partition) = (&self.topic, self.task.partition as i32);
+        let (first, end) = ask(reader, CALL, |reader, within| reader.fetch_watermarks(topic, partition, within))?;
+        Ok((first.unsigned_abs(), end.unsigned_abs()))
+    }
+}
+
+impl Drop for BrokersChangelog<'_> {
+    fn drop(&mut self) {
+        self.restorer.rows.fetch_add(self.read.get(), Ordering::Relaxed);
+        if self.rows.take().is_some() {
+            // One that fails fails as well at the next task, which says so.
+            let _ = self.restorer.consumer.unassign();
+        }
+    }
+}
+
+impl Changelog for BrokersChangelog<'_> {
+    fn committed(&self, places: &[Place]) -> Result<Positions, HostError> {
+        let consumer = self.member.upgrade().ok_or(KafkaError::NotOwner { task: self.task })?;
+        committed(&consumer, places)
+    }
+
+    fn written(&self) -> Result<u64, HostError> {
+        Ok(self.watermarks(&self.restorer.asking)?.1)
+    }
+
+    fn stable(&self) -> Result<(u64, u64), HostError> {
+        self.watermarks(&self.restorer.consumer)
+    }
+
+    fn seek(&self, from: u64) -> Result<(), HostError> {
+        let (consumer, partition) = (&self.restorer.consumer, self.task.partition as i32);
+        self.restorer.restored.borrow_mut().insert(self.task);
+        let rows = consumer.split_partition_queue(&self.topic, partition);
+        *self.rows.borrow_mut() = Some(rows.ok_or_else(|| KafkaError::NoTopic { topic: self.topic.clone() })?);
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&topic, partition, Offset::Offset(from as i64)).map_err(KafkaError::client)?;
-        self.consumer.assign(&list).map_err(KafkaError::client)?;
-        let of = end.unsigned_abs().saturating_sub(from);
-        let restored = self.read(local, task, from, &|next| goes_on(next - from, of));
-        self.consumer.unassign().map_err(KafkaError::client)?;
-        restored
+        list.add_partition_offset(&self.topic, partition, Offset::Offset(from as i64)).map_err(KafkaError::client)?;
+        Ok(consumer.assign(&list).map_err(KafkaError::client)?)
     }
 
-    fn read(&self, local: &EmbeddedLog, task: TaskId, from: u64, goes_on: &dyn Fn(u64) -> bool) -> Result<bool, HostError> {
-        let (mut changes, mut bytes, mut next) = (Changes::new(), 0, from);
-        while goes_on(next) {
-            match self.consumer.poll(POLL) {
-                Some(Ok(message)) => {
-                    let key = message.key().unwrap_or_default().to_vec();
-                    let value = message.payload().map(<[u8]>::to_vec);
-                    bytes += key.len() + value.as_ref().map_or(0, Vec::len);
-                    changes.insert(key, value);
-                    next = message.offset().unsigned_abs() + 1;
-                    if bytes >= BATCH_BYTES {
-                        local.keep(task, &changes, next)?;
-                        changes.clear();
-                        bytes = 0;
-                    }
-                }
-                // In a read-committed consumer this is the last stable offset.
-                Some(Err(ClientError::PartitionEOF(_))) => {
-                    local.keep(task, &changes, next)?;
-                    return Ok(true);
-                }
-                Some(Err(error)) if error.rdkafka_error_code().is_some_and(is_final) => return Err(KafkaError::client(error).into()),
-                // Brokers that are away are librdkafka's to wait for.
-                Some(Err(_)) | None => {}
+    fn next(&self) -> Result<Next, HostError> {
+        self.polled.set(self.polled.get().wrapping_add(1));
+        if self.polled.get().is_multiple_of(SERVE_EVERY) {
+            self.serve()?;
+        }
+        let rows = self.rows.borrow();
+        match rows.as_ref().and_then(|rows| rows.poll(POLL)) {
+            Some(Ok(message)) => {
+                self.read.set(self.read.get() + 1);
+                let key = message.key().unwrap_or_default().to_vec();
+                let value = message.payload().map(<[u8]>::to_vec);
+                Ok(Next::Row { offset: message.offset().unsigned_abs(), key, value })
+            }
+            // In a read-committed consumer this is the last stable offset.
+            Some(Err(ClientError::PartitionEOF(_))) => Ok(Next::End),
+            Some(Err(error)) if error.rdkafka_error_code().is_some_and(is_final) => Err(KafkaError::client(error).into()),
+            // Brokers that are away are librdkafka's to wait for.
+            Some(Err(_)) | None => {
+                self.serve()?;
+                Ok(Next::Nothing)
             }
         }
-        Ok(false)
     }
+
+    fn batch_bytes(&self) -> usize {
+        self.restorer.batch_bytes
+    }
+
+    fn pause(&self) {
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// False if it was told to stop on the way; what was restored until then is kept. `goes_on` hears how many offsets were read, of how many.
+pub(crate) fn restore(
+    changelog: &impl Changelog,
+    local: &impl Kept,
+    task: TaskId,
+    goes_on: &dyn Fn(u64, u64) -> bool,
+) -> Result<bool, HostError> {
+    let written = changelog.written()?;
+    // A transaction is committed before its mark stands in each partition: its positions can be there already, and its rows not
+    // yet to be read. Beyond what is written now nothing comes, as a former owner is fenced.
+    let (first, end) = loop {
+        let (first, end) = changelog.stable()?;
+        if end >= written {
+            break (first, end);
+        }
+        if !goes_on(0, written) {
+            return Ok(false);
+        }
+        changelog.pause();
+    };
+    let from = match local.kept(task)? {
+        Some(known) if (first..=end).contains(&known) => known,
+        // Ahead of its log or behind it, it is of another one: what it says would be mixed with what the log says.
+        Some(_) => {
+            local.forget(task)?;
+            0
+        }
+        None => 0,
+    };
+    changelog.seek(from)?;
+    let of = end.saturating_sub(from);
+    read(changelog, local, task, from, &|next| goes_on(next - from, of))
+}
+
+fn read(changelog: &impl Changelog, local: &impl Kept, task: TaskId, from: u64, goes_on: &dyn Fn(u64) -> bool) -> Result<bool, HostError> {
+    let (mut gathered, mut next) = (Gathered::default(), from);
+    while goes_on(next) {
+        match changelog.next()? {
+            Next::Row { offset, key, value } => {
+                gathered.say(key, value);
+                next = offset + 1;
+                if gathered.bytes() >= changelog.batch_bytes() {
+                    local.keep_gathered(task, &mut gathered, next)?;
+                }
+            }
+            Next::End => {
+                local.keep_gathered(task, &mut gathered, next)?;
+                return Ok(true);
+            }
+            Next::Nothing => {}
+        }
+    }
+    Ok(false)
 }

@@ -44,9 +44,9 @@ pub(crate) fn sent(record: &Record) -> Sent<'_> {
 
 /// Positions that a transaction commits, as a member of a group. There is one at least: without any the group's generation would not be
 /// looked at, and a former owner not be fenced.
-pub(crate) struct Reached<'r> {
+pub(crate) struct Reached<'r, G = ConsumerGroupMetadata> {
     pub(crate) positions: &'r Positions,
-    pub(crate) group: &'r ConsumerGroupMetadata,
+    pub(crate) group: &'r G,
 }
 
 pub(crate) struct Transactor {

@@ -16,6 +16,8 @@ pub const PARTITIONS: u32 = 4;
 pub const PATIENCE: Duration = Duration::from_mins(2);
 /// The child of a test finds here what it is to do.
 const WORKER: &str = "FAULTLINE_TEST_KAFKA_WORKER";
+/// And by which protocol it is a member of groups, if not by the classic one.
+pub const PROTOCOL: &str = "FAULTLINE_TEST_GROUP_PROTOCOL";
 
 /// A broker of its own for one test, gone with it.
 pub struct Broker {
@@ -99,6 +101,10 @@ fn options(bootstrap: &str, instance: &str) -> KafkaOptions {
     options.local.memory_budget_bytes = 16 << 20;
     options.session_timeout = Duration::from_secs(3);
     options.transaction_timeout = Duration::from_secs(5);
+    options.standbys = 1;
+    if let Ok(protocol) = std::env::var(PROTOCOL) {
+        options.client.insert("group.protocol".to_owned(), protocol);
+    }
     options
 }
 

@@ -85,6 +85,7 @@ pub fn kafka_options(settings: &Settings, kafka: &Kafka, instance: String) -> Ka
         buffer_bytes: usize::try_from(kafka.buffer_bytes).unwrap_or(usize::MAX),
         transaction_timeout: kafka.transaction_timeout,
         session_timeout: kafka.session_timeout,
+        standbys: kafka.standbys as usize,
         ..KafkaOptions::new(kafka.bootstrap.clone(), kafka.installation.clone(), instance)
     }
 }

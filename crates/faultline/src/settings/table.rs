@@ -55,6 +55,10 @@ fn is_small_number(text: &str) -> bool {
     text.parse::<u32>().is_ok_and(|number| (1..=256).contains(&number))
 }
 
+fn is_standbys(text: &str) -> bool {
+    text.parse::<u32>().is_ok_and(|number| number <= 256)
+}
+
 fn is_level(text: &str) -> bool {
     ["error", "warn", "info", "debug", "trace"].contains(&text)
 }
@@ -196,6 +200,13 @@ pub const SETTINGS: &[Setting] = &[
         is_duration,
     ),
     setting(
+        "kafka.standbys",
+        "0",
+        "On how many other processes each task's state is kept ready, as far as there are so many; each costs the disk and the reading of a copy.",
+        "a number from 0 to 256",
+        is_standbys,
+    ),
+    setting(
         "kafka.transaction_timeout",
         "30s",
         "After so long the brokers abort a transaction that has no end; at most their `transaction.max.timeout.ms`.",
@@ -205,7 +216,8 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "kafka.buffer",
         "64MiB",
-        "What records may take that are fetched and wait, for each of: what stages read, what views read.",
+        "What records may take that are fetched and wait, for each of: what stages read, what views read, what is restored; standbys take half \
+         as much.",
         "a size of at least 1MiB such as 64MiB",
         is_size,
     ),

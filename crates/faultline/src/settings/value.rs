@@ -44,6 +44,7 @@ pub struct Kafka {
     pub instance: Option<String>,
     pub replicas: u32,
     pub session_timeout: Duration,
+    pub standbys: u32,
     pub transaction_timeout: Duration,
     pub buffer_bytes: u64,
     pub registry: Option<Registry>,
@@ -121,6 +122,7 @@ impl Settings {
                 instance: Some(text("kafka.instance")).filter(|text| !text.is_empty()),
                 replicas: number("kafka.replicas"),
                 session_timeout: span("kafka.session_timeout"),
+                standbys: number("kafka.standbys"),
                 transaction_timeout: span("kafka.transaction_timeout"),
                 buffer_bytes: size("kafka.buffer"),
                 registry: (!text("kafka.registry.url").is_empty()).then(|| Registry {

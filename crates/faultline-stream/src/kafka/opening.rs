@@ -1,0 +1,100 @@
+//! Opens a task: its positions, then its state, then what it reads of the global topics, in the one order that is safe.
+
+use std::cell::Cell;
+
+use faultline_model::topic::Topic;
+
+use super::cluster::{Changelog, Kept};
+use super::restore::restore;
+use super::{KafkaError, POSITIONS_ROW};
+use crate::commit::TaskId;
+use crate::error::HostError;
+use crate::layout::corrupt;
+use crate::log::{Place, Positions};
+use crate::topics::Topics;
+
+/// A task that is to be opened.
+pub(crate) struct Wanted<'w> {
+    pub(crate) task: TaskId,
+    /// Its inputs but for the global ones.
+    pub(crate) keyed: &'w [Place],
+    pub(crate) globals: &'w [Topic],
+    pub(crate) topics: &'w Topics,
+    /// It was elsewhere for so long that its changelog may have forgotten that a row went.
+    pub(crate) is_stale: bool,
+}
+
+/// Where the task goes on, with its state here; nothing if it was told to stop on the way. `goes_on` hears how many offsets of the
+/// changelog were read, of how many.
+pub(crate) fn open(
+    changelog: &impl Changelog,
+    local: &impl Kept,
+    wanted: &Wanted<'_>,
+    goes_on: &dyn Fn(u64, u64) -> bool,
+) -> Result<Option<Positions>, HostError> {
+    let Wanted { task, keyed, globals, topics, is_stale } = *wanted;
+    // Positions first: what is written to the changelog after them is by nobody else.
+    let committed = changelog.committed(keyed)?;
+    if is_stale {
+        local.forget(task)?;
+    }
+    let heard = Cell::new((0, 0));
+    let restores = |restored, of| {
+        heard.set((restored, of));
+        goes_on(restored, of)
+    };
+    if !restore(changelog, local, task, &restores)? {
+        return Ok(None);
+    }
+    let positions = positions_in_state(local, topics, task)?;
+    // Brokers forget positions of topics to which a group does not subscribe: then the state's are what there is.
+    if committed.iter().any(|(place, position)| positions.get(place).copied().unwrap_or(0) != *position) {
+        let (state, group) = (format!("{positions:?}"), format!("{committed:?}"));
+        return Err(KafkaError::PositionsDiffer { task, state, group }.into());
+    }
+    for topic in globals {
+        let position = positions.get(&(topic.name, 0)).copied().unwrap_or(0);
+        while local.copied(topic.name)? < position {
+            let (restored, of) = heard.get();
+            if !goes_on(restored, of) {
+                return Ok(None);
+            }
+            local.await_copy();
+        }
+    }
+    Ok(Some(positions))
+}
+
+/// Positions as the task's state says them.
+pub(crate) fn positions_in_state(local: &impl Kept, topics: &Topics, task: TaskId) -> Result<Positions, HostError> {
+    let row = local.state(task).get(&POSITIONS_ROW);
+    let row = row.map_err(|source| HostError::Stage { task, source: source.into() })?;
+    row.map_or_else(|| Ok(Positions::new()), |row| decode_positions(topics, &row))
+}
+
+fn decode_positions(topics: &Topics, row: &[u8]) -> Result<Positions, HostError> {
+    let cut = || corrupt("the positions of a task", "it is cut short");
+    let (mut positions, mut rest) = (Positions::new(), row);
+    while !rest.is_empty() {
+        let (length, after) = rest.split_first_chunk().ok_or_else(cut)?;
+        let (topic, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or_else(cut)?;
+        let (partition, after) = after.split_first_chunk().ok_or_else(cut)?;
+        let (offset, after) = after.split_first_chunk().ok_or_else(cut)?;
+        let plan = topics.plan(&String::from_utf8_lossy(topic), u32::from_be_bytes(*partition))?;
+        positions.insert((plan.name, u32::from_be_bytes(*partition)), u64::from_be_bytes(*offset));
+        rest = after;
+    }
+    Ok(positions)
+}
+
+pub(crate) fn encode_positions(positions: &Positions) -> Vec<u8> {
+    let mut row = Vec::new();
+    for ((topic, partition), offset) in positions {
+        // Names of topics have at most 249 bytes.
+        row.extend((topic.len() as u16).to_be_bytes());
+        row.extend(topic.as_bytes());
+        row.extend(partition.to_be_bytes());
+        row.extend(offset.to_be_bytes());
+    }
+    row
+}
