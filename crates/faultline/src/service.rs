@@ -95,7 +95,8 @@ impl Service {
         let (topics, file): (&'static [Topic], _) =
             if roles.has(Role::Views) { (&TOPICS, "views.sqlite") } else { (&[topic::OUTCOMES], "outcomes.sqlite") };
         let views = if roles.has_api() {
-            Views::open(&settings.data_folder.join(file), faultline_views::Options::default())?
+            let file = open::views_file(&settings.data_folder, file, log.generation());
+            Views::open(&file, faultline_views::Options::default())?
         } else {
             Views::in_memory()?
         };

@@ -235,7 +235,7 @@ impl Opener {
         let consumer = membership.and_then(|membership| membership.consumer.upgrade()).ok_or(KafkaError::NotOwner { task })?;
         let keyed: Vec<Place> = kind.inputs.iter().map(|topic| (topic.name, task.partition)).collect();
         // Positions first: what is written to the changelog after them is by nobody else.
-        let committed = committed(&consumer, &keyed)?;
+        let committed = committed(&consumer, &self.log.options.names, &keyed)?;
         drop(consumer);
         let restorer = Restorer::new(&self.log.options, &self.log.options.group("restore"))?;
         if stale::was_gone_long(&self.log.folder, task, self.log.horizon, SystemTime::now()) {

@@ -13,10 +13,10 @@ use std::thread::JoinHandle;
 use faultline_core::store::Changes;
 use rdkafka::consumer::ConsumerGroupMetadata;
 
+use super::KafkaError;
 use super::fetch::Fetcher;
 use super::options::KafkaOptions;
 use super::transact::{Reached, Sent, Transactor, sent};
-use super::{KafkaError, changelog_of};
 use crate::commit::{Ending, TaskId};
 use crate::embedded::EmbeddedLog;
 use crate::error::HostError;
@@ -111,7 +111,7 @@ pub(crate) struct Landing {
 impl Landing {
     fn land(&self, job: Job) -> Outcome {
         let Job { task, outputs, changes, moved, all, reached, group } = job;
-        let changelog = changelog_of(task.stage);
+        let changelog = self.transactors.options.names.changelog(task.stage);
         let mut records: Vec<Sent<'_>> = outputs.iter().map(sent).collect();
         let said = records.len();
         records.extend(changes.iter().map(|(key, value)| Sent {

@@ -9,8 +9,9 @@ use std::time::Duration;
 use faultline_core::store::Changes;
 
 use super::context::{Reader, ask};
+use super::generation::Names;
 use super::options::KafkaOptions;
-use super::{KafkaError, changelog_of, is_final};
+use super::{KafkaError, is_final};
 use crate::commit::TaskId;
 use crate::embedded::EmbeddedLog;
 use crate::error::HostError;
@@ -27,6 +28,7 @@ pub(crate) struct Restorer {
     consumer: Reader,
     /// Sees the end of what is written, committed or not.
     asking: Reader,
+    names: Names,
 }
 
 impl Restorer {
@@ -35,13 +37,13 @@ impl Restorer {
         let mut config = options.reader_to_end(group);
         config.set("isolation.level", "read_uncommitted");
         let asking = config.create_with_context(options.context()).map_err(KafkaError::client)?;
-        Ok(Self { consumer, asking })
+        Ok(Self { consumer, asking, names: options.names.clone() })
     }
 
     /// False if it was told to stop on the way; what was restored until then is kept. `goes_on` hears how many offsets were read, of
     /// how many.
     pub(crate) fn restore(&self, local: &EmbeddedLog, task: TaskId, goes_on: &dyn Fn(u64, u64) -> bool) -> Result<bool, HostError> {
-        let (topic, partition) = (changelog_of(task.stage), task.partition as i32);
+        let (topic, partition) = (self.names.changelog(task.stage), task.partition as i32);
         let (_, written) = ask(&self.asking, CALL, |asking, within| asking.fetch_watermarks(&topic, partition, within))?;
         // A transaction is committed before its mark stands in each partition: its positions can be there already, and its rows not
         // yet to be read. Beyond what is written now nothing comes, as a former owner is fenced.

@@ -1,5 +1,6 @@
 //! How log, stages and server are set up from the settings.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -100,6 +101,19 @@ pub fn kafka_log(settings: &Settings, kafka: &Kafka, roles: &Roles) -> Result<Ka
     let options = kafka_options(settings, kafka, instance);
     options.check()?;
     Ok(KafkaLog::open(path, &plans(settings), options, writers)?)
+}
+
+/// Where the views of a generation of the topics are: of another one their positions would mean nothing. Those of others go.
+pub fn views_file(folder: &Path, name: &str, generation: u32) -> PathBuf {
+    let (stem, end) = name.rsplit_once('.').unwrap_or((name, ""));
+    let named = |generation: u32| if generation == 1 { name.to_owned() } else { format!("{stem}-g{generation}.{end}") };
+    for other in 1..generation {
+        for file in [named(other), format!("{}-wal", named(other)), format!("{}-shm", named(other))] {
+            // Mostly there is none; what cannot be removed takes room, and is read by nobody.
+            let _ = std::fs::remove_file(folder.join(file));
+        }
+    }
+    folder.join(named(generation))
 }
 
 /// The stages of these roles.

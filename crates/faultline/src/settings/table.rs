@@ -116,7 +116,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "stream.partitions",
         "4",
-        "Partitions of the keyed topics, fixed when the data folder is made.",
+        "Partitions of the keyed topics, fixed when the data folder is made; on Kafka `topics repartition` makes more.",
         "a number from 1 to 256",
         is_small_number,
     ),
