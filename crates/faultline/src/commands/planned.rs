@@ -6,8 +6,8 @@ use faultline_core::correlate::Correlate;
 use faultline_core::stage::Stage;
 use faultline_core::track::Track;
 use faultline_stream::{
-    Difference, Generation, HostError, KafkaOptions, MAX_RECORD_BYTES, Names, PlannedTopic, Registry, RegistryError, apply_topics,
-    compare_topics, planned_topics,
+    Difference, Generation, HostError, KafkaOptions, MAX_RECORD_BYTES, Names, PlannedTopic, Registry, RegistryError, TopicPlan,
+    apply_topics, compare_topics, planned_topics,
 };
 use serde_json::{Value, json};
 
@@ -209,7 +209,7 @@ fn acls(role: Role, settings: &Settings) -> Vec<Acl> {
         Role::Correlate => stage(Correlate::NAME, &["tracked"], &["tracked", "risks", "dead-letters"]),
     };
     // The same in each generation: who changes the partition count changes no rights.
-    let names = plans(settings).into_iter().filter(|plan| plan.has_generations()).map(|plan| plan.name.to_owned());
+    let names = plans(settings).into_iter().filter(TopicPlan::has_generations).map(|plan| plan.name.to_owned());
     let named: Vec<String> = names.chain([Track::NAME, Correlate::NAME].map(|stage| format!("{stage}.changelog"))).collect();
     let later = |(kind, name, operations): &Acl| named.contains(name).then(|| (*kind, format!("{name}.g*"), *operations));
     of_role.extend(of_role.iter().filter_map(later).collect::<Vec<_>>());
