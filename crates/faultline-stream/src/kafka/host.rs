@@ -57,6 +57,7 @@ impl KafkaHost {
         if self.kinds.contains_key(S::NAME) {
             return Err(HostError::StageTwice { stage: S::NAME });
         }
+        S::FORMATS.check(stage.finalised()).map_err(|source| HostError::StageFormat { stage: S::NAME, source })?;
         self.log.check_changelog(S::NAME)?;
         let (stage, log, options) = (Arc::new(stage), self.log.clone(), self.options);
         let open: Open = Box::new(move |partition, meter| {

@@ -23,7 +23,7 @@ use super::{CALL, Generation, KafkaError, KafkaLog, Names, POSITIONS_ROW, checke
 use crate::commit::TaskId;
 use crate::error::HostError;
 use crate::log::{Log, Place, Positions, Record, Stored};
-use crate::task::{HOST_ROWS, NOW_ROW};
+use crate::task::{FORMAT_ROW, HOST_ROWS, NOW_ROW};
 use crate::topics::TopicPlan;
 
 /// What is read, and then written in one transaction.
@@ -275,11 +275,14 @@ impl<'m> Moving<'m> {
 
     /// Where each task is: behind all that was moved. Its state says so, and its group.
     pub(super) fn positions(&mut self, stage: &MovedStage) -> Result<(), HostError> {
-        let mut newest: Option<Vec<u8>> = None;
+        // The latest time, and the newest format: who reads that reads the older ones. Times are after 1970, so bytes are in their order.
+        let mut newest = [(NOW_ROW, None), (FORMAT_ROW, None)];
         for task in tasks(self.from, stage)? {
-            let now = self.from.state(task).get(&NOW_ROW).map_err(|source| HostError::Stage { task, source: source.into() })?;
-            // Times after 1970, so bytes are in their order.
-            newest = newest.max(now);
+            let state = self.from.state(task);
+            for (row, newest) in &mut newest {
+                let found = state.get(row.as_slice()).map_err(|source| HostError::Stage { task, source: source.into() })?;
+                *newest = newest.take().max(found);
+            }
         }
         let group = self.options.group_of(stage.name);
         let consumer: Reader = self.options.reader(&group).create_with_context(self.options.context()).map_err(KafkaError::client)?;
@@ -288,7 +291,7 @@ impl<'m> Moving<'m> {
             let group = consumer.group_metadata().ok_or(KafkaError::NotOwner { task: TaskId { stage: stage.name, partition } })?;
             let positions: Positions = places(stage, partition).map(|place| (place, self.ends.get(&place).copied().unwrap_or(0))).collect();
             let mut rows = vec![Row { partition, key: POSITIONS_ROW.to_vec(), value: encode_positions(&positions) }];
-            rows.extend(newest.iter().map(|now| Row { partition, key: NOW_ROW.to_vec(), value: now.clone() }));
+            rows.extend(newest.iter().filter_map(|(key, value)| Some(Row { partition, key: key.to_vec(), value: value.clone()? })));
             let records: Vec<Sent<'_>> = rows.iter().map(|row| row.sent(&changelog)).collect();
             // A place at its beginning need not be there yet; that the group knows nothing of it says the same.
             let begun: Positions = positions.into_iter().filter(|(_, position)| *position > 0).collect();

@@ -33,7 +33,7 @@ pub fn log(settings: &Settings) -> Result<EmbeddedLog, HostError> {
 pub fn log_at_rest(settings: &Settings) -> Result<Arc<EmbeddedLog>, HostError> {
     let log = Arc::new(opened(settings, true)?);
     let mut host = Host::new(log.clone(), host_options(settings));
-    host.add(track(settings))?.add(Correlate::new())?;
+    host.add(track(settings))?.add(correlate(settings))?;
     host.run_until_quiet(&SystemClock, &mut |_| ())?;
     log.sync()?;
     Ok(log)
@@ -123,7 +123,7 @@ pub fn kafka_host(log: &Arc<KafkaLog>, settings: &Settings, roles: &Roles) -> Re
         host.add(track(settings))?;
     }
     if roles.has(Role::Correlate) {
-        host.add(Correlate::new())?;
+        host.add(correlate(settings))?;
     }
     Ok(host)
 }
@@ -142,12 +142,17 @@ pub fn host_options(settings: &Settings) -> HostOptions {
     HostOptions { workers: settings.workers, commit_interval: settings.commit_interval, ..HostOptions::default() }
 }
 
+pub fn correlate(settings: &Settings) -> Correlate {
+    Correlate::new().finalised_up_to(settings.format_correlate)
+}
+
 pub fn track(settings: &Settings) -> Track {
     let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
     Track {
         scan_timeout_ms: millis(settings.scan_timeout),
         went_kept_ms: millis(settings.retention_tombstones),
         asked_kept_ms: millis(settings.retention_decisions),
+        finalised: settings.format_track,
         ..Track::default()
     }
 }
