@@ -53,13 +53,21 @@ pub struct Batch<'a> {
     pub globals: &'a dyn Globals,
     /// Never earlier than in any batch of this task before; kept in state by the host.
     pub now: Timestamp,
+    /// The format in which rows are to be written; rows that are read may be of any older one that the stage knows.
+    pub format: u16,
     outputs: Vec<Output>,
     output_bytes: usize,
 }
 
 impl<'a> Batch<'a> {
     pub fn new(state: Overlay<'a>, globals: &'a dyn Globals, now: Timestamp) -> Self {
-        Self { state, globals, now, outputs: Vec::new(), output_bytes: 0 }
+        Self { state, globals, now, format: 1, outputs: Vec::new(), output_bytes: 0 }
+    }
+
+    /// With rows written in another format than 1.
+    #[must_use]
+    pub fn in_format(self, format: u16) -> Self {
+        Self { format, ..self }
     }
 
     /// Says a record; the newest of a key wins.
@@ -179,6 +187,67 @@ impl StageError {
     }
 }
 
+/// Formats of a stage's rows that a program reads, and writes: from the oldest to the newest.
+///
+/// Which one a task's rows are written in stands in its state, so that programs of two versions can share its work: a newer one writes the
+/// format that is there until the operator says that there is no way back.
+///
+/// A row keeps its format until it is touched, so a state has rows of every format before the one that it says. To read one no more, a
+/// version has to write all of them anew first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Formats {
+    pub oldest: u16,
+    pub newest: u16,
+}
+
+/// Why a state cannot be worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    #[error(
+        "its state is in format {written}, and this faultline reads {oldest} to {newest}: run the version that finalised it, or a newer one"
+    )]
+    TooNew { written: u16, oldest: u16, newest: u16 },
+    #[error(
+        "its state is in format {written}, and this faultline reads {oldest} to {newest}: first run a version that reads both, and finalise it there"
+    )]
+    TooOld { written: u16, oldest: u16, newest: u16 },
+    #[error("format {asked} is to be final, and this faultline knows {oldest} to {newest}: upgrade it everywhere, then finalise")]
+    Unknown { asked: u16, oldest: u16, newest: u16 },
+}
+
+impl Formats {
+    pub const fn only(format: u16) -> Self {
+        Self { oldest: format, newest: format }
+    }
+
+    /// What the operator may finalise.
+    pub fn check(self, finalised: Option<u16>) -> Result<(), FormatError> {
+        let Self { oldest, newest } = self;
+        match finalised {
+            Some(asked) if asked > newest => Err(FormatError::Unknown { asked, oldest, newest }),
+            _ => Ok(()),
+        }
+    }
+
+    /// In which format a task writes from now on. `written` is what its state says; one that says nothing is new, or `has_rows` from before
+    /// states said it, which are of the oldest.
+    pub fn to_write(self, written: Option<u16>, has_rows: bool, finalised: Option<u16>) -> Result<u16, FormatError> {
+        self.check(finalised)?;
+        let Self { oldest, newest } = self;
+        let Some(written) = written.or(has_rows.then_some(oldest)) else {
+            // What is new has no way back to keep.
+            return Ok(finalised.unwrap_or(newest).max(oldest));
+        };
+        if written > newest {
+            return Err(FormatError::TooNew { written, oldest, newest });
+        }
+        if written < oldest {
+            return Err(FormatError::TooOld { written, oldest, newest });
+        }
+        Ok(finalised.unwrap_or(written).max(written))
+    }
+}
+
 /// A stage of the topology. It holds configuration only; everything that it learns is in its state.
 ///
 /// Keys of its tables begin with a byte of 1 or above: 0 is the host's. A host refuses a commit that breaks this.
@@ -189,8 +258,15 @@ pub trait Stage: Send + Sync + 'static {
     const INPUTS: &'static [Topic];
     /// Global topics that it reads.
     const GLOBALS: &'static [Topic];
+    /// Of the rows of its tables. A new one is written where [`Batch::format`] says so; older rows are written anew as they are touched.
+    const FORMATS: Formats = Formats::only(1);
     /// What is gathered while a batch is applied, and worked off at its end; never kept from one batch to the next.
     type Gathered: Default;
+
+    /// The format up to which the operator has finalised; `None`, and each state keeps the one that it has.
+    fn finalised(&self) -> Option<u16> {
+        None
+    }
 
     /// The keys of records of one input that come next: what the stage will read of each it may look up together.
     fn ahead(&self, _batch: &Batch<'_>, _topic: Topic, _keys: &mut dyn Iterator<Item = &str>) -> Result<(), StoreError> {
@@ -213,8 +289,29 @@ pub trait Stage: Send + Sync + 'static {
 
 #[cfg(test)]
 mod tests {
-    use super::group_of;
+    use super::{FormatError, Formats, group_of};
     use proptest::prelude::*;
+
+    #[test]
+    fn a_format_changes_only_when_the_operator_says_so() {
+        let (old, new) = (Formats::only(1), Formats { oldest: 1, newest: 2 });
+        // The newer program keeps what is there, so that the older one can take over again.
+        assert_eq!(old.to_write(None, false, None), Ok(1));
+        for has_rows in [true, false] {
+            assert_eq!(new.to_write(Some(1), has_rows, None), Ok(1));
+            assert_eq!(new.to_write(Some(1), has_rows, Some(1)), Ok(1));
+            assert_eq!(new.to_write(Some(1), has_rows, Some(2)), Ok(2));
+            // Once written, it stays: what the operator said before is no way back.
+            assert_eq!(new.to_write(Some(2), has_rows, Some(1)), Ok(2));
+            assert_eq!(old.to_write(Some(2), has_rows, None), Err(FormatError::TooNew { written: 2, oldest: 1, newest: 1 }));
+            assert_eq!(Formats::only(2).to_write(Some(1), has_rows, None), Err(FormatError::TooOld { written: 1, oldest: 2, newest: 2 }));
+        }
+        // A state that says nothing: of before states said it, or new.
+        assert_eq!(new.to_write(None, true, None), Ok(1));
+        assert_eq!(new.to_write(None, false, None), Ok(2));
+        assert_eq!(new.to_write(None, false, Some(1)), Ok(1));
+        assert_eq!(old.to_write(Some(1), true, Some(2)), Err(FormatError::Unknown { asked: 2, oldest: 1, newest: 1 }));
+    }
 
     proptest! {
         /// What a store relies on: all keys of a group have it, and no shorter key does.

@@ -59,7 +59,7 @@ impl<S: Stage> Task<S> {
         let (state, globals) = (self.log.state(self.id), LatestOf(&*self.log));
         let ahead = self.in_flight().map(|changes| Layer::new(&*state, changes));
         let state: &dyn Store = ahead.as_ref().map_or(&*state, |ahead| ahead);
-        let batch = Batch::new(Overlay::new(state), &globals, now);
+        let batch = Batch::new(Overlay::new(state), &globals, now).in_format(self.format);
         let mut draft = Draft::<S> { batch, gathered: S::Gathered::default(), intake: Intake::default(), read: Duration::ZERO };
         if let Some(again) = self.read(clock, most, refused, &mut draft)? {
             return Ok(again);

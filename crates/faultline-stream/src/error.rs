@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use faultline_core::stage::StageError;
+use faultline_core::stage::{FormatError, StageError};
 
 use crate::commit::TaskId;
 
@@ -131,6 +131,18 @@ pub enum HostError {
         task: TaskId,
         #[source]
         source: StageError,
+    },
+    #[error("task {task} is not worked on")]
+    Format {
+        task: TaskId,
+        #[source]
+        source: FormatError,
+    },
+    #[error("stage {stage} cannot be run")]
+    StageFormat {
+        stage: &'static str,
+        #[source]
+        source: FormatError,
     },
     #[error("task {task} stopped: its pending work or a timer met what it cannot work on ({reason}); mend that record, then restart")]
     PendingPoison { task: TaskId, reason: String },

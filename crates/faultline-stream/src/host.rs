@@ -46,6 +46,7 @@ impl Host {
         if self.pool.has_stage(S::NAME) {
             return Err(HostError::StageTwice { stage: S::NAME });
         }
+        S::FORMATS.check(stage.finalised()).map_err(|source| HostError::StageFormat { stage: S::NAME, source })?;
         let stage = Arc::new(stage);
         for partition in 0..partitions_of::<S>(&*self.log)? {
             let meter = Arc::default();

@@ -6,14 +6,15 @@
 //! batch) is dropped whole and made again over fewer records, until the one record at fault is known and refused.
 //!
 //! **Rows of state whose key begins with 0 are the host's**; a stage's tables begin with 1 or above. Row `[0, b'n']` is the
-//! latest time that the stage has seen.
+//! latest time that the stage has seen, `[0, b'f']` the format in which the stage's rows are written.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use faultline_core::stage::{Output, Stage};
-use faultline_core::store::Changes;
+use faultline_core::store::{Changes, StoreError};
 use faultline_model::time::Timestamp;
 use faultline_model::topic::{DECISIONS, Topic};
 
@@ -22,6 +23,7 @@ use crate::clock::Clock;
 use crate::commit::{Commit, InFlight, TaskId};
 use crate::error::{Failure, HostError};
 use crate::intake::{Intake, Refused, newest};
+use crate::layout::corrupt;
 use crate::log::{Log, Place, Positions, Record};
 use crate::options::HostOptions;
 use crate::sync::held;
@@ -30,6 +32,7 @@ use crate::telemetry::{Meter, TaskState};
 /// The first byte of the host's own rows in a task's state.
 pub const HOST_ROWS: u8 = 0;
 pub(crate) const NOW_ROW: [u8; 2] = [HOST_ROWS, b'n'];
+pub(crate) const FORMAT_ROW: [u8; 2] = [HOST_ROWS, b'f'];
 
 /// What one step did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,6 +73,8 @@ pub struct Task<S: Stage> {
     pub(crate) stage: Arc<S>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) options: HostOptions,
+    /// In which the stage's rows are written.
+    pub(crate) format: u16,
     /// After the last commit that has ended.
     standing: Standing,
     flight: Option<Flight>,
@@ -85,6 +90,9 @@ pub(crate) struct Standing {
     now: Timestamp,
     pub(crate) next_due: Option<Timestamp>,
     pub(crate) has_pending: bool,
+    /// Whether the state says in which format it is written. It does from the first commit on, whatever that is for: a program of another
+    /// version is to find it.
+    says_format: bool,
 }
 
 /// The commit in flight, and what holds once it has ended.
@@ -139,6 +147,7 @@ impl<S: Stage> Task<S> {
     ) -> Result<Self, HostError> {
         let id = TaskId { stage: S::NAME, partition };
         let inputs = readings::<S>(&*log, id)?;
+        let (format, says_format) = format_of::<S>(&*log, &*stage, id)?;
         let (now, next_due) = {
             let state = log.state(id);
             let now = state.get(&NOW_ROW).map_err(|source| HostError::Stage { task: id, source: source.into() })?;
@@ -149,11 +158,11 @@ impl<S: Stage> Task<S> {
         {
             let mut meter = held(&meter);
             meter.positions = inputs.iter().map(|input| (input.place, input.position)).collect();
-            (meter.has_pending, meter.now) = (true, now);
+            (meter.has_pending, meter.now, meter.format) = (true, now, format);
         }
         // Whether something is pending only the stage knows: the first step asks.
-        let standing = Standing { inputs, now, next_due, has_pending: true };
-        Ok(Self { id, stage, log, options, standing, flight: None, partitions: Vec::new(), meter })
+        let standing = Standing { inputs, now, next_due, has_pending: true, says_format };
+        Ok(Self { id, stage, log, options, format, standing, flight: None, partitions: Vec::new(), meter })
     }
 
     /// Where the next batch begins: behind the one in flight.
@@ -187,15 +196,15 @@ impl<S: Stage> Task<S> {
     fn commit(&mut self, now: Timestamp, written: Timestamp, done: Done) -> Result<Step, HostError> {
         let Done { intake, changes, outputs, has_pending, next_due, read, apply } = done;
         let Intake { positions, consumed, by_topic, misplaced, dead, aside, carried, times, .. } = intake;
-        if positions.is_empty() && changes.is_empty() && outputs.is_empty() {
+        if positions.is_empty() && changes.is_empty() && outputs.is_empty() && self.ahead().says_format {
             self.nothing_came(now, has_pending, next_due);
             return Ok(Step::default());
         }
-        let changes = self.with_time(now, changes)?;
+        let changes = self.with_own_rows(now, changes)?;
         let mut records = self.records(written, newest(outputs), &carried.headers())?;
         let produced = records.iter().map(|record| record.topic).collect();
         records.extend(aside);
-        let mut after = Standing { now, next_due, has_pending, ..self.ahead().clone() };
+        let mut after = Standing { now, next_due, has_pending, says_format: true, ..self.ahead().clone() };
         for input in &mut after.inputs {
             input.position = positions.get(&input.place).copied().unwrap_or(input.position);
         }
@@ -251,8 +260,8 @@ impl<S: Stage> Task<S> {
         consumed
     }
 
-    /// The stage's changes and the host's row, where the time moved.
-    fn with_time(&self, now: Timestamp, mut changes: Changes) -> Result<Changes, HostError> {
+    /// The stage's changes and the host's rows, where the time moved, or the format is to be said.
+    fn with_own_rows(&self, now: Timestamp, mut changes: Changes) -> Result<Changes, HostError> {
         if let Some(key) = changes.keys().next()
             && key.first().is_none_or(|first| *first == HOST_ROWS)
         {
@@ -260,6 +269,9 @@ impl<S: Stage> Task<S> {
         }
         if now != self.ahead().now {
             changes.insert(NOW_ROW.to_vec(), Some(now.millis().to_be_bytes().to_vec()));
+        }
+        if !self.ahead().says_format {
+            changes.insert(FORMAT_ROW.to_vec(), Some(self.format.to_be_bytes().to_vec()));
         }
         Ok(changes)
     }
@@ -337,6 +349,24 @@ impl<S: Stage> Work for Task<S> {
     fn failed(&mut self, error: &HostError) {
         held(&self.meter).state = TaskState::Failed { reason: Failure::of(self.id, error).reason };
     }
+}
+
+/// In which format the task writes, and whether its state says so already.
+fn format_of<S: Stage>(log: &dyn Log, stage: &S, task: TaskId) -> Result<(u16, bool), HostError> {
+    let fails = |source: StoreError| HostError::Stage { task, source: source.into() };
+    let state = log.state(task);
+    let written = match state.get(&FORMAT_ROW).map_err(fails)? {
+        Some(row) => Some(row.try_into().map(u16::from_be_bytes).map_err(|_| corrupt("the format of a task's state", "it is no number"))?),
+        None => None,
+    };
+    let mut has_rows = false;
+    let scanned = state.scan(&[], &[], &mut |_, _| {
+        has_rows = true;
+        ControlFlow::Break(())
+    });
+    scanned.map_err(fails)?;
+    let format = S::FORMATS.to_write(written, has_rows, stage.finalised()).map_err(|source| HostError::Format { task, source })?;
+    Ok((format, written == Some(format)))
 }
 
 /// A stage's inputs with the task's positions, in the order in which they are read.

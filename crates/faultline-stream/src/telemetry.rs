@@ -69,6 +69,8 @@ pub(crate) struct Meter {
     pub(crate) times: BTreeMap<Place, i64>,
     pub(crate) has_pending: bool,
     pub(crate) now: Timestamp,
+    /// In which the rows of its state are written; none as long as it is not open.
+    pub(crate) format: u16,
     pub(crate) consumed: Counts,
     pub(crate) produced: Counts,
     pub(crate) misplaced: Counts,
@@ -219,6 +221,7 @@ impl Telemetry {
             self.histogram("faultline_end_to_end_seconds", oldest, |meter| &meter.end_to_end),
             self.batch_seconds(),
             self.pending(),
+            self.formats(),
             self.states(),
             self.restores(),
         ]);
@@ -322,6 +325,25 @@ impl Telemetry {
         let sample = |(stage, count): (&str, u64)| Sample { suffix: "", labels: vec![("stage", stage.to_owned())], value: count as f64 };
         let samples = tasks.into_iter().map(sample).collect();
         Family { name: "faultline_tasks_pending", help: "Tasks with work left beside their inputs.", kind: Kind::Gauge, samples }
+    }
+
+    /// That of the task which is furthest behind: what the operator finalised has come everywhere once it is here.
+    fn formats(&self) -> Family {
+        let formats = self.by_stage(|least: &mut Option<u16>, meter| {
+            if meter.format > 0 {
+                *least = Some(least.unwrap_or(u16::MAX).min(meter.format));
+            }
+        });
+        let sample = |(stage, format): (&str, Option<u16>)| {
+            Some(Sample { suffix: "", labels: vec![("stage", stage.to_owned())], value: f64::from(format?) })
+        };
+        let samples = formats.into_iter().filter_map(sample).collect();
+        Family {
+            name: "faultline_state_format",
+            help: "The oldest format that a task here writes its state in.",
+            kind: Kind::Gauge,
+            samples,
+        }
     }
 
     fn states(&self) -> Family {

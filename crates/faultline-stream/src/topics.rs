@@ -41,6 +41,12 @@ impl TopicPlan {
         Self { name, compacted: true, is_global: false, retention: WEEK }
     }
 
+    /// Whether another partition count is another topic on Kafka. Topics kept by time get more partitions in place: what they hold is
+    /// read, and what comes is placed anew. Global ones have one.
+    pub const fn has_generations(&self) -> bool {
+        self.compacted && !self.is_global
+    }
+
     /// With another retention.
     #[must_use]
     pub const fn kept_for(self, retention: Duration) -> Self {

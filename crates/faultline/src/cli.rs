@@ -390,6 +390,20 @@ pub enum Topics {
     /// Tell in what the cluster's topics differ from the plan; exit code 3 if Faultline does not run with them
     #[command(after_help = "Example: faultline topics verify")]
     Verify,
+    /// Give an installation on Kafka more partitions, with all that it knows
+    ///
+    /// Everything that works on it is stopped, with nothing left to read. Topics that are kept by key and the state are written into a new
+    /// generation of topics, which holds from one moment on; topics that are kept by time get more partitions in place. If it ends before
+    /// that moment the installation is as it was; whenever it ends, running it again ends it (docs/operations.md).
+    #[command(after_help = "Example: faultline topics repartition --partitions 12 --yes")]
+    Repartition {
+        /// How many the keyed topics are to have; more than now
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=256))]
+        partitions: u32,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// Print records of a topic, decoded
     #[command(after_help = "Example: faultline topics read risks --limit 5 --json")]
     Read {

@@ -22,7 +22,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use axum::Router;
-use faultline_core::correlate::Correlate;
 use faultline_model::topic::{self, Topic};
 use faultline_server::doors::Doors;
 use faultline_server::health::Health;
@@ -82,7 +81,7 @@ impl Service {
         let options = faultline_views::Options { bodies, ..faultline_views::Options::default() };
         let views = Arc::new(Views::open(&settings.data_folder.join("views.sqlite"), options)?);
         let mut host = Host::new(log.clone(), open::host_options(settings));
-        host.add(open::track(settings))?.add(Correlate::new())?;
+        host.add(open::track(settings))?.add(open::correlate(settings))?;
         let running = host.start(Arc::new(SystemClock))?;
         let followed = Followed::new(log.clone(), None, &TOPICS, running.readers());
         Self::over(settings, Roles::all(), log.clone(), Some(log), AtWork::Embedded(running), views, followed)
@@ -95,7 +94,8 @@ impl Service {
         let (topics, file): (&'static [Topic], _) =
             if roles.has(Role::Views) { (&TOPICS, "views.sqlite") } else { (&[topic::OUTCOMES], "outcomes.sqlite") };
         let views = if roles.has_api() {
-            Views::open(&settings.data_folder.join(file), faultline_views::Options::default())?
+            let file = open::views_file(&settings.data_folder, file, log.generation());
+            Views::open(&file, faultline_views::Options::default())?
         } else {
             Views::in_memory()?
         };

@@ -17,10 +17,10 @@ use super::evaluate::{Run, code_of, entries_of_file, has_routes};
 use super::facts::{Entry, Finding, Line, Route};
 use super::pending::{Cause, Task};
 use super::publish::{Published, publish, put_off, timer_key};
-use super::tables::{Table, keys, last_id, pairs, take_text, take_time, template_key};
+use super::tables::{ROW_VERSION, Table, keys, last_id, pairs, take_text, take_time, template_key};
 use super::units::Grain;
 use crate::policy::Policy;
-use crate::stage::{Batch, Input, Pending, Stage, StageError};
+use crate::stage::{Batch, Formats, Input, Pending, Stage, StageError};
 use crate::store::{Store, StoreError};
 
 /// The rows of so many units are read together.
@@ -51,6 +51,7 @@ pub struct Correlate {
     /// The policy that was read last, with its text: reading takes longer than scoring.
     policy: Mutex<Option<(Option<String>, Arc<Policy>)>>,
     cut: AtomicU64,
+    finalised: Option<u16>,
 }
 
 impl Correlate {
@@ -63,6 +64,12 @@ impl Correlate {
         let Bounds { rows_at_end, units_at_once, rows_at_once } = bounds;
         let bounds = Bounds { rows_at_end, units_at_once: units_at_once.max(1), rows_at_once: rows_at_once.max(1) };
         Self { bounds, ..Self::default() }
+    }
+
+    /// With the format of its rows up to which the operator has finalised.
+    #[must_use]
+    pub fn finalised_up_to(self, finalised: Option<u16>) -> Self {
+        Self { finalised, ..self }
     }
 
     /// How often a bound cut findings, files or links since the start, for metrics.
@@ -259,7 +266,12 @@ impl Stage for Correlate {
     const NAME: &'static str = "correlate";
     const INPUTS: &'static [Topic] = &[TRACKED];
     const GLOBALS: &'static [Topic] = &[CATALOG, INTEL];
+    const FORMATS: Formats = Formats::only(ROW_VERSION as u16);
     type Gathered = Gathered;
+
+    fn finalised(&self) -> Option<u16> {
+        self.finalised
+    }
 
     fn ahead(&self, batch: &Batch<'_>, topic: Topic, keys: &mut dyn Iterator<Item = &str>) -> Result<(), StoreError> {
         if topic != TRACKED {

@@ -15,7 +15,7 @@ use super::templates::{ANY, REST, segments};
 use crate::store::{Store, StoreError};
 
 /// The version of rows that this program writes.
-const ROW_VERSION: u8 = 2;
+pub const ROW_VERSION: u8 = 2;
 
 /// The tables. The numbers are for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

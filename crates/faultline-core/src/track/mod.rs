@@ -37,7 +37,7 @@ use faultline_model::asset::AssetId;
 use faultline_model::time::Timestamp;
 use faultline_model::topic::{self, Topic};
 
-use crate::stage::{Batch, Input, Pending, Stage, StageError};
+use crate::stage::{Batch, Formats, Input, Pending, Stage, StageError};
 use crate::store::Store;
 use desk::Desk;
 pub(crate) use keys::{group_of, home_of};
@@ -63,6 +63,8 @@ pub struct Track {
     pub closed_at_once: usize,
     /// How long an idempotency key, or a refused scan, is remembered. Default 90 days.
     pub asked_kept_ms: i64,
+    /// The format of its rows up to which the operator has finalised.
+    pub finalised: Option<u16>,
 }
 
 impl Default for Track {
@@ -74,6 +76,7 @@ impl Default for Track {
             went_kept_ms: 7 * DAY_MS,
             closed_at_once: 256,
             asked_kept_ms: 90 * DAY_MS,
+            finalised: None,
         }
     }
 }
@@ -117,7 +120,12 @@ impl Stage for Track {
     const NAME: &'static str = "track";
     const INPUTS: &'static [Topic] = &[topic::FINDINGS, topic::DECISIONS];
     const GLOBALS: &'static [Topic] = &[topic::CATALOG];
+    const FORMATS: Formats = Formats::only(codec::VERSION as u16);
     type Gathered = Gathered;
+
+    fn finalised(&self) -> Option<u16> {
+        self.finalised
+    }
 
     fn apply(&self, batch: &mut Batch<'_>, gathered: &mut Gathered, input: &Input<'_>) -> Result<()> {
         if input.topic == topic::CATALOG {

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
 
+use super::KafkaError;
 use super::context::{Context, Reader, ask};
+use super::generation::{GENERATIONS, Names};
 use super::options::KafkaOptions;
-use super::{KafkaError, changelog_of};
 use crate::error::HostError;
 use crate::topics::TopicPlan;
 
@@ -63,8 +64,15 @@ impl fmt::Display for Difference {
     }
 }
 
-/// All topics of an installation: those of the plans, and a changelog for each stage.
-pub fn planned_topics(plans: &[TopicPlan], stages: &[&str], partitions: u32, replicas: u32, max_record_bytes: usize) -> Vec<PlannedTopic> {
+/// All topics of an installation, as its generation calls them: those of the plans, a changelog for each stage, and `generations`.
+pub fn planned_topics(
+    names: &Names,
+    plans: &[TopicPlan],
+    stages: &[&str],
+    partitions: u32,
+    replicas: u32,
+    max_record_bytes: usize,
+) -> Vec<PlannedTopic> {
     let batch_bytes = KafkaOptions::batch_bytes(max_record_bytes);
     let common = |policy: &str| {
         let mut settings = BTreeMap::from([("cleanup.policy", policy.to_owned()), ("max.message.bytes", batch_bytes.to_string())]);
@@ -81,7 +89,8 @@ pub fn planned_topics(plans: &[TopicPlan], stages: &[&str], partitions: u32, rep
         if plan.compacted {
             settings.insert("segment.bytes", COMPACTED_SEGMENT_BYTES.to_string());
         }
-        PlannedTopic { name: plan.name.to_owned(), partitions: if plan.is_global { 1 } else { partitions }, replicas, settings }
+        let name = names.topic(plan.name).to_owned();
+        PlannedTopic { name, partitions: if plan.is_global { 1 } else { partitions }, replicas, settings }
     };
     let tombstones = plans.iter().filter(|plan| plan.compacted).map(|plan| plan.retention).min();
     let of_stage = |stage: &&str| {
@@ -89,9 +98,10 @@ pub fn planned_topics(plans: &[TopicPlan], stages: &[&str], partitions: u32, rep
         settings.insert("segment.bytes", COMPACTED_SEGMENT_BYTES.to_string());
         // A store that was away for less must find each end of a row.
         settings.extend(tombstones.map(|kept| ("delete.retention.ms", kept.as_millis().to_string())));
-        PlannedTopic { name: changelog_of(stage), partitions, replicas, settings }
+        PlannedTopic { name: names.changelog(stage), partitions, replicas, settings }
     };
-    plans.iter().map(of_plan).chain(stages.iter().map(of_stage)).collect()
+    let generations = PlannedTopic { name: GENERATIONS.to_owned(), partitions: 1, replicas, settings: common("compact") };
+    plans.iter().map(of_plan).chain(stages.iter().map(of_stage)).chain([generations]).collect()
 }
 
 /// What differs in a cluster, by topic; topics that are as planned have no entry.
@@ -196,11 +206,33 @@ pub fn apply_topics(options: &KafkaOptions, planned: &[PlannedTopic]) -> Result<
 
 /// Makes the topics of the plans and the changelogs of the stages that are not there yet; those that are stay as they are.
 pub fn make_topics(options: &KafkaOptions, plans: &[TopicPlan], stages: &[&str], partitions: u32, replicas: u32) -> Result<(), HostError> {
-    let planned = planned_topics(plans, stages, partitions, replicas, options.local.max_record_bytes);
+    let planned = planned_topics(&options.names, plans, stages, partitions, replicas, options.local.max_record_bytes);
     make(&client(options)?, &planned.iter().collect::<Vec<_>>())
 }
 
+/// Makes topics that nobody has made before; one that is there already is a fault.
+pub(crate) fn make_anew(options: &KafkaOptions, topics: &[&PlannedTopic]) -> Result<(), HostError> {
+    made(&client(options)?, topics, |_| false)
+}
+
+/// Gives topics that have fewer so many partitions as planned.
+pub(crate) fn grow(options: &KafkaOptions, topics: &[&PlannedTopic]) -> Result<(), HostError> {
+    if topics.is_empty() {
+        return Ok(());
+    }
+    let more: Vec<NewPartitions<'_>> = topics.iter().map(|topic| NewPartitions::new(&topic.name, topic.partitions as usize)).collect();
+    let answers = futures_executor::block_on(client(options)?.create_partitions(&more, &bounded())).map_err(KafkaError::client)?;
+    for answer in answers {
+        answer.map_err(|(topic, code)| KafkaError::NotMade { topic, reason: code.to_string() })?;
+    }
+    Ok(())
+}
+
 fn make(client: &AdminClient<Context>, topics: &[&PlannedTopic]) -> Result<(), HostError> {
+    made(client, topics, |code| code == RDKafkaErrorCode::TopicAlreadyExists)
+}
+
+fn made(client: &AdminClient<Context>, topics: &[&PlannedTopic], is_well: impl Fn(RDKafkaErrorCode) -> bool) -> Result<(), HostError> {
     if topics.is_empty() {
         return Ok(());
     }
@@ -208,7 +240,8 @@ fn make(client: &AdminClient<Context>, topics: &[&PlannedTopic]) -> Result<(), H
     let answers = futures_executor::block_on(client.create_topics(&new, &bounded())).map_err(KafkaError::client)?;
     for answer in answers {
         match answer {
-            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Ok(_) => {}
+            Err((_, code)) if is_well(code) => {}
             Err((topic, code)) => return Err(KafkaError::NotMade { topic, reason: code.to_string() }.into()),
         }
     }

@@ -3,6 +3,7 @@
 
 use faultline_core::store::{Changes, Store};
 
+use super::changelog_of;
 use super::transact::{Reached, Sent};
 use crate::commit::TaskId;
 use crate::embedded::{EmbeddedLog, Gathered};
@@ -55,6 +56,11 @@ pub(crate) enum Next {
 pub(crate) trait Brokers {
     /// Membership in a group as of a moment.
     type Group;
+
+    /// What a stage's changelog is called.
+    fn changelog(&self, stage: &str) -> String {
+        changelog_of(stage)
+    }
 
     /// Writes records and positions together, or neither. Gives each record's offset. After an error nobody knows which.
     fn transact(&self, records: &[Sent<'_>], reached: Option<&Reached<'_, Self::Group>>) -> Result<Vec<u64>, HostError>;

@@ -17,6 +17,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::KafkaError;
 use super::context::Reader;
+use super::generation::Names;
 use super::options::KafkaOptions;
 use crate::error::HostError;
 use crate::log::{Page, Place, Stored};
@@ -45,6 +46,7 @@ type Asked = (Change, SyncSender<Result<(), HostError>>);
 
 struct Shared {
     consumer: Reader,
+    names: Names,
     places: Mutex<BTreeMap<Place, Buffer>>,
     /// Told when there is room again.
     room: Condvar,
@@ -56,6 +58,8 @@ struct Shared {
 struct Buffer {
     records: VecDeque<Arc<Stored>>,
     bytes: usize,
+    /// What is before it went, or was never fetched.
+    start: u64,
     /// The offset behind the last record that was read.
     end: u64,
     asked_at: Instant,
@@ -65,8 +69,9 @@ struct Buffer {
 impl Fetcher {
     pub(crate) fn start(options: &KafkaOptions, group: &str, bell: Arc<Bell>) -> Result<Self, HostError> {
         let consumer = options.reader(group).create_with_context(options.context()).map_err(KafkaError::client)?;
-        let (places, is_stopping) = (Mutex::default(), AtomicBool::new(false));
-        let shared = Arc::new(Shared { consumer, places, room: Condvar::new(), bell, bound_bytes: options.buffer_bytes / 2, is_stopping });
+        let (places, is_stopping, names) = (Mutex::default(), AtomicBool::new(false), options.names.clone());
+        let shared =
+            Arc::new(Shared { consumer, names, places, room: Condvar::new(), bell, bound_bytes: options.buffer_bytes / 2, is_stopping });
         let (changes, asked) = sync_channel(1);
         let thread = std::thread::Builder::new().name("kafka-fetch".to_owned());
         let thread = thread.spawn({
@@ -96,13 +101,13 @@ impl Fetcher {
         answer.recv().map_err(|_| gone())?
     }
 
-    /// What waits of a place, from an offset on; nothing if the place is not read here.
+    /// What waits of a place, from an offset on; nothing if the place is not read here, or no more from there.
     pub(crate) fn read(&self, place: Place, from: u64, max_records: usize, max_bytes: usize) -> Option<Vec<Arc<Stored>>> {
         let mut places = held(&self.shared.places);
-        let buffer = places.get_mut(&place)?;
+        let buffer = places.get_mut(&place).filter(|buffer| from >= buffer.start)?;
         buffer.asked_at = Instant::now();
         if buffer.is_paused {
-            buffer.is_paused = self.shared.consumer.resume(&list_of(place)).is_err();
+            buffer.is_paused = self.shared.consumer.resume(&self.shared.list_of(place)).is_err();
         }
         let mut page = Page::new(max_records, max_bytes);
         let first = buffer.records.partition_point(|record| record.offset < from);
@@ -123,6 +128,7 @@ impl Fetcher {
     pub(crate) fn committed(&self, place: Place, position: u64) {
         let mut places = held(&self.shared.places);
         let Some(buffer) = places.get_mut(&place) else { return };
+        buffer.start = buffer.start.max(position);
         while let Some(record) = buffer.records.pop_front_if(|record| record.offset < position) {
             buffer.bytes -= record.bytes();
         }
@@ -150,7 +156,7 @@ impl Shared {
             if !self.has_room() {
                 continue;
             }
-            let (mut wait, mut taken, mut known) = (POLL, Vec::new(), None);
+            let (mut wait, mut taken, mut known) = (POLL, Vec::new(), None::<&'static str>);
             // Errors that concern all (brokers away) are librdkafka's to retry; the end of a partition is none.
             while taken.len() < RING_AFTER
                 && let Some(polled) = self.consumer.poll(wait)
@@ -158,7 +164,7 @@ impl Shared {
                 if let Ok(message) = polled {
                     // Most are of the same topic as the one before.
                     let name = message.topic();
-                    known = known.filter(|topic| *topic == name).or_else(|| self.topic(name));
+                    known = known.filter(|topic| self.names.topic(topic) == name).or_else(|| self.topic(name));
                     if let Some(topic) = known {
                         taken.push(((topic, message.partition().unsigned_abs()), Arc::new(stored(&message))));
                     }
@@ -176,15 +182,17 @@ impl Shared {
         match *change {
             Change::Add(place, from) => {
                 let mut list = TopicPartitionList::new();
-                list.add_partition_offset(place.0, place.1 as i32, Offset::Offset(from as i64)).map_err(KafkaError::client)?;
+                list.add_partition_offset(self.names.topic(place.0), place.1 as i32, Offset::Offset(from as i64))
+                    .map_err(KafkaError::client)?;
                 self.consumer.incremental_assign(&list).map_err(KafkaError::client)?;
-                let buffer = Buffer { records: VecDeque::new(), bytes: 0, end: from, asked_at: Instant::now(), is_paused: false };
+                let buffer =
+                    Buffer { records: VecDeque::new(), bytes: 0, start: from, end: from, asked_at: Instant::now(), is_paused: false };
                 held(&self.places).insert(place, buffer);
                 Ok(())
             }
             Change::Remove(place) => {
                 if held(&self.places).remove(&place).is_some() {
-                    self.consumer.incremental_unassign(&list_of(place)).map_err(KafkaError::client)?;
+                    self.consumer.incremental_unassign(&self.list_of(place)).map_err(KafkaError::client)?;
                 }
                 Ok(())
             }
@@ -203,14 +211,20 @@ impl Shared {
             return true;
         }
         for (place, buffer) in places.iter_mut().filter(|(_, buffer)| buffer.bytes > 0 && buffer.asked_at.elapsed() > IS_LEFT) {
-            buffer.is_paused = buffer.is_paused || self.consumer.pause(&list_of(*place)).is_ok();
+            buffer.is_paused = buffer.is_paused || self.consumer.pause(&self.list_of(*place)).is_ok();
         }
         false
     }
 
-    /// The name of a topic that is read, as the places have it.
+    /// A topic that is read, as the places name it.
     fn topic(&self, name: &str) -> Option<&'static str> {
-        held(&self.places).keys().map(|(topic, _)| *topic).find(|topic| *topic == name)
+        held(&self.places).keys().map(|(topic, _)| *topic).find(|topic| self.names.topic(topic) == name)
+    }
+
+    fn list_of(&self, place: Place) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(self.names.topic(place.0), place.1 as i32);
+        list
     }
 
     fn take(&self, records: Vec<(Place, Arc<Stored>)>) {
@@ -225,12 +239,6 @@ impl Shared {
             }
         }
     }
-}
-
-pub(crate) fn list_of(place: Place) -> TopicPartitionList {
-    let mut list = TopicPartitionList::new();
-    list.add_partition(place.0, place.1 as i32);
-    list
 }
 
 pub(crate) fn stored(message: &BorrowedMessage<'_>) -> Stored {

@@ -14,12 +14,13 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::context::Reader;
 use super::fetch::stored;
+use super::generation::{GENERATIONS, Heard};
 use super::options::KafkaOptions;
 use super::stale;
 use super::{KafkaError, is_final};
 use crate::embedded::EmbeddedLog;
 use crate::error::HostError;
-use crate::log::{Log, Page, Place, Stored};
+use crate::log::{Log, Page, Stored};
 use crate::topics::TopicPlan;
 
 const POLL: Duration = Duration::from_millis(100);
@@ -39,6 +40,7 @@ struct Copying {
     consumer: Reader,
     local: Arc<EmbeddedLog>,
     topics: Vec<&'static str>,
+    heard: Arc<Heard>,
 }
 
 impl Mirror {
@@ -49,10 +51,11 @@ impl Mirror {
         local: Arc<EmbeddedLog>,
         plans: &[TopicPlan],
         folder: &Path,
+        heard: Arc<Heard>,
     ) -> Result<Self, HostError> {
         let topics: Vec<&'static str> = plans.iter().filter(|plan| plan.is_global).map(|plan| plan.name).collect();
         let consumer: Reader = options.reader(group).create_with_context(options.context()).map_err(KafkaError::client)?;
-        let copying = Copying { consumer, local, topics };
+        let copying = Copying { consumer, local, topics, heard };
         for topic in &copying.topics {
             copying.follow(&[topic])?;
             // An end is told of once all before it was given.
@@ -96,6 +99,8 @@ impl Copying {
             let from = Offset::Offset(self.local.end_offset(topic, 0)? as i64);
             list.add_partition_offset(topic, 0, from).map_err(KafkaError::client)?;
         }
+        // A few records, of which nothing is kept.
+        list.add_partition_offset(GENERATIONS, 0, Offset::Beginning).map_err(KafkaError::client)?;
         Ok(self.consumer.assign(&list).map_err(KafkaError::client)?)
     }
 
@@ -119,6 +124,7 @@ impl Copying {
         {
             wait = Duration::ZERO;
             match polled {
+                Ok(message) if message.topic() == GENERATIONS => self.heard.hear(message.payload()),
                 Ok(message) => {
                     let Some(topic) = self.topics.iter().find(|topic| **topic == message.topic()) else { continue };
                     let record = stored(&message);
@@ -139,7 +145,13 @@ impl Copying {
 }
 
 /// Reads a partition that nobody fetches, from an offset to its end or to a bound.
-pub(crate) fn once(consumer: &Reader, place: Place, from: u64, max_records: usize, max_bytes: usize) -> Result<Vec<Stored>, HostError> {
+pub(crate) fn once(
+    consumer: &Reader,
+    place: (&str, u32),
+    from: u64,
+    max_records: usize,
+    max_bytes: usize,
+) -> Result<Vec<Stored>, HostError> {
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(place.0, place.1 as i32, Offset::Offset(from as i64)).map_err(KafkaError::client)?;
     consumer.assign(&list).map_err(KafkaError::client)?;

@@ -15,6 +15,7 @@ use rdkafka::groups::{GroupInfo, GroupMemberInfo};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::context::{Context, hears};
+use super::generation::Names;
 use super::options::KafkaOptions;
 use super::standby::Peer;
 use super::{KafkaError, SOON};
@@ -150,8 +151,8 @@ impl Member {
             "kafka.client.group.protocol: consumer needs brokers of Kafka 4.0 or newer"
         };
         let consumer: BaseConsumer<Rebalances> =
-            options.member(&options.group(stage)).create_with_context(rebalances).map_err(KafkaError::client)?;
-        consumer.subscribe(&[topic]).map_err(KafkaError::client)?;
+            options.member(&options.group_of(stage)).create_with_context(rebalances).map_err(KafkaError::client)?;
+        consumer.subscribe(&[options.names.topic(topic)]).map_err(KafkaError::client)?;
         let (consumer, is_leaving) = (Arc::new(consumer), Arc::new(AtomicBool::new(false)));
         let thread = std::thread::Builder::new().name(format!("kafka-{stage}")).spawn({
             let (consumer, is_leaving) = (consumer.clone(), is_leaving.clone());
@@ -228,15 +229,15 @@ fn assigned(assignment: &[u8], topic: &str) -> Option<Vec<u32>> {
 }
 
 /// Positions that a group has committed, once no transaction that could change them is open.
-pub(crate) fn committed<C: ConsumerContext>(consumer: &BaseConsumer<C>, places: &[Place]) -> Result<Positions, HostError> {
+pub(crate) fn committed<C: ConsumerContext>(consumer: &BaseConsumer<C>, names: &Names, places: &[Place]) -> Result<Positions, HostError> {
     let mut list = TopicPartitionList::new();
     for (topic, partition) in places {
-        list.add_partition(topic, *partition as i32);
+        list.add_partition(names.topic(topic), *partition as i32);
     }
     let list = consumer.committed_offsets(list, CALL).map_err(KafkaError::client)?;
     let mut positions = Positions::new();
     for place in places {
-        let element = list.find_partition(place.0, place.1 as i32);
+        let element = list.find_partition(names.topic(place.0), place.1 as i32);
         if let Some(Offset::Offset(offset)) = element.map(|element| element.offset()) {
             positions.insert(*place, offset.unsigned_abs());
         }

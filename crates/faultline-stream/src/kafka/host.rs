@@ -63,6 +63,7 @@ impl KafkaHost {
         if self.kinds.contains_key(S::NAME) {
             return Err(HostError::StageTwice { stage: S::NAME });
         }
+        S::FORMATS.check(stage.finalised()).map_err(|source| HostError::StageFormat { stage: S::NAME, source })?;
         self.log.check_changelog(S::NAME)?;
         let (stage, log, options) = (Arc::new(stage), self.log.clone(), self.options);
         let open: Open = Box::new(move |partition, meter| {
@@ -337,7 +338,7 @@ impl Opener {
             return None;
         }
         let peers = if self.log.options.is_classic() {
-            let peers = peers(&consumer, &self.log.options.group(stage), kind.inputs.first()?.name);
+            let peers = peers(&consumer, &self.log.options.group_of(stage), self.log.options.names.topic(kind.inputs.first()?.name));
             // Who cannot be asked is asked again.
             Some(peers.ok().filter(|peers| !peers.is_empty())?)
         } else {

@@ -18,7 +18,7 @@ use super::fetch::Fetcher;
 use super::opening::encode_positions;
 use super::options::KafkaOptions;
 use super::transact::{Reached, Sent, Transactor, sent};
-use super::{KafkaError, POSITIONS_ROW, changelog_of};
+use super::{KafkaError, POSITIONS_ROW};
 use crate::commit::{Commit, Ending, TaskId};
 use crate::embedded::EmbeddedLog;
 use crate::error::HostError;
@@ -132,6 +132,10 @@ pub(crate) struct ToBrokers {
 impl Brokers for ToBrokers {
     type Group = ConsumerGroupMetadata;
 
+    fn changelog(&self, stage: &str) -> String {
+        self.transactors.options.names.changelog(stage)
+    }
+
     fn transact(&self, records: &[Sent<'_>], reached: Option<&Reached<'_>>) -> Outcome {
         self.transactors.transact(records, reached)
     }
@@ -144,7 +148,7 @@ impl Brokers for ToBrokers {
 impl<B: Brokers, K: Kept> Landing<B, K> {
     pub(crate) fn land(&self, job: Job<B::Group>) -> Outcome {
         let Job { task, outputs, changes, moved, all, reached, group } = job;
-        let changelog = changelog_of(task.stage);
+        let changelog = self.brokers.changelog(task.stage);
         let mut records: Vec<Sent<'_>> = outputs.iter().map(sent).collect();
         let said = records.len();
         records.extend(changes.iter().map(|(key, value)| Sent {

@@ -20,11 +20,11 @@ use super::opening::encode_positions;
 use super::options::KafkaOptions;
 use super::registry::Wire;
 use super::transact::{Reached, Sent, Transactor, sent};
-use super::{CALL, KafkaError, KafkaLog, POSITIONS_ROW, changelog_of, checked};
+use super::{CALL, Generation, KafkaError, KafkaLog, Names, POSITIONS_ROW, checked};
 use crate::commit::TaskId;
 use crate::error::HostError;
 use crate::log::{Log, Place, Positions, Record, Stored};
-use crate::task::{HOST_ROWS, NOW_ROW};
+use crate::task::{FORMAT_ROW, HOST_ROWS, NOW_ROW};
 use crate::topics::TopicPlan;
 
 /// What is read, and then written in one transaction.
@@ -35,7 +35,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// What of a stage is to be known to move it.
 #[derive(Clone, Copy, Debug)]
 pub struct MovedStage {
-    name: &'static str,
+    pub(super) name: &'static str,
     inputs: &'static [Topic],
     globals: &'static [Topic],
 }
@@ -63,10 +63,11 @@ pub fn migrate(from: &dyn Log, stages: &[MovedStage], options: &KafkaOptions, pr
     for stage in stages {
         check_rest(from, stage)?;
     }
-    let partitions = check_cluster(&plans, stages, options)?;
-    let moved = Moved { partitions, ..Moved::default() };
-    let (transactor, wire) = (Transactor::new(options, 0)?, Wire::open(options.registry.as_ref(), &plans)?);
-    let mut moving = Moving { from, options, transactor, wire, partitions, ends: Positions::new(), moved, progress };
+    let generation = Generation::of_cluster(options)?;
+    let options = &KafkaOptions { names: Names::of(generation.number, &plans), ..options.clone() };
+    let partitions = check_cluster(&plans, stages, options, generation)?;
+    let transactor = Transactor::new(options, 0)?;
+    let mut moving = Moving::new(from, options, &transactor, partitions, Positions::new(), progress)?;
     for plan in plans {
         moving.records(plan)?;
     }
@@ -80,7 +81,7 @@ pub fn migrate(from: &dyn Log, stages: &[MovedStage], options: &KafkaOptions, pr
 }
 
 /// All that the stage's tasks read is worked on.
-fn check_rest(from: &dyn Log, stage: &MovedStage) -> Result<(), HostError> {
+pub(super) fn check_rest(from: &dyn Log, stage: &MovedStage) -> Result<(), HostError> {
     for task in tasks(from, stage)? {
         let positions = from.positions(task)?;
         for place in places(stage, task.partition) {
@@ -94,21 +95,20 @@ fn check_rest(from: &dyn Log, stage: &MovedStage) -> Result<(), HostError> {
 }
 
 /// The topics are there, with nothing in them, and nobody works on them. Gives the partition count.
-fn check_cluster(plans: &[TopicPlan], stages: &[MovedStage], options: &KafkaOptions) -> Result<u32, HostError> {
+fn check_cluster(plans: &[TopicPlan], stages: &[MovedStage], options: &KafkaOptions, generation: Generation) -> Result<u32, HostError> {
     let asking: Reader = options.reader(&options.group("reader")).create_with_context(options.context()).map_err(KafkaError::client)?;
-    let partitions = checked(&asking, plans)?;
+    let partitions = checked(&asking, plans, &options.names, generation.partitions)?;
     let mut topics: Vec<(String, u32)> =
-        plans.iter().map(|plan| (plan.name.to_owned(), if plan.is_global { 1 } else { partitions })).collect();
+        plans.iter().map(|plan| (options.names.topic(plan.name).to_owned(), if plan.is_global { 1 } else { partitions })).collect();
     for stage in stages {
-        let (topic, asked) = (changelog_of(stage.name), partitions as usize);
+        let (topic, asked) = (options.names.changelog(stage.name), partitions as usize);
         let found = KafkaLog::partitions_in(options, &topic)? as usize;
         if found != asked {
             return Err(KafkaError::Partitions { topic, found, asked }.into());
         }
         topics.push((topic, partitions));
-        let group = options.group(stage.name);
-        let groups = settled(|| asking.fetch_group_list(Some(&group), CALL))?;
-        if groups.groups().iter().any(|found| found.name() == group && !found.members().is_empty()) {
+        let group = options.group_of(stage.name);
+        if has_members(&asking, &group)? {
             return Err(KafkaError::GroupAtWork { group }.into());
         }
     }
@@ -123,9 +123,14 @@ fn check_cluster(plans: &[TopicPlan], stages: &[MovedStage], options: &KafkaOpti
     Ok(partitions)
 }
 
+pub(super) fn has_members(asking: &Reader, group: &str) -> Result<bool, HostError> {
+    let groups = settled(|| asking.fetch_group_list(Some(group), CALL))?;
+    Ok(groups.groups().iter().any(|found| found.name() == group && !found.members().is_empty()))
+}
+
 /// Asks until there is an answer: for a moment, leaders of topics that were just made say that they are none, and coordinators of groups
 /// that they are not ready.
-fn settled<T>(mut ask: impl FnMut() -> Result<T, ClientError>) -> Result<T, HostError> {
+pub(super) fn settled<T>(mut ask: impl FnMut() -> Result<T, ClientError>) -> Result<T, HostError> {
     let until = Instant::now() + CALL;
     loop {
         match ask() {
@@ -136,26 +141,26 @@ fn settled<T>(mut ask: impl FnMut() -> Result<T, ClientError>) -> Result<T, Host
     }
 }
 
-fn tasks(log: &dyn Log, stage: &MovedStage) -> Result<Vec<TaskId>, HostError> {
+pub(super) fn tasks(log: &dyn Log, stage: &MovedStage) -> Result<Vec<TaskId>, HostError> {
     let partitions = stage.inputs.first().map_or(Ok(1), |topic| log.partitions(topic.name))?;
     Ok((0..partitions).map(|partition| TaskId { stage: stage.name, partition }).collect())
 }
 
 /// What a task of a stage reads.
-fn places(stage: &MovedStage, partition: u32) -> impl Iterator<Item = Place> {
+pub(super) fn places(stage: &MovedStage, partition: u32) -> impl Iterator<Item = Place> {
     let keyed = stage.inputs.iter().map(move |topic| (topic.name, partition));
     keyed.chain(stage.globals.iter().map(|topic| (topic.name, 0)))
 }
 
-struct Moving<'m> {
+pub(super) struct Moving<'m> {
     from: &'m dyn Log,
     options: &'m KafkaOptions,
-    transactor: Transactor,
+    transactor: &'m Transactor,
     wire: Wire,
     partitions: u32,
-    /// Behind the last record of each place in the cluster: where its readers are.
+    /// Behind the last record of each place in the cluster, and where the readers of those are that nothing is moved to.
     ends: Positions,
-    moved: Moved,
+    pub(super) moved: Moved,
     progress: &'m mut dyn FnMut(u64),
 }
 
@@ -166,9 +171,22 @@ struct Row {
     value: Vec<u8>,
 }
 
-impl Moving<'_> {
+impl<'m> Moving<'m> {
+    pub(super) fn new(
+        from: &'m dyn Log,
+        options: &'m KafkaOptions,
+        transactor: &'m Transactor,
+        partitions: u32,
+        ends: Positions,
+        progress: &'m mut dyn FnMut(u64),
+    ) -> Result<Self, HostError> {
+        let wire = Wire::open(options.registry.as_ref(), &from.topics())?;
+        let moved = Moved { partitions, ..Moved::default() };
+        Ok(Self { from, options, transactor, wire, partitions, ends, moved, progress })
+    }
+
     /// All records of a topic. What one partition has stays in its order, so each key's does.
-    fn records(&mut self, plan: TopicPlan) -> Result<(), HostError> {
+    pub(super) fn records(&mut self, plan: TopicPlan) -> Result<(), HostError> {
         let mut count = 0;
         for partition in 0..self.from.partitions(plan.name)? {
             let mut next = self.from.start_offset(plan.name, partition)?;
@@ -198,7 +216,7 @@ impl Moving<'_> {
     }
 
     /// All rows of a stage, without its tasks' own positions and times.
-    fn rows(&mut self, stage: &MovedStage) -> Result<(), HostError> {
+    pub(super) fn rows(&mut self, stage: &MovedStage) -> Result<(), HostError> {
         let tasks = tasks(self.from, stage)?;
         let states: Vec<Box<dyn Store + '_>> = tasks.iter().map(|task| self.from.state(*task)).collect();
         let mut count = 0;
@@ -249,7 +267,7 @@ impl Moving<'_> {
     }
 
     fn write(&mut self, stage: &MovedStage, rows: &[Row]) -> Result<(), HostError> {
-        let changelog = changelog_of(stage.name);
+        let changelog = self.options.names.changelog(stage.name);
         let records: Vec<Sent<'_>> = rows.iter().map(|row| row.sent(&changelog)).collect();
         self.transactor.commit(&records, None)?;
         (self.progress)(rows.len() as u64);
@@ -257,23 +275,29 @@ impl Moving<'_> {
     }
 
     /// Where each task is: behind all that was moved. Its state says so, and its group.
-    fn positions(&mut self, stage: &MovedStage) -> Result<(), HostError> {
-        let mut newest: Option<Vec<u8>> = None;
+    pub(super) fn positions(&mut self, stage: &MovedStage) -> Result<(), HostError> {
+        // The latest time, and the newest format: who reads that reads the older ones. Times are after 1970, so bytes are in their order.
+        let mut newest = [(NOW_ROW, None), (FORMAT_ROW, None)];
         for task in tasks(self.from, stage)? {
-            let now = self.from.state(task).get(&NOW_ROW).map_err(|source| HostError::Stage { task, source: source.into() })?;
-            // Times after 1970, so bytes are in their order.
-            newest = newest.max(now);
+            let state = self.from.state(task);
+            for (row, newest) in &mut newest {
+                let found = state.get(row.as_slice()).map_err(|source| HostError::Stage { task, source: source.into() })?;
+                *newest = newest.take().max(found);
+            }
         }
-        let group = self.options.group(stage.name);
+        let group = self.options.group_of(stage.name);
         let consumer: Reader = self.options.reader(&group).create_with_context(self.options.context()).map_err(KafkaError::client)?;
-        let changelog = changelog_of(stage.name);
+        let changelog = self.options.names.changelog(stage.name);
         for partition in 0..self.partitions {
             let group = consumer.group_metadata().ok_or(KafkaError::NotOwner { task: TaskId { stage: stage.name, partition } })?;
             let positions: Positions = places(stage, partition).map(|place| (place, self.ends.get(&place).copied().unwrap_or(0))).collect();
             let mut rows = vec![Row { partition, key: POSITIONS_ROW.to_vec(), value: encode_positions(&positions) }];
-            rows.extend(newest.iter().map(|now| Row { partition, key: NOW_ROW.to_vec(), value: now.clone() }));
+            rows.extend(newest.iter().filter_map(|(key, value)| Some(Row { partition, key: key.to_vec(), value: value.clone()? })));
             let records: Vec<Sent<'_>> = rows.iter().map(|row| row.sent(&changelog)).collect();
-            self.transactor.commit(&records, Some(&Reached { positions: &positions, group: &group }))?;
+            // A place at its beginning need not be there yet; that the group knows nothing of it says the same.
+            let begun: Positions = positions.into_iter().filter(|(_, position)| *position > 0).collect();
+            let reached = Reached { positions: &begun, group: &group };
+            self.transactor.commit(&records, (!begun.is_empty()).then_some(&reached))?;
         }
         Ok(())
     }

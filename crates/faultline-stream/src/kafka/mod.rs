@@ -13,6 +13,7 @@ pub(crate) mod cluster;
 mod context;
 mod fetch;
 mod follow;
+mod generation;
 mod globals;
 mod group;
 mod host;
@@ -21,6 +22,7 @@ mod migrate;
 pub(crate) mod opening;
 mod options;
 mod registry;
+mod repartition;
 mod restore;
 mod stale;
 mod standby;
@@ -42,6 +44,8 @@ pub use self::admin::{Difference, PlannedTopic, apply_topics, compare_topics, ma
 use self::context::{Reader, ask};
 use self::fetch::Fetcher;
 pub use self::follow::Follower;
+use self::generation::Heard;
+pub use self::generation::{Generation, Names};
 use self::globals::Mirror;
 use self::group::Grouped;
 pub use self::host::{KafkaHost, KafkaRunning};
@@ -51,6 +55,7 @@ use self::opening::positions_in_state;
 pub use self::options::KafkaOptions;
 use self::registry::Wire;
 pub use self::registry::{Registry, RegistryAuth, RegistryError, RegistryOptions, SubjectDifference};
+pub use self::repartition::{Repartition, Repartitioned, Repartitioning, repartition};
 use self::standby::Standbys;
 use self::transact::sent;
 use crate::commit::{Commit, InFlight, TaskId};
@@ -88,7 +93,9 @@ pub enum KafkaError {
     Transaction { reason: String },
     #[error("{task} is no longer this process's: its group has given it to another, or forgotten this process")]
     NotOwner { task: TaskId },
-    #[error("topic {topic} has {found} partitions, {asked} are expected; all topics but the global ones have the same count")]
+    #[error(
+        "topic {topic} has {found} partitions, {asked} are expected: all topics but the global ones have the same count; if a change of it was broken off, run `faultline topics repartition` again"
+    )]
     Partitions { topic: String, found: usize, asked: usize },
     #[error("there is no topic {topic} in the cluster; create the planned topics first")]
     NoTopic { topic: String },
@@ -110,8 +117,20 @@ pub enum KafkaError {
     NotEmpty { topic: String },
     #[error("consumer group {group} has members: stop what runs on this cluster under the same kafka.installation first")]
     GroupAtWork { group: String },
-    #[error("task {task} is not at rest ({reason}); let the embedded installation come to rest first")]
+    #[error("task {task} is not at rest ({reason}); let the installation work off what it has first")]
     NotAtRest { task: TaskId, reason: String },
+    #[error("topic generations says {found:?}, which this faultline does not understand; it says which topics hold, so nothing is done")]
+    Generation { found: String },
+    #[error(
+        "the topics have another partition count since: generation {newest} holds, this process works on generation {ours}; restart it"
+    )]
+    Superseded { ours: u32, newest: u32 },
+    #[error(
+        "the installation has {found} partitions, and {asked} are no more: a count can only grow, as topics kept by time cannot shrink"
+    )]
+    NotMore { found: u32, asked: u32 },
+    #[error("topic {topic} was written meanwhile: somebody works on this installation; stop all that runs, then begin again")]
+    Written { topic: String },
     #[error("what is kept of topic {topic} is for the brokers to say (retention.ms), not for a reader")]
     BrokersKeep { topic: String },
     #[error(transparent)]
@@ -163,6 +182,7 @@ pub struct KafkaLog {
     options: KafkaOptions,
     /// Copies in `local` are as they stand in Kafka: their ids are exchanged when they are read, so that they outlive a change of registry.
     wire: Wire,
+    heard: Arc<Heard>,
     local: Arc<EmbeddedLog>,
     /// For questions about topics, and for reading what no task of ours reads.
     asking: Mutex<Reader>,
@@ -202,10 +222,13 @@ impl KafkaLog {
     pub fn open(path: impl AsRef<Path>, plans: &[TopicPlan], options: KafkaOptions, writers: usize) -> Result<Self, HostError> {
         let group = options.group("reader");
         let asking: Reader = options.reader_to_end(&group).create_with_context(options.context()).map_err(KafkaError::client)?;
-        let partitions = checked(&asking, plans)?;
+        let generation = Generation::that_holds(&asking)?;
+        let options = KafkaOptions { names: Names::of(generation.number, plans), ..options };
+        let partitions = checked(&asking, plans, &options.names, generation.partitions)?;
         let topics = Topics::new(plans.to_vec(), partitions, options.local.max_record_bytes)?;
         let wire = Wire::open(options.registry.as_ref(), plans)?;
         let horizon = plans.iter().filter(|plan| plan.compacted).map(|plan| plan.retention).min().unwrap_or(Duration::MAX);
+        stale::remove_of_other_generation(path.as_ref(), generation.number)?;
         let is_anew = stale::remove(path.as_ref(), horizon, SystemTime::now())?;
         let local = EmbeddedLog::open(&path, plans.to_vec(), crate::rocks::Options { partitions, ..options.local })?;
         let cluster = asking
@@ -214,7 +237,8 @@ impl KafkaLog {
             .ok_or(HostError::from(KafkaError::Client { source: rdkafka::error::KafkaError::Global(RDKafkaErrorCode::AllBrokersDown) }))?;
         local.belongs_to(&cluster)?;
         let local = Arc::new(local);
-        let mirror = Mirror::start(&options, &group, local.clone(), plans, path.as_ref())?;
+        let heard = Arc::new(Heard::new(generation.number));
+        let mirror = Mirror::start(&options, &group, local.clone(), plans, path.as_ref(), heard.clone())?;
         let fetcher = Arc::new(Fetcher::start(&options, &group, local.bell())?);
         let transactors = Arc::new(Transactors::new(&options, writers.max(1))?);
         let positions = Arc::default();
@@ -227,6 +251,7 @@ impl KafkaLog {
             partitions,
             options,
             wire,
+            heard,
             local,
             asking: Mutex::new(asking),
             fetcher,
@@ -250,6 +275,21 @@ impl KafkaLog {
         self.wire.registry()
     }
 
+    /// Which generation of the topics that are kept by key this log is of.
+    pub fn generation(&self) -> u32 {
+        self.options.names.generation()
+    }
+
+    /// Refuses to work once another generation holds.
+    pub fn is_of_now(&self) -> Result<(), HostError> {
+        let (ours, newest) = (self.generation(), self.heard.newest());
+        if ours == newest { Ok(()) } else { Err(KafkaError::Superseded { ours, newest }.into()) }
+    }
+
+    fn named(&self, place: Place) -> (&str, u32) {
+        (self.options.names.topic(place.0), place.1)
+    }
+
     /// A reader of topics that keeps positions of its own.
     pub fn follow(self: &Arc<Self>) -> Result<Follower, HostError> {
         Follower::new(self.clone())
@@ -266,7 +306,7 @@ impl KafkaLog {
         if position >= end || held(&self.marks).get(&place) == Some(&(position, end)) {
             return Ok(0);
         }
-        if globals::once(&held(&self.asking), place, position, 1, 1)?.is_empty() {
+        if globals::once(&held(&self.asking), self.named(place), position, 1, 1)?.is_empty() {
             held(&self.marks).insert(place, (position, end));
             return Ok(0);
         }
@@ -281,12 +321,12 @@ impl KafkaLog {
         let consumer = match groups.entry(stage) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(new) => {
-                let config = self.options.reader(&self.options.group(stage));
+                let config = self.options.reader(&self.options.group_of(stage));
                 new.insert(config.create_with_context(self.options.context()).map_err(KafkaError::client)?)
             }
         };
         consumer.context().serve_tokens(consumer);
-        let committed = group::committed(consumer, &places)?;
+        let committed = group::committed(consumer, &self.options.names, &places)?;
         Ok(places.iter().map(|place| committed.get(place).copied().unwrap_or(0)).collect())
     }
 
@@ -301,7 +341,7 @@ impl KafkaLog {
 
     /// A changelog is there, with a partition for each task.
     fn check_changelog(&self, stage: &str) -> Result<(), HostError> {
-        let (topic, asked) = (changelog_of(stage), self.partitions as usize);
+        let (topic, asked) = (self.options.names.changelog(stage), self.partitions as usize);
         let found = Self::partitions_in(&self.options, &topic)? as usize;
         if found == asked { Ok(()) } else { Err(KafkaError::Partitions { topic, found, asked }.into()) }
     }
@@ -327,22 +367,24 @@ impl KafkaLog {
     }
 
     fn watermarks_within(&self, topic: &str, partition: u32, bound: Duration) -> Result<(u64, u64), HostError> {
+        let topic = self.options.names.topic(topic);
         let (first, end) = ask(&held(&self.asking), bound, |asking, within| asking.fetch_watermarks(topic, partition as i32, within))?;
         Ok((first.unsigned_abs(), end.unsigned_abs()))
     }
 }
 
-/// The partition count that all topics but the global ones have.
-fn checked(asking: &Reader, plans: &[TopicPlan]) -> Result<u32, HostError> {
+/// The partition count that all topics but the global ones have: that of their generation, where it says one.
+fn checked(asking: &Reader, plans: &[TopicPlan], names: &Names, asked: Option<u32>) -> Result<u32, HostError> {
     let metadata = ask(asking, CALL, |asking, within| asking.fetch_metadata(None, within))?;
     let counts: BTreeMap<&str, usize> = metadata.topics().iter().map(|topic| (topic.name(), topic.partitions().len())).collect();
-    let mut asked = None;
+    let mut asked = asked.map(|asked| asked as usize);
     for plan in plans {
-        let found = counts.get(plan.name).copied().filter(|found| *found > 0);
-        let found = found.ok_or_else(|| KafkaError::NoTopic { topic: plan.name.to_owned() })?;
+        let topic = names.topic(plan.name);
+        let found = counts.get(topic).copied().filter(|found| *found > 0);
+        let found = found.ok_or_else(|| KafkaError::NoTopic { topic: topic.to_owned() })?;
         let asked = if plan.is_global { 1 } else { *asked.get_or_insert(found) };
         if found != asked {
-            return Err(KafkaError::Partitions { topic: plan.name.to_owned(), found, asked }.into());
+            return Err(KafkaError::Partitions { topic: topic.to_owned(), found, asked }.into());
         }
     }
     Ok(asked.unwrap_or(1) as u32)
@@ -353,6 +395,7 @@ impl Log for KafkaLog {
         if records.is_empty() {
             return Ok(Vec::new());
         }
+        self.is_of_now()?;
         self.wire.outgoing(&mut records)?;
         self.topics.check_appended(&records)?;
         let offsets = self.transactors.transact(&records.iter().map(sent).collect::<Vec<_>>(), None)?;
@@ -370,7 +413,7 @@ impl Log for KafkaLog {
         } else if let Some(page) = self.fetcher.read(place, from, max_records, max_bytes) {
             page.into_iter().map(Arc::unwrap_or_clone).collect()
         } else {
-            globals::once(&held(&self.asking), place, from, max_records, max_bytes)?
+            globals::once(&held(&self.asking), self.named(place), from, max_records, max_bytes)?
         };
         self.wire.incoming(place, page)
     }
@@ -420,6 +463,7 @@ impl Log for KafkaLog {
     }
 
     fn begin(&self, mut commit: Commit) -> Result<Option<InFlight>, HostError> {
+        self.is_of_now()?;
         self.wire.outgoing(&mut commit.outputs)?;
         self.topics.check_outputs(&commit.outputs)?;
         let task = commit.task;

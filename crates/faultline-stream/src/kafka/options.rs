@@ -11,6 +11,7 @@ use rdkafka::error::KafkaError as ClientError;
 
 use super::KafkaError;
 use super::context::Context;
+use super::generation::Names;
 use super::registry::RegistryOptions;
 use crate::error::HostError;
 use crate::rocks;
@@ -66,6 +67,8 @@ pub struct KafkaOptions {
     pub session_timeout: Duration,
     /// A schema registry, whose ids the values on the cluster then have.
     pub registry: Option<RegistryOptions>,
+    /// What the cluster calls topics and groups; who opens a log of it finds that out.
+    pub names: Names,
 }
 
 impl KafkaOptions {
@@ -82,6 +85,7 @@ impl KafkaOptions {
             transaction_timeout: Duration::from_secs(30),
             session_timeout: Duration::from_secs(10),
             registry: None,
+            names: Names::default(),
         }
     }
 
@@ -106,8 +110,13 @@ impl KafkaOptions {
         max_record_bytes + LETTER_BYTES + BATCH_OVERHEAD_BYTES
     }
 
-    pub(crate) fn group(&self, stage: &str) -> String {
-        format!("{}.{stage}", self.installation)
+    pub(crate) fn group(&self, name: &str) -> String {
+        format!("{}.{name}", self.installation)
+    }
+
+    /// The group of a stage: each generation has its own, so that nobody of another one moves its positions.
+    pub(crate) fn group_of(&self, stage: &str) -> String {
+        self.names.suffixed(&self.group(stage))
     }
 
     /// What a client of these options is made with.

@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use super::cluster::{Changelog, Kept, Next};
 use super::context::{Context, Reader, ask};
+use super::generation::Names;
 use super::group::{Grouped, committed};
 use super::options::KafkaOptions;
-use super::{KafkaError, changelog_of, is_final};
+use super::{KafkaError, is_final};
 use crate::commit::TaskId;
 use crate::embedded::Gathered;
 use crate::error::HostError;
@@ -35,6 +36,7 @@ pub(crate) struct Restorer {
     consumer: Arc<Reader>,
     /// Sees the end of what is written, committed or not.
     asking: Reader,
+    names: Names,
     batch_bytes: usize,
     restored: RefCell<BTreeSet<TaskId>>,
     /// Rows that were read.
@@ -51,7 +53,14 @@ impl Restorer {
         let asking = config.create_with_context(options.context()).map_err(KafkaError::client)?;
         // As much again is in the batch that is made of it.
         let batch_bytes = (options.buffer_bytes / 4 / of.max(1)).max(MIN_BATCH_BYTES);
-        Ok(Self { consumer: Arc::new(consumer), asking, batch_bytes, restored: RefCell::default(), rows: rows.clone() })
+        Ok(Self {
+            consumer: Arc::new(consumer),
+            asking,
+            names: options.names.clone(),
+            batch_bytes,
+            restored: RefCell::default(),
+            rows: rows.clone(),
+        })
     }
 
     /// Whether it has had this task: what its client may still hold of it could be taken for an end.
@@ -76,7 +85,7 @@ impl<'r> BrokersChangelog<'r> {
     pub(crate) fn new(restorer: &'r Restorer, task: TaskId, member: Weak<Grouped>) -> Self {
         Self {
             task,
-            topic: changelog_of(task.stage),
+            topic: restorer.names.changelog(task.stage),
             member,
             restorer,
             rows: RefCell::default(),
@@ -113,7 +122,7 @@ impl Drop for BrokersChangelog<'_> {
 impl Changelog for BrokersChangelog<'_> {
     fn committed(&self, places: &[Place]) -> Result<Positions, HostError> {
         let consumer = self.member.upgrade().ok_or(KafkaError::NotOwner { task: self.task })?;
-        committed(&consumer, places)
+        committed(&consumer, &self.restorer.names, places)
     }
 
     fn written(&self) -> Result<u64, HostError> {

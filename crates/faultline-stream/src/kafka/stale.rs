@@ -33,6 +33,29 @@ pub(super) fn remove(folder: &Path, horizon: Duration, now: SystemTime) -> Resul
     Ok(true)
 }
 
+/// Beside the folder, a file with the number of the generation of topics that it follows; the first where there is none.
+fn generation_of(folder: &Path) -> PathBuf {
+    folder.with_extension("generation")
+}
+
+/// Removes a folder that follows another generation of the topics: their offsets are of other topics.
+pub(super) fn remove_of_other_generation(folder: &Path, generation: u32) -> Result<(), HostError> {
+    let fails = |source| HostError::Folder { path: folder.to_owned(), source };
+    let (mark, first) = (generation_of(folder), "1");
+    let followed = std::fs::read_to_string(&mark).unwrap_or_else(|_| first.to_owned());
+    if followed == generation.to_string() {
+        return Ok(());
+    }
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).map_err(fails)?;
+    }
+    // Last, so that a folder which is of another generation never has a mark of this one.
+    if let Some(above) = folder.parent() {
+        std::fs::create_dir_all(above).map_err(fails)?;
+    }
+    std::fs::write(mark, generation.to_string()).map_err(fails)
+}
+
 /// Beside the folder, a file whose time is when a task went elsewhere: what is kept of it follows no more.
 fn gone_of(folder: &Path, task: TaskId) -> PathBuf {
     folder.with_extension(format!("gone-{}-{}", task.stage, task.partition))
@@ -76,6 +99,17 @@ mod tests {
         assert!(was_gone_long(&folder, task, horizon, begun - Duration::from_secs(1)), "the clock was set back");
         is_back(&folder, task);
         assert!(!was_gone_long(&folder, task, horizon, begun + Duration::from_secs(100)));
+    }
+
+    #[test]
+    fn what_follows_another_generation_goes() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("kafka");
+        for (generation, goes) in [(1, false), (1, false), (2, true), (2, false), (3, true), (1, true), (1, false)] {
+            std::fs::create_dir_all(&folder).unwrap();
+            remove_of_other_generation(&folder, generation).unwrap();
+            assert_eq!(folder.exists(), !goes, "{generation}");
+        }
     }
 
     #[test]

@@ -20,8 +20,9 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::context::{Context, Reader, ask};
+use super::generation::Names;
 use super::options::KafkaOptions;
-use super::{KafkaError, LOOK, SOON, changelog_of, is_final, stale};
+use super::{KafkaError, LOOK, SOON, is_final, stale};
 use crate::commit::TaskId;
 use crate::embedded::{EmbeddedLog, Gathered};
 use crate::error::HostError;
@@ -332,11 +333,11 @@ struct Copy {
 }
 
 /// For questions; it has nothing assigned.
-struct Asking(Reader);
+struct Asking(Reader, Names);
 
 impl Asking {
     fn end(&self, task: TaskId) -> Result<(u64, u64), HostError> {
-        let (topic, partition) = (changelog_of(task.stage), task.partition as i32);
+        let (topic, partition) = (self.1.changelog(task.stage), task.partition as i32);
         let (first, end) = ask(&self.0, SOON, |reader, within| reader.fetch_watermarks(&topic, partition, within))?;
         Ok((first.unsigned_abs(), end.unsigned_abs()))
     }
@@ -347,11 +348,16 @@ impl Copies {
         let group = options.group("standby");
         let consumer = options.standby(&group, SHARE).create_with_context(options.context()).map_err(KafkaError::client)?;
         let asking = options.reader_to_end(&group).create_with_context(options.context()).map_err(KafkaError::client)?;
-        Ok(Self { consumer: Arc::new(consumer), asking: Asking(asking), tasks: BTreeMap::new(), known: BTreeSet::new() })
+        Ok(Self {
+            consumer: Arc::new(consumer),
+            asking: Asking(asking, options.names.clone()),
+            tasks: BTreeMap::new(),
+            known: BTreeSet::new(),
+        })
     }
 
     fn add(&mut self, task: TaskId, number: u64, from: u64, end: u64) -> Result<(), HostError> {
-        let (topic, partition) = (changelog_of(task.stage), task.partition as i32);
+        let (topic, partition) = (self.asking.1.changelog(task.stage), task.partition as i32);
         let rows = self.consumer.split_partition_queue(&topic, partition).ok_or_else(|| KafkaError::NoTopic { topic: topic.clone() })?;
         self.known.insert(task);
         let mut list = TopicPartitionList::new();
@@ -370,7 +376,7 @@ impl Copies {
         for task in gone {
             self.tasks.remove(&task);
             let mut list = TopicPartitionList::new();
-            list.add_partition(&changelog_of(task.stage), task.partition as i32);
+            list.add_partition(&self.asking.1.changelog(task.stage), task.partition as i32);
             self.consumer.incremental_unassign(&list).map_err(KafkaError::client)?;
         }
         Ok(())

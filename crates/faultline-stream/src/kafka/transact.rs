@@ -11,6 +11,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::KafkaError;
 use super::context::{Context, SERVE, hears};
+use super::generation::Names;
 use super::options::KafkaOptions;
 use crate::error::HostError;
 use crate::log::{Positions, Record};
@@ -52,6 +53,7 @@ pub(crate) struct Reached<'r, G = ConsumerGroupMetadata> {
 pub(crate) struct Transactor {
     producer: BaseProducer<Deliveries>,
     timeout: Duration,
+    names: Names,
 }
 
 /// Where each record of the transaction came to stand.
@@ -89,7 +91,7 @@ impl Transactor {
             producer.poll(SERVE);
             producer.init_transactions(CALL)
         })?;
-        Ok(Self { producer, timeout: options.transaction_timeout })
+        Ok(Self { producer, timeout: options.transaction_timeout, names: options.names.clone() })
     }
 
     /// Gives each record's offset. After an error this transactor is to be dropped: what became of the transaction is what a new
@@ -122,7 +124,7 @@ impl Transactor {
             let mut list = TopicPartitionList::new();
             for ((topic, partition), position) in *positions {
                 let offset = Offset::Offset(*position as i64);
-                list.add_partition_offset(topic, *partition as i32, offset).map_err(KafkaError::client)?;
+                list.add_partition_offset(self.names.topic(topic), *partition as i32, offset).map_err(KafkaError::client)?;
             }
             again(until, || self.producer.send_offsets_to_transaction(&list, group, CALL))?;
         }
@@ -145,8 +147,8 @@ impl Transactor {
     }
 
     fn send(&self, number: usize, record: &Sent<'_>, until: Instant) -> Result<(), HostError> {
-        let mut sent =
-            BaseRecord::<[u8], [u8], usize>::with_opaque_to(record.topic, number).partition(record.partition as i32).key(record.key);
+        let topic = self.names.topic(record.topic);
+        let mut sent = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, number).partition(record.partition as i32).key(record.key);
         if let Some(value) = record.value {
             sent = sent.payload(value);
         }

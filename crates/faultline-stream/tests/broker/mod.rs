@@ -76,6 +76,10 @@ impl Broker {
         open(&self.bootstrap, instance, &self.state(instance), &self.plans)
     }
 
+    pub fn options(&self, instance: &str) -> KafkaOptions {
+        options(&self.bootstrap, instance)
+    }
+
     pub fn log_with_registry(&self, instance: &str, registry: RegistryOptions) -> Arc<KafkaLog> {
         let options = KafkaOptions { registry: Some(registry), ..options(&self.bootstrap, instance) };
         Arc::new(KafkaLog::open(self.state(instance), &self.plans, options, 2).unwrap())

@@ -13,7 +13,7 @@ use crate::service::log_at_rest;
 use crate::settings::Settings;
 use crate::show::{Table, counted};
 
-const STAGES: [MovedStage; 2] = [MovedStage::of::<Track>(), MovedStage::of::<Correlate>()];
+pub const STAGES: [MovedStage; 2] = [MovedStage::of::<Track>(), MovedStage::of::<Correlate>()];
 
 pub fn run(common: &Common) -> Result<Exit, Failure> {
     let settings = settings(common)?;
@@ -23,7 +23,7 @@ pub fn run(common: &Common) -> Result<Exit, Failure> {
         let what = format!("{} holds no embedded installation", settings.data_folder.display());
         return Err(Failure::new(Exit::WrongUse, what, "name its data folder with --data"));
     }
-    let differences = compare_topics(&options, &planned::planned(&settings)).map_err(planned::of_cluster)?;
+    let differences = compare_topics(&options, &planned::planned(&settings, &options)?).map_err(planned::of_cluster)?;
     if let Some((topic, difference)) = differences.iter().find_map(|(topic, all)| Some((topic, all.iter().find(|one| one.is_fatal())?))) {
         let next = match difference {
             Difference::Missing => "make the topics with `faultline topics apply`, then begin again",

@@ -10,6 +10,7 @@ mod intel;
 mod migrate;
 mod planned;
 mod publish;
+mod repartition;
 mod risks;
 mod summary;
 mod topics;

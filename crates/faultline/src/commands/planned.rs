@@ -6,8 +6,8 @@ use faultline_core::correlate::Correlate;
 use faultline_core::stage::Stage;
 use faultline_core::track::Track;
 use faultline_stream::{
-    Difference, HostError, KafkaOptions, MAX_RECORD_BYTES, PlannedTopic, Registry, RegistryError, apply_topics, compare_topics,
-    planned_topics,
+    Difference, Generation, HostError, KafkaOptions, MAX_RECORD_BYTES, Names, PlannedTopic, Registry, RegistryError, TopicPlan,
+    apply_topics, compare_topics, planned_topics,
 };
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ const INSTANCE: &str = "topics";
 
 pub fn plan(common: &Common) -> Result<Exit, Failure> {
     let settings = settings(common)?;
-    let topics = planned(&settings);
+    let topics = planned_as(&settings, &Names::default());
     let acls: BTreeMap<&str, Vec<Acl>> = Role::ALL.iter().map(|role| (role.name(), acls(*role, &settings))).collect();
     if common.json {
         let acl = |(kind, name, operations): &Acl| json!({ "resource": kind, "name": name, "operations": operations });
@@ -50,13 +50,17 @@ pub fn plan(common: &Common) -> Result<Exit, Failure> {
         }
     }
     print_text(&table.to_string());
+    note(
+        common,
+        "names of the first generation: `topics repartition` makes others, such as risks.g2, and `topics verify` knows which hold",
+    );
     Ok(Exit::Done)
 }
 
 pub fn apply(common: &Common, yes: bool, dry_run: bool) -> Result<Exit, Failure> {
     let settings = settings(common)?;
-    let options = for_administration(&settings)?;
-    let topics = planned(&settings);
+    let options = for_administration(&settings, INSTANCE)?;
+    let topics = planned(&settings, &options)?;
     let before = compare_topics(&options, &topics).map_err(of_cluster)?;
     tell(common, &before, dry_run);
     let is_applied = before.values().flatten().any(Difference::is_applied);
@@ -82,8 +86,8 @@ pub fn apply(common: &Common, yes: bool, dry_run: bool) -> Result<Exit, Failure>
 
 pub fn verify(common: &Common) -> Result<Exit, Failure> {
     let settings = settings(common)?;
-    let options = for_administration(&settings)?;
-    let differences = compare_topics(&options, &planned(&settings)).map_err(of_cluster)?;
+    let options = for_administration(&settings, INSTANCE)?;
+    let differences = compare_topics(&options, &planned(&settings, &options)?).map_err(of_cluster)?;
     let of_registry = match &options.registry {
         Some(registry) => Registry::new(registry).and_then(|registry| registry.verify()).map_err(|error| of_registry(&error))?,
         None => Vec::new(),
@@ -121,7 +125,9 @@ fn tell(common: &Common, differences: &BTreeMap<String, Vec<Difference>>, says_a
     for (topic, all) in differences {
         for difference in all {
             let left = match difference {
-                Difference::Partitions { .. } => " (not changed by apply: keys would lie in wrong partitions; see docs/operations.md)",
+                Difference::Partitions { .. } => {
+                    " (not changed by apply: keys would lie in wrong partitions; see `faultline topics repartition`)"
+                }
                 Difference::Replicas { .. } => " (not changed by apply: reassign with Kafka's own tools)",
                 _ => "",
             };
@@ -133,18 +139,24 @@ fn tell(common: &Common, differences: &BTreeMap<String, Vec<Difference>>, says_a
     }
 }
 
-pub fn planned(settings: &Settings) -> Vec<PlannedTopic> {
-    // Without a cluster the plan is for the usual one.
-    let replicas = settings.kafka.as_ref().map_or(3, |kafka| kafka.replicas);
-    planned_topics(&plans(settings), &[Track::NAME, Correlate::NAME], settings.partitions, replicas, MAX_RECORD_BYTES)
+/// The topics as the generation that holds in the cluster calls them.
+pub fn planned(settings: &Settings, options: &KafkaOptions) -> Result<Vec<PlannedTopic>, Failure> {
+    let holds = Generation::of_cluster(options).map_err(of_cluster)?;
+    Ok(planned_as(settings, &holds.names(&plans(settings))))
 }
 
-fn for_administration(settings: &Settings) -> Result<KafkaOptions, Failure> {
+fn planned_as(settings: &Settings, names: &Names) -> Vec<PlannedTopic> {
+    // Without a cluster the plan is for the usual one.
+    let replicas = settings.kafka.as_ref().map_or(3, |kafka| kafka.replicas);
+    planned_topics(names, &plans(settings), &[Track::NAME, Correlate::NAME], settings.partitions, replicas, MAX_RECORD_BYTES)
+}
+
+pub fn for_administration(settings: &Settings, instance: &str) -> Result<KafkaOptions, Failure> {
     if settings.kafka.as_ref().is_some_and(|kafka| kafka.token_file.is_some()) {
         let what = "topics cannot be made or compared with kafka.oauth.token_file: the client's administration takes no such token";
         return Err(Failure::new(Exit::WrongUse, what, "use a user with SCRAM, or a certificate, for this command (kafka.client.*)"));
     }
-    options(settings, INSTANCE)
+    options(settings, instance)
 }
 
 pub fn options(settings: &Settings, instance: &str) -> Result<KafkaOptions, Failure> {
@@ -173,6 +185,8 @@ fn acls(role: Role, settings: &Settings) -> Vec<Acl> {
         ("cluster", "kafka-cluster".to_owned(), "Describe"),
         ("group", format!("{installation}.*"), "Describe, Read"),
         ("transactional id", format!("{installation}.*"), "Describe, Write"),
+        // Which generation of the topics holds.
+        read("generations"),
         // Their copies are in each process.
         read("catalog"),
         read("intel"),
@@ -184,7 +198,7 @@ fn acls(role: Role, settings: &Settings) -> Vec<Acl> {
         acls.extend(writes.iter().map(|topic| write(topic)));
         acls
     };
-    acls.extend(match role {
+    let mut of_role = match role {
         // It also sends back what was refused.
         Role::Gateway => {
             vec![read("outcomes"), read("dead-letters"), write("findings"), write("decisions"), write("catalog"), write("intel")]
@@ -193,6 +207,12 @@ fn acls(role: Role, settings: &Settings) -> Vec<Acl> {
         // What lies in a wrong partition is written to the right one.
         Role::Track => stage(Track::NAME, &["findings", "decisions"], &["findings", "decisions", "tracked", "outcomes", "dead-letters"]),
         Role::Correlate => stage(Correlate::NAME, &["tracked"], &["tracked", "risks", "dead-letters"]),
-    });
+    };
+    // The same in each generation: who changes the partition count changes no rights.
+    let names = plans(settings).into_iter().filter(TopicPlan::has_generations).map(|plan| plan.name.to_owned());
+    let named: Vec<String> = names.chain([Track::NAME, Correlate::NAME].map(|stage| format!("{stage}.changelog"))).collect();
+    let later = |(kind, name, operations): &Acl| named.contains(name).then(|| (*kind, format!("{name}.g*"), *operations));
+    of_role.extend(of_role.iter().filter_map(later).collect::<Vec<_>>());
+    acls.extend(of_role);
     acls
 }

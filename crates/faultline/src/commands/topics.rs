@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::cli::{Common, Topics};
 use crate::client::Client;
-use crate::commands::{planned, print_line};
+use crate::commands::{planned, print_line, repartition};
 use crate::failure::{Exit, Failure};
 use crate::show::{clean, counted};
 
@@ -17,6 +17,7 @@ pub fn run(common: &Common, command: &Topics) -> Result<Exit, Failure> {
         Topics::Plan => return planned::plan(common),
         Topics::Apply { yes, dry_run } => return planned::apply(common, *yes, *dry_run),
         Topics::Verify => return planned::verify(common),
+        Topics::Repartition { partitions, yes } => return repartition::run(common, *partitions, *yes),
         Topics::Read { topic, partition, from, limit, key } => (topic, partition, from, limit, key),
     };
     if Topic::named(topic).is_none() {

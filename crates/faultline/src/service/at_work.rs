@@ -67,6 +67,11 @@ impl AtWork {
     /// Why this process does not do its whole part, in words.
     pub fn reasons(&self) -> Vec<String> {
         let mut reasons = Vec::new();
+        if let Self::Kafka { log, .. } = self
+            && let Err(error) = log.is_of_now()
+        {
+            reasons.push(format!("This process is of yesterday: {error}."));
+        }
         if let Self::Kafka { running: Some(running), .. } = self {
             reasons.extend(running.ends().into_iter().map(|end| format!("This process works no more for a stage: {end}.")));
             reasons.extend(running.joining().into_iter().map(|stage| format!("Group {stage} has not yet said which tasks are here.")));

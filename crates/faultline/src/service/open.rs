@@ -1,5 +1,6 @@
 //! How log, stages and server are set up from the settings.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,7 @@ pub fn log(settings: &Settings) -> Result<EmbeddedLog, HostError> {
 pub fn log_at_rest(settings: &Settings) -> Result<Arc<EmbeddedLog>, HostError> {
     let log = Arc::new(opened(settings, true)?);
     let mut host = Host::new(log.clone(), host_options(settings));
-    host.add(track(settings))?.add(Correlate::new())?;
+    host.add(track(settings))?.add(correlate(settings))?;
     host.run_until_quiet(&SystemClock, &mut |_| ())?;
     log.sync()?;
     Ok(log)
@@ -103,6 +104,19 @@ pub fn kafka_log(settings: &Settings, kafka: &Kafka, roles: &Roles) -> Result<Ka
     Ok(KafkaLog::open(path, &plans(settings), options, writers)?)
 }
 
+/// Where the views of a generation of the topics are: of another one their positions would mean nothing. Those of others go.
+pub fn views_file(folder: &Path, name: &str, generation: u32) -> PathBuf {
+    let (stem, end) = name.rsplit_once('.').unwrap_or((name, ""));
+    let named = |generation: u32| if generation == 1 { name.to_owned() } else { format!("{stem}-g{generation}.{end}") };
+    for other in 1..generation {
+        for file in [named(other), format!("{}-wal", named(other)), format!("{}-shm", named(other))] {
+            // Mostly there is none; what cannot be removed takes room, and is read by nobody.
+            let _ = std::fs::remove_file(folder.join(file));
+        }
+    }
+    folder.join(named(generation))
+}
+
 /// The stages of these roles.
 pub fn kafka_host(log: &Arc<KafkaLog>, settings: &Settings, roles: &Roles) -> Result<KafkaHost, HostError> {
     let mut host = KafkaHost::new(log.clone(), host_options(settings));
@@ -110,7 +124,7 @@ pub fn kafka_host(log: &Arc<KafkaLog>, settings: &Settings, roles: &Roles) -> Re
         host.add(track(settings))?;
     }
     if roles.has(Role::Correlate) {
-        host.add(Correlate::new())?;
+        host.add(correlate(settings))?;
     }
     Ok(host)
 }
@@ -129,12 +143,17 @@ pub fn host_options(settings: &Settings) -> HostOptions {
     HostOptions { workers: settings.workers, commit_interval: settings.commit_interval, ..HostOptions::default() }
 }
 
+pub fn correlate(settings: &Settings) -> Correlate {
+    Correlate::new().finalised_up_to(settings.format_correlate)
+}
+
 pub fn track(settings: &Settings) -> Track {
     let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
     Track {
         scan_timeout_ms: millis(settings.scan_timeout),
         went_kept_ms: millis(settings.retention_tombstones),
         asked_kept_ms: millis(settings.retention_decisions),
+        finalised: settings.format_track,
         ..Track::default()
     }
 }

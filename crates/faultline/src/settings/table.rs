@@ -88,6 +88,10 @@ fn is_url_or_none(text: &str) -> bool {
     text.is_empty() || url::Url::parse(text).is_ok_and(is_url)
 }
 
+fn is_format_number(text: &str) -> bool {
+    text.is_empty() || text.parse::<u16>().is_ok_and(|number| number > 0)
+}
+
 fn is_key(text: &str) -> bool {
     text.is_empty() || text.len() >= 16
 }
@@ -120,7 +124,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "stream.partitions",
         "4",
-        "Partitions of the keyed topics, fixed when the data folder is made.",
+        "Partitions of the keyed topics, fixed when the data folder is made; on Kafka `topics repartition` makes more.",
         "a number from 1 to 256",
         is_small_number,
     ),
@@ -156,6 +160,14 @@ pub const SETTINGS: &[Setting] = &[
         "a duration such as 1h",
         is_duration,
     ),
+    setting(
+        "state.format.track",
+        "",
+        "The format up to which the state of stage track is finalised: an older version cannot read it then. Empty: each state keeps its format.",
+        "a number, or nothing",
+        is_format_number,
+    ),
+    setting("state.format.correlate", "", "The same of stage correlate.", "a number, or nothing", is_format_number),
     setting(
         "stream.stop_timeout",
         "30s",

@@ -26,6 +26,9 @@ pub struct Settings {
     pub retention_dead_letters: Duration,
     pub retention_tombstones: Duration,
     pub scan_timeout: Duration,
+    /// The format up to which a stage's state is finalised.
+    pub format_track: Option<u16>,
+    pub format_correlate: Option<u16>,
     pub secrets_key: Option<Secret>,
     pub log_level: String,
     pub log_is_json: bool,
@@ -109,6 +112,9 @@ impl Settings {
             retention_dead_letters: span("retention.dead_letters"),
             retention_tombstones: span("retention.tombstones"),
             scan_timeout: span("track.scan_timeout"),
+            // Empty is no number.
+            format_track: text("state.format.track").parse().ok(),
+            format_correlate: text("state.format.correlate").parse().ok(),
             secrets_key: secret("secrets.key"),
             log_level: text("log.level"),
             log_is_json: text("log.format") == "json",

@@ -1,0 +1,225 @@
+//! State that an older build wrote is worked on as if this one had written it. `states/` has such states, each named by its formats.
+//!
+//! `FAULTLINE_WRITE_STATE=1` writes one of this build. A file that is there is never written again: it stands for what is out there. The first
+//! is of before a state said its format.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use faultline_core::correlate::Correlate;
+use faultline_core::stage::Stage;
+use faultline_core::store::Changes;
+use faultline_core::track::Track;
+use faultline_model::avro::{self, TopicValue};
+use faultline_model::decision::{Decided, Decision, FindingVerdict, Verdict};
+use faultline_model::risk::Risk;
+use faultline_model::testing::scale::{Order, Scale};
+use faultline_model::time::Timestamp;
+use faultline_model::topic::{CATALOG, DECISIONS, FINDINGS, INTEL, RISKS, TRACKED, Topic};
+use faultline_stream::testing::Rest;
+use faultline_stream::{Commit, Host, HostOptions, Log, MemoryLog, Positions, TaskId, append, topic_plans};
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+
+/// A record, and the part of the history that it is of: what the older build had worked on, or what came then.
+struct Said {
+    part: String,
+    topic: Topic,
+    key: String,
+    value: Option<Vec<u8>>,
+    time: Timestamp,
+}
+
+/// A history with what an older build had made of its first part.
+#[derive(Default)]
+struct Kept {
+    said: Vec<Said>,
+    rows: BTreeMap<String, Changes>,
+}
+
+const BEFORE: &str = "before";
+const DECIDED: &str = "decided";
+const WRITTEN: &str = "written";
+const AFTER: &str = "after";
+const STAGES: [(&str, &[Topic], &[Topic]); 2] =
+    [(Track::NAME, Track::INPUTS, Track::GLOBALS), (Correlate::NAME, Correlate::INPUTS, Correlate::GLOBALS)];
+
+fn folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/states"))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+impl Kept {
+    fn read(text: &str) -> Self {
+        let mut kept = Self::default();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            match line.split('\t').collect::<Vec<_>>()[..] {
+                ["row", stage, key, value] => {
+                    kept.rows.entry(stage.to_owned()).or_default().insert(bytes(key), Some(bytes(value)));
+                }
+                [part, topic, time, key, value] => kept.said.push(Said {
+                    part: part.to_owned(),
+                    topic: Topic::named(topic).unwrap(),
+                    time: Timestamp::from_millis(time.parse().unwrap()),
+                    key: key.to_owned(),
+                    value: (value != "-").then(|| bytes(value)),
+                }),
+                _ => panic!("{line}"),
+            }
+        }
+        kept
+    }
+
+    fn text(&self) -> String {
+        let mut text = "# part, topic, time, key, value; or row, stage, key, value\n".to_owned();
+        for Said { part, topic, key, value, time } in &self.said {
+            let value = value.as_deref().map_or_else(|| "-".to_owned(), hex);
+            writeln!(text, "{part}\t{}\t{}\t{key}\t{value}", topic.name, time.millis()).unwrap();
+        }
+        for (stage, rows) in &self.rows {
+            for (key, value) in rows {
+                writeln!(text, "row\t{stage}\t{}\t{}", hex(key), hex(value.as_deref().unwrap())).unwrap();
+            }
+        }
+        text
+    }
+
+    fn say<T: TopicValue>(&mut self, part: &str, topic: Topic, key: String, record: T, time: Timestamp) {
+        self.said.push(Said { part: part.to_owned(), topic, key, value: Some(avro::encode(record).unwrap()), time });
+    }
+
+    fn part(&self, part: &str) -> impl Iterator<Item = &Said> {
+        self.said.iter().filter(move |said| said.part == part)
+    }
+
+    /// The last moment of a part.
+    fn end_of(&self, part: &str) -> Timestamp {
+        self.part(part).map(|said| said.time).max().unwrap()
+    }
+}
+
+fn log() -> Arc<dyn Log> {
+    Arc::new(MemoryLog::new(topic_plans(), 1).unwrap())
+}
+
+/// Appends a part, and lets the stages work it off.
+fn work(log: &Arc<dyn Log>, kept: &Kept, part: &str) {
+    for Said { topic, key, value, time, .. } in kept.part(part) {
+        append(&**log, *topic, vec![(key.clone(), value.clone())], *time, &[]).unwrap();
+    }
+    let mut host = Host::new(log.clone(), HostOptions::default());
+    host.add(Track::default()).unwrap().add(Correlate::new()).unwrap();
+    host.run_until_quiet(&kept.end_of(part), &mut |_| ()).unwrap();
+}
+
+/// What the older build left.
+fn restored(kept: &Kept) -> Arc<dyn Log> {
+    let log = log();
+    let globals = kept.part(BEFORE).filter(|said| said.topic.is_global);
+    for Said { topic, key, value, time, .. } in globals.chain(kept.part(WRITTEN)) {
+        append(&*log, *topic, vec![(key.clone(), value.clone())], *time, &[]).unwrap();
+    }
+    for (stage, inputs, globals) in STAGES {
+        let at = |topic: &Topic| ((topic.name, 0), log.end_offset(topic.name, 0).unwrap());
+        let positions: Positions = inputs.iter().chain(globals).map(at).collect();
+        let changes = kept.rows[stage].clone();
+        log.commit(Commit { task: TaskId { stage, partition: 0 }, positions, changes, outputs: Vec::new() }).unwrap();
+    }
+    log
+}
+
+/// The newest of each key.
+fn newest(log: &dyn Log, topic: Topic) -> BTreeMap<String, Option<Vec<u8>>> {
+    let records = log.read(topic.name, 0, 0, usize::MAX, usize::MAX).unwrap();
+    records.into_iter().map(|record| (String::from_utf8(record.key).unwrap(), record.value)).collect()
+}
+
+/// An organisation with its scans, and a verdict; then the same scans again, and a KEV entry.
+fn of_this_build() -> Kept {
+    let scale = Scale::with_services(11, 40, 2);
+    let (begun, later) = (scale.end_of(0), scale.end_of(1));
+    let mut kept = Kept::default();
+    scale.catalog().for_each(|(key, record)| kept.say(BEFORE, CATALOG, key, record, begun));
+    scale.intel().for_each(|(key, record)| kept.say(BEFORE, INTEL, key, record, begun));
+    for scan in scale.scans() {
+        scan.records(Order::Stable).for_each(|record| kept.say(BEFORE, FINDINGS, scan.asset().to_string(), record, begun));
+    }
+    for scan in scale.rescans(1) {
+        scan.records(Order::Shuffled).for_each(|record| kept.say(AFTER, FINDINGS, scan.asset().to_string(), record, later));
+    }
+    let (key, record) = scale.kev(1).unwrap();
+    kept.say(AFTER, INTEL, key, record, later);
+
+    let log = log();
+    work(&log, &kept, BEFORE);
+    let risks = newest(&*log, RISKS).into_values().map(|value| avro::decode::<Risk>(&value.unwrap()).unwrap());
+    let member = risks.into_iter().find(|risk| risk.findings_total == 1).unwrap().findings.remove(0);
+    let verdict = FindingVerdict { finding: member.finding, verdict: Verdict::FalsePositive, expected_version: None };
+    let asset = member.asset.to_string();
+    let (key, actor, reason) = (format!("{asset}/1"), "ana".to_owned(), "seen".to_owned());
+    let decision = Decision { key, asset: member.asset, actor, reason, at: begun, what: Decided::Verdict(verdict) };
+    kept.say(DECIDED, DECISIONS, asset, decision, begun);
+    work(&log, &kept, DECIDED);
+    for topic in [TRACKED, RISKS] {
+        for (key, value) in newest(&*log, topic) {
+            kept.said.push(Said { part: WRITTEN.to_owned(), topic, key, value, time: begun });
+        }
+    }
+    for (stage, ..) in STAGES {
+        let rows = kept.rows.entry(stage.to_owned()).or_default();
+        let state = log.state(TaskId { stage, partition: 0 });
+        let mut keep = |key: &[u8], value: &[u8]| {
+            rows.insert(key.to_vec(), Some(value.to_vec()));
+            ControlFlow::Continue(())
+        };
+        state.scan(&[], &[], &mut keep).unwrap();
+    }
+    kept
+}
+
+#[test]
+fn a_state_of_an_older_build_is_read() {
+    if std::env::var_os("FAULTLINE_WRITE_STATE").is_some() {
+        let name = format!("track-{}-correlate-{}.tsv.gz", Track::FORMATS.newest, Correlate::FORMATS.newest);
+        let mut file = GzEncoder::new(File::create_new(folder().join(name)).unwrap(), Compression::best());
+        file.write_all(of_this_build().text().as_bytes()).unwrap();
+        file.finish().unwrap();
+    }
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        let path = entry.unwrap().path();
+        let kept = Kept::read(&std::io::read_to_string(GzDecoder::new(File::open(&path).unwrap())).unwrap());
+        let (anew, restored) = (log(), restored(&kept));
+        work(&anew, &kept, BEFORE);
+        work(&anew, &kept, DECIDED);
+        let ends = || [&anew, &restored].map(|log| log.end_offset(RISKS.name, 0).unwrap());
+        let before = (Rest::of(&*anew).unwrap(), ends());
+        Rest::of(&*restored).unwrap().agrees_with(&before.0).unwrap();
+        work(&anew, &kept, AFTER);
+        work(&restored, &kept, AFTER);
+        let after = (Rest::of(&*anew).unwrap(), ends());
+        Rest::of(&*restored).unwrap().agrees_with(&after.0).unwrap();
+        assert_ne!(after.0.topics[RISKS.name], before.0.topics[RISKS.name], "{}: nothing happened", path.display());
+        let said = [0, 1].map(|at| after.1[at] - before.1[at]);
+        assert_eq!(said[0], said[1], "{}: risks that did not change are said again", path.display());
+        files += 1;
+    }
+    assert!(files > 0);
+}
