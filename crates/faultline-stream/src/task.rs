@@ -21,6 +21,7 @@ use crate::attempt::{Attempt, Done};
 use crate::clock::Clock;
 use crate::commit::{Commit, InFlight, TaskId};
 use crate::error::{Failure, HostError};
+use crate::gate::{Gate, Open};
 use crate::intake::{Intake, Refused, newest};
 use crate::log::{Log, Place, Positions, Record};
 use crate::options::HostOptions;
@@ -76,6 +77,9 @@ pub struct Task<S: Stage> {
     /// Partition counts of topics that were written to.
     partitions: Vec<(&'static str, u32)>,
     meter: Arc<Mutex<Meter>>,
+    /// Whether bulk may be read.
+    pub(crate) gate: Arc<dyn Gate>,
+    bulk_waits: bool,
 }
 
 /// Where a task stands after a commit.
@@ -122,12 +126,14 @@ pub(crate) struct Reading {
     pub(crate) place: Place,
     pub(crate) partitions: u32,
     pub(crate) position: u64,
+    /// Read when the others are drained, and while the gate is open.
+    pub(crate) is_bulk: bool,
 }
 
 impl<S: Stage> Task<S> {
-    /// Goes on where its last commit was.
+    /// Goes on where its last commit was. It waits for nobody who reads what it says.
     pub fn open(log: Arc<dyn Log>, stage: Arc<S>, partition: u32, options: HostOptions) -> Result<Self, HostError> {
-        Self::metered(log, stage, partition, options, Arc::default())
+        Self::metered(log, stage, partition, options, Arc::default(), Arc::new(Open))
     }
 
     pub(crate) fn metered(
@@ -136,6 +142,7 @@ impl<S: Stage> Task<S> {
         partition: u32,
         options: HostOptions,
         meter: Arc<Mutex<Meter>>,
+        gate: Arc<dyn Gate>,
     ) -> Result<Self, HostError> {
         let id = TaskId { stage: S::NAME, partition };
         let inputs = readings::<S>(&*log, id)?;
@@ -153,7 +160,7 @@ impl<S: Stage> Task<S> {
         }
         // Whether something is pending only the stage knows: the first step asks.
         let standing = Standing { inputs, now, next_due, has_pending: true };
-        Ok(Self { id, stage, log, options, standing, flight: None, partitions: Vec::new(), meter })
+        Ok(Self { id, stage, log, options, standing, flight: None, partitions: Vec::new(), meter, gate, bulk_waits: false })
     }
 
     /// Where the next batch begins: behind the one in flight.
@@ -167,20 +174,30 @@ impl<S: Stage> Task<S> {
     }
 
     /// Beside a commit in flight only for pending work and a page of input: less would be committed later than if it waited for more.
-    fn has_work(&self, now: Timestamp) -> Result<bool, HostError> {
+    fn has_work(&mut self, now: Timestamp) -> Result<bool, HostError> {
         let Standing { inputs, next_due, has_pending, .. } = self.ahead();
         if *has_pending || (self.flight.is_none() && next_due.is_some_and(|due| due <= now)) {
             return Ok(true);
         }
         let enough = if self.flight.is_some() { self.options.page_records.max(1) as u64 } else { 1 };
-        let mut waiting = 0;
+        let (mut waiting, mut bulk_waits) = (0, false);
+        // Bulk comes last.
         for input in inputs {
-            waiting += self.log.end_offset(input.place.0, input.place.1)?.saturating_sub(input.position);
+            let left = self.log.end_offset(input.place.0, input.place.1)?.saturating_sub(input.position);
+            if input.is_bulk && left > 0 && !self.gate.is_open() {
+                bulk_waits = true;
+                continue;
+            }
+            waiting += left;
             if waiting >= enough {
-                return Ok(true);
+                break;
             }
         }
-        Ok(false)
+        if bulk_waits != self.bulk_waits {
+            self.bulk_waits = bulk_waits;
+            held(&self.meter).bulk_waits = bulk_waits;
+        }
+        Ok(waiting >= enough)
     }
 
     /// Outputs carry the time when they are written, which is when the batch ends: it read records that came after it began.
@@ -193,7 +210,10 @@ impl<S: Stage> Task<S> {
         }
         let changes = self.with_time(now, changes)?;
         let mut records = self.records(written, newest(outputs), &carried.headers())?;
-        let produced = records.iter().map(|record| record.topic).collect();
+        let produced: Vec<&'static str> = records.iter().map(|record| record.topic).collect();
+        if let Some(bulk) = S::BULK {
+            self.gate.said(produced.iter().filter(|topic| **topic == bulk.said.name).count() as u64);
+        }
         records.extend(aside);
         let mut after = Standing { now, next_due, has_pending, ..self.ahead().clone() };
         for input in &mut after.inputs {
@@ -343,12 +363,13 @@ impl<S: Stage> Work for Task<S> {
 fn readings<S: Stage>(log: &dyn Log, task: TaskId) -> Result<Vec<Reading>, HostError> {
     let positions = log.positions(task)?;
     let mut topics: Vec<Topic> = S::INPUTS.iter().chain(S::GLOBALS).copied().collect();
-    // What people decide is read first. A stable sort leaves the rest as the stage names them.
-    topics.sort_by_key(|topic| *topic != DECISIONS);
+    let is_bulk = |topic: &Topic| S::BULK.is_some_and(|bulk| bulk.topic == *topic);
+    // What people decide is read first, and bulk last. A stable sort leaves the rest as the stage names them.
+    topics.sort_by_key(|topic| (is_bulk(topic), *topic != DECISIONS));
     let reading = |topic: Topic| {
         let place = (topic.name, if topic.is_global { 0 } else { task.partition });
         let partitions = log.partitions(topic.name)?;
-        Ok(Reading { topic, place, partitions, position: positions.get(&place).copied().unwrap_or(0) })
+        Ok(Reading { topic, place, partitions, position: positions.get(&place).copied().unwrap_or(0), is_bulk: is_bulk(&topic) })
     };
     topics.into_iter().map(reading).collect()
 }

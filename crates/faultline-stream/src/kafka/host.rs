@@ -6,16 +6,18 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use faultline_core::stage::Stage;
+use faultline_core::stage::{Bulk, Stage};
 use faultline_model::topic::Topic;
 
 use super::group::{Member, Owned, Rebalances, committed};
+use super::lanes::{Allowance, Asker};
 use super::restore::Restorer;
 use super::stale;
 use super::{KafkaError, KafkaLog, Membership};
 use crate::clock::Clock;
 use crate::commit::TaskId;
 use crate::error::HostError;
+use crate::gate::{self, Gate};
 use crate::host::Host;
 use crate::log::{Log, Place};
 use crate::options::HostOptions;
@@ -36,6 +38,13 @@ struct Kind {
     open: Open,
     inputs: Vec<Topic>,
     globals: Vec<Topic>,
+    bulk: Option<(Bulk, Arc<Allowance>)>,
+}
+
+impl Kind {
+    fn is_bulk(&self, topic: Topic) -> bool {
+        self.bulk.as_ref().is_some_and(|(bulk, _)| bulk.topic == topic)
+    }
 }
 
 /// Stages over a Kafka log.
@@ -59,17 +68,28 @@ impl KafkaHost {
         }
         self.log.check_changelog(S::NAME)?;
         let (stage, log, options) = (Arc::new(stage), self.log.clone(), self.options);
+        let bulk = S::BULK.map(|bulk| (bulk, Arc::new(Allowance::new())));
+        let gate: Arc<dyn Gate> = match &bulk {
+            Some((_, allowance)) => allowance.clone(),
+            None => Arc::new(gate::Open),
+        };
         let open: Open = Box::new(move |partition, meter| {
-            let task = Task::metered(log.clone() as Arc<dyn Log>, stage.clone(), partition, options, meter)?;
+            let task = Task::metered(log.clone() as Arc<dyn Log>, stage.clone(), partition, options, meter, gate.clone())?;
             Ok(Box::new(task) as Box<dyn Work>)
         });
-        self.kinds.insert(S::NAME, Kind { open, inputs: S::INPUTS.to_vec(), globals: S::GLOBALS.to_vec() });
+        self.kinds.insert(S::NAME, Kind { open, inputs: S::INPUTS.to_vec(), globals: S::GLOBALS.to_vec(), bulk });
         Ok(self)
     }
 
     /// Joins the groups and works in the background until it is stopped.
     pub fn start(self, clock: Arc<dyn Clock>) -> Result<KafkaRunning, HostError> {
-        let Self { log, host, kinds, .. } = self;
+        let Self { log, host, options, kinds } = self;
+        let mut askers = Vec::new();
+        for (stage, kind) in &kinds {
+            if let Some((bulk, allowance)) = &kind.bulk {
+                askers.push(Asker::start(log.clone(), stage, *bulk, options.bulk_lag, allowance.clone())?);
+            }
+        }
         let (asked, asks) = channel();
         host.pool.tell_of_passing(Box::new({
             let asked = Mutex::new(asked.clone());
@@ -86,7 +106,7 @@ impl KafkaHost {
             move || opener.run(&asks)
         });
         let thread = thread.map_err(|source| HostError::Thread { source })?;
-        let mut started = KafkaRunning { members: Vec::new(), opener, thread: Some(thread), running: Some(running) };
+        let mut started = KafkaRunning { members: Vec::new(), opener, thread: Some(thread), running: Some(running), askers };
         started.join(&asked)?;
         Ok(started)
     }
@@ -98,6 +118,8 @@ pub struct KafkaRunning {
     opener: Arc<Opener>,
     thread: Option<JoinHandle<()>>,
     running: Option<Running>,
+    /// Who asks how far those are that bulk waits for.
+    askers: Vec<Asker>,
 }
 
 impl KafkaRunning {
@@ -146,6 +168,7 @@ impl KafkaRunning {
 
     fn leave(&mut self) {
         self.opener.stopping.tell();
+        self.askers.clear();
         // Each gives its tasks up before it goes.
         self.members.clear();
         if let Some(thread) = self.thread.take() {
@@ -269,8 +292,8 @@ impl Opener {
             }
         }
         held(&self.log.positions).insert(task, positions.clone());
-        for place in &keyed {
-            self.log.fetcher.add(*place, positions.get(place).copied().unwrap_or(0))?;
+        for (place, topic) in keyed.iter().zip(&kind.inputs) {
+            self.log.fetcher.add(*place, positions.get(place).copied().unwrap_or(0), kind.is_bulk(*topic))?;
         }
         let meter = Arc::default();
         let work = (kind.open)(task.partition, Arc::clone(&meter))?;
@@ -295,7 +318,7 @@ impl Opener {
         self.running.telemetry.remove(task);
         if let Some(kind) = self.kinds.get(task.stage) {
             for topic in &kind.inputs {
-                self.log.fetcher.remove((topic.name, task.partition));
+                self.log.fetcher.remove((topic.name, task.partition), kind.is_bulk(*topic));
             }
         }
         held(&self.log.positions).remove(&task);

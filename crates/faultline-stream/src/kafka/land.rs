@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use faultline_core::store::Changes;
 use rdkafka::consumer::ConsumerGroupMetadata;
 
-use super::fetch::Fetcher;
+use super::lanes::Fetchers;
 use super::options::KafkaOptions;
 use super::transact::{Reached, Sent, Transactor, sent};
 use super::{KafkaError, changelog_of};
@@ -104,7 +104,7 @@ pub(crate) struct Job {
 pub(crate) struct Landing {
     pub(crate) transactors: Arc<Transactors>,
     pub(crate) local: Arc<EmbeddedLog>,
-    pub(crate) fetcher: Arc<Fetcher>,
+    pub(crate) fetcher: Arc<Fetchers>,
     pub(crate) positions: Arc<Mutex<BTreeMap<TaskId, Positions>>>,
 }
 

@@ -16,6 +16,7 @@ mod globals;
 mod group;
 mod host;
 mod land;
+mod lanes;
 mod migrate;
 mod options;
 mod registry;
@@ -37,12 +38,12 @@ use rdkafka::error::RDKafkaErrorCode;
 
 pub use self::admin::{Difference, PlannedTopic, apply_topics, compare_topics, make_topics, planned_topics};
 use self::context::{Reader, ask};
-use self::fetch::Fetcher;
 pub use self::follow::Follower;
 use self::globals::Mirror;
 use self::group::Grouped;
 pub use self::host::{KafkaHost, KafkaRunning};
 use self::land::{Job, Lander, Landing, Transactors};
+use self::lanes::Fetchers;
 pub use self::migrate::{Moved, MovedStage, migrate};
 pub use self::options::KafkaOptions;
 use self::registry::Wire;
@@ -159,7 +160,7 @@ pub struct KafkaLog {
     local: Arc<EmbeddedLog>,
     /// For questions about topics, and for reading what no task of ours reads.
     asking: Mutex<Reader>,
-    fetcher: Arc<Fetcher>,
+    fetcher: Arc<Fetchers>,
     /// Keeps the copies of global topics growing.
     _mirror: Mirror,
     transactors: Arc<Transactors>,
@@ -205,7 +206,7 @@ impl KafkaLog {
         local.belongs_to(&cluster)?;
         let local = Arc::new(local);
         let mirror = Mirror::start(&options, &group, local.clone(), plans, path.as_ref())?;
-        let fetcher = Arc::new(Fetcher::start(&options, &group, local.bell())?);
+        let fetcher = Arc::new(Fetchers::start(&options, &group, &local.bell())?);
         let transactors = Arc::new(Transactors::new(&options, writers.max(1))?);
         let positions = Arc::default();
         let landing =
@@ -275,6 +276,11 @@ impl KafkaLog {
         consumer.context().serve_tokens(consumer);
         let committed = group::committed(consumer, &places)?;
         Ok(places.iter().map(|place| committed.get(place).copied().unwrap_or(0)).collect())
+    }
+
+    /// How many tasks of a stage are at work here.
+    fn tasks_of(&self, stage: &str) -> u64 {
+        held(&self.positions).keys().filter(|task| task.stage == stage).count() as u64
     }
 
     /// How many partitions a topic of a cluster has.
