@@ -248,6 +248,17 @@ impl Formats {
     }
 }
 
+/// An input that may wait: what comes in bulk, beside the same topic for what is urgent.
+#[derive(Clone, Copy, Debug)]
+pub struct Bulk {
+    /// One of the stage's inputs.
+    pub topic: Topic,
+    /// What the stage says of it, and the stage that reads that: bulk is read while it has nearly caught up, so that what is urgent
+    /// finds no queue there either.
+    pub said: Topic,
+    pub reader: &'static str,
+}
+
 /// A stage of the topology. It holds configuration only; everything that it learns is in its state.
 ///
 /// Keys of its tables begin with a byte of 1 or above: 0 is the host's. A host refuses a commit that breaks this.
@@ -260,6 +271,8 @@ pub trait Stage: Send + Sync + 'static {
     const GLOBALS: &'static [Topic];
     /// Of the rows of its tables. A new one is written where [`Batch::format`] says so; older rows are written anew as they are touched.
     const FORMATS: Formats = Formats::only(1);
+    /// The one of the inputs that is read when the others are drained, if there is one.
+    const BULK: Option<Bulk> = None;
     /// What is gathered while a batch is applied, and worked off at its end; never kept from one batch to the next.
     type Gathered: Default;
 

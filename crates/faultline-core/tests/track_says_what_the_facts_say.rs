@@ -28,6 +28,8 @@ enum Act {
 struct History {
     scans: Vec<Scan>,
     acts: Vec<Act>,
+    /// From which record on each scan goes by the bulk lane, if it does: by either lane, or by both.
+    lanes: Vec<Option<usize>>,
     /// Which stream the next record comes from, and whether it comes twice.
     mix: Vec<(u16, bool)>,
     cuts: Cuts,
@@ -124,7 +126,14 @@ fn history() -> impl Strategy<Value = History> {
         scans
     });
     let mix = prop::collection::vec((any::<u16>(), prop::bool::weighted(0.1)), 1..120);
-    (scans, prop::collection::vec(act(), 0..7), mix, cuts()).prop_map(|(scans, acts, mix, cuts)| History { scans, acts, mix, cuts })
+    let lanes = prop::collection::vec(prop::option::of(0_usize..9), 9);
+    (scans, prop::collection::vec(act(), 0..7), lanes, mix, cuts()).prop_map(|(scans, acts, lanes, mix, cuts)| History {
+        scans,
+        acts,
+        lanes,
+        mix,
+        cuts,
+    })
 }
 
 fn places_at(at: usize) -> Option<faultline_model::catalog::Places> {
@@ -148,9 +157,24 @@ fn record_of(number: usize, act: &Act, scans: &[Scan]) -> Record {
     }
 }
 
+/// The records of a scan as the lanes have them. One that goes on by the bulk lane says its start there once more, as doors do.
+fn by_lane(scan: &Scan, bulk_from: Option<usize>) -> Vec<Vec<Record>> {
+    let mut urgent = scan.records();
+    let Some(bulk_from) = bulk_from else { return vec![urgent] };
+    let mut bulk = urgent.split_off(bulk_from.min(urgent.len()));
+    if !bulk.is_empty() {
+        bulk.splice(0..0, urgent.first().cloned());
+    }
+    for record in &mut bulk {
+        record.topic = faultline_model::topic::FINDINGS_BULK;
+    }
+    vec![urgent, bulk]
+}
+
 /// The records of all streams, mixed; each stream keeps its order.
 fn mixed(history: &History) -> Vec<Record> {
-    let mut streams: Vec<Vec<Record>> = history.scans.iter().map(Scan::records).collect();
+    let scans = history.scans.iter().zip(&history.lanes);
+    let mut streams: Vec<Vec<Record>> = scans.flat_map(|(scan, bulk_from)| by_lane(scan, *bulk_from)).collect();
     streams.push(history.acts.iter().enumerate().map(|(number, act)| record_of(number, act, &history.scans)).collect());
     for stream in &mut streams {
         stream.reverse();
@@ -247,7 +271,7 @@ fn assert_equal(found: &Tracked, expected: &Tracked) -> Result<(), TestCaseError
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
 
-    /// Laws 1, 2, 3, 4 and 5 at once: any mix, any cuts, records twice, scans taken back, stops anywhere.
+    /// Laws 1, 2, 3, 4 and 5 at once: any mix, any lane, any cuts, records twice, scans taken back, stops anywhere.
     #[test]
     fn a_stream_says_what_the_facts_say(history in history()) {
         let mut task = task(32, &history.cuts);

@@ -47,6 +47,8 @@ impl Topic {
 
 /// What scans report, by asset.
 pub const FINDINGS: Topic = Topic::keyed("findings", Kept::ByTime);
+/// The same for what may wait: read behind everything else, and while what follows from it keeps up. The records of `findings`.
+pub const FINDINGS_BULK: Topic = Topic::keyed("findings.bulk", Kept::ByTime);
 /// The state of findings, routes and lines of scans, by service and fact.
 pub const TRACKED: Topic = Topic::keyed("tracked", Kept::ByKey);
 /// The organisation, place rules and the risk policy, by entity.
@@ -63,4 +65,4 @@ pub const OUTCOMES: Topic = Topic::keyed("outcomes", Kept::ByTime);
 pub const DEAD_LETTERS: Topic = Topic::keyed("dead-letters", Kept::ByTime);
 
 /// All topics.
-pub const ALL: [Topic; 8] = [FINDINGS, TRACKED, CATALOG, INTEL, DECISIONS, RISKS, OUTCOMES, DEAD_LETTERS];
+pub const ALL: [Topic; 9] = [FINDINGS, FINDINGS_BULK, TRACKED, CATALOG, INTEL, DECISIONS, RISKS, OUTCOMES, DEAD_LETTERS];

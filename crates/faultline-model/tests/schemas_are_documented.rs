@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use apache_avro::Schema;
-use faultline_model::avro::{SUBJECTS, TopicValue, decode, encode};
+use faultline_model::avro::{SUBJECTS, Subject, TopicValue, decode, encode};
 use faultline_model::catalog::CatalogRecord;
 use faultline_model::dead_letter::DeadLetter;
 use faultline_model::decision::{Decision, Outcome};
@@ -148,8 +148,8 @@ fn every_example_is_a_record_of_its_topic() {
 #[test]
 fn every_topic_every_kind_and_every_kind_of_place_has_an_example() {
     for topic in topic::ALL {
-        let subject = SUBJECTS.iter().find(|subject| subject.name == format!("{}-value", topic.name)).unwrap();
-        let shown = examples(topic.name);
+        let subject = Subject::of_topic(topic.name).unwrap();
+        let shown = examples(subject.topic());
         assert!(!shown.is_empty(), "{} has no example", topic.name);
         let schema: Value = serde_json::from_str(subject.newest().text).unwrap();
         // A kind has a body of its name, or is the one that its doc says has none.
@@ -160,7 +160,7 @@ fn every_topic_every_kind_and_every_kind_of_place_has_an_example() {
             assert!(kinds.contains(body["name"].as_str().unwrap()), "{} has no example of kind {}", topic.name, body["name"]);
         }
         for kind in kinds {
-            let file = format!("{}.{kind}", topic.name);
+            let file = format!("{}.{kind}", subject.topic());
             assert!(shown.keys().any(|name| *name == file || name.starts_with(&format!("{file}."))), "{file} names its kind");
         }
     }

@@ -41,6 +41,8 @@ pub struct ReportClaim {
     /// The scan's name, where the publisher gives one: the same name is the same scan.
     pub scan: Option<String>,
     pub publisher: String,
+    /// It may wait: all of it goes by the bulk lane.
+    pub is_bulk: bool,
     /// The trace that the request belongs to, as W3C Trace Context writes it; goes on in the records' headers.
     pub traceparent: Option<String>,
 }
@@ -60,6 +62,18 @@ pub struct PublishedScan {
     pub refusals: Vec<RefusedElement>,
     /// Whether this scan was published before: then nothing changes.
     pub known: bool,
+    /// The lane in which its end came.
+    pub lane: Lane,
+    /// Records that went by the bulk lane because their source had brought more than its quota.
+    pub over_quota: u64,
+}
+
+/// How a report is read: at once, or when nothing else waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lane {
+    Interactive,
+    Bulk,
 }
 
 /// An element of a report that could not be read.
@@ -187,6 +201,8 @@ pub trait Topics: Send + Sync + 'static {
 pub struct Backlog {
     /// Records that stages or views have not read; at most, as compacted topics have gaps.
     pub records: u64,
+    /// Of these, what waits in the bulk lane.
+    pub bulk: u64,
     /// Whether everything that came in has reached the lists.
     pub quiet: bool,
 }

@@ -15,13 +15,14 @@ use faultline_server::doors::ReportClaim;
 fn a_report_is_accepted_with_its_claim_and_says_where_its_outcome_will_stand() {
     let server = Running::start();
     let query = "asset=git@github.com:acme/shop.git&service=web&tool=sarif&branch=main&default_branch&environment=prod&path=src&path=lib%2Fa\
-                 &full=false&revision=abc&revision_time=2026-01-31&started=2026-01-31T08:15:00Z&scan=nightly&publisher=ci";
+                 &full=false&bulk&revision=abc&revision_time=2026-01-31&started=2026-01-31T08:15:00Z&scan=nightly&publisher=ci";
     let (status, body) = answer(server.post(&format!("/v1/reports?{query}")).body("report").send().unwrap());
     assert_eq!(status, 202);
     let scan = &body["scans"][0];
     assert_eq!(scan["scan"], scan_id().to_string());
     assert_eq!(scan["outcome"], format!("/v1/outcomes/{}", scan_id()));
     assert_eq!((&scan["observed"], &scan["refused"]), (&6.into(), &1.into()));
+    assert_eq!((&scan["lane"], &scan["over_quota"]), (&"bulk".into(), &0.into()));
     assert_eq!(scan["refusals"][0]["place"], "results[3]");
     let reports = server.memory.reports.lock().unwrap();
     let expected = ReportClaim {
@@ -38,6 +39,7 @@ fn a_report_is_accepted_with_its_claim_and_says_where_its_outcome_will_stand() {
         started: Some("2026-01-31T08:15:00Z".parse().unwrap()),
         scan: Some("nightly".into()),
         publisher: "ci".into(),
+        is_bulk: true,
         traceparent: None,
     };
     assert_eq!(*reports, [(expected, b"report".to_vec())]);

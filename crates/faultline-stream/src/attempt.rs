@@ -42,6 +42,27 @@ struct Draft<'s, S: Stage> {
     read: Duration,
 }
 
+/// What a look at an input found.
+enum Page {
+    /// Nothing is left of it, as far as can be seen.
+    End,
+    More,
+    /// A bound of the batch is met.
+    Full,
+    Again(Attempt),
+}
+
+/// The bulk that a batch has read.
+#[derive(Default)]
+struct Helping {
+    records: usize,
+    /// When it began, in milliseconds.
+    since: Option<i64>,
+}
+
+/// After so many bulk records it is looked for what is urgent.
+const BULK_PAGE_RECORDS: usize = 128;
+
 /// Global topics, as their newest records say.
 struct LatestOf<'l>(&'l dyn Log);
 
@@ -87,46 +108,85 @@ impl<S: Stage> Task<S> {
         Ok(Attempt::Done(Box::new(Done { intake, changes, outputs, has_pending, next_due, read, apply })))
     }
 
-    /// Reads pages of all inputs in turn, until they are drained, a bound is met, or it is time to commit.
+    /// Reads pages of all inputs in turn, and bulk where they are drained, until nothing is left, a bound is met, or it is time to commit.
     fn read(&self, clock: &dyn Clock, most: usize, refused: &Refused, draft: &mut Draft<'_, S>) -> Result<Option<Attempt>, HostError> {
         let began = clock.now().millis();
+        let lasts = |longest: Duration, since: i64| {
+            let took = clock.now().millis().saturating_sub(since).max(0);
+            u128::from(took.unsigned_abs()) < longest.as_millis()
+        };
+        let mut helping = Helping::default();
         loop {
             let mut is_drained = true;
-            for input in &self.ahead().inputs {
-                let place = input.place;
-                let from = draft.intake.positions.get(&place).copied().unwrap_or(input.position);
-                let end = self.log.end_offset(place.0, place.1)?;
-                if from >= end {
-                    continue;
-                }
-                let room = most.saturating_sub(draft.intake.consumed).min(self.options.page_records.max(1));
-                if room == 0 {
-                    return Ok(None);
-                }
-                let reads = Instant::now();
-                let page = self.log.page(place.0, place.1, from, room, self.options.page_bytes)?;
-                draft.read += reads.elapsed();
-                if page.is_empty() {
-                    // What stood there was superseded or dropped; a newer record of the same key comes later.
-                    draft.intake.positions.insert(place, end);
-                }
-                let mut keys = page.iter().filter_map(|record| str::from_utf8(&record.key).ok());
-                self.stage.ahead(&draft.batch, input.topic, &mut keys).map_err(|error| self.stopped(error.into()))?;
-                for record in page {
-                    is_drained &= record.offset + 1 >= end;
-                    if let Some(again) = self.take(input, record, refused, draft)? {
-                        return Ok(Some(again));
-                    }
-                    if draft.batch.bytes() + draft.intake.aside_bytes() >= self.options.batch_bytes {
-                        return Ok(None);
-                    }
+            for input in self.ahead().inputs.iter().filter(|input| !input.is_bulk) {
+                match self.page(input, self.options.page_records.max(1), most, refused, draft)? {
+                    Page::End => {}
+                    Page::More => is_drained = false,
+                    Page::Full => return Ok(None),
+                    Page::Again(again) => return Ok(Some(again)),
                 }
             }
-            let took = clock.now().millis().saturating_sub(began).max(0);
-            if is_drained || u128::from(took.unsigned_abs()) >= self.options.commit_interval.as_millis() {
+            if is_drained {
+                let is_over = helping.since.is_some_and(|since| !lasts(self.options.bulk_interval, since));
+                let Some((input, room)) = self.bulk(&helping, draft)?.filter(|_| !is_over) else { return Ok(None) };
+                helping.since.get_or_insert_with(|| clock.now().millis());
+                let before = draft.intake.consumed;
+                match self.page(input, room, most, refused, draft)? {
+                    Page::End | Page::Full => return Ok(None),
+                    Page::More => helping.records += draft.intake.consumed - before,
+                    Page::Again(again) => return Ok(Some(again)),
+                }
+            }
+            if !lasts(self.options.commit_interval, began) {
                 return Ok(None);
             }
         }
+    }
+
+    /// Bulk that may be read now, and how many records of it. A batch with something urgent takes one page at most and has its commit, so
+    /// that neither waits long for the other.
+    fn bulk(&self, helping: &Helping, draft: &Draft<'_, S>) -> Result<Option<(&Reading, usize)>, HostError> {
+        let Some(input) = self.ahead().inputs.iter().find(|input| input.is_bulk) else { return Ok(None) };
+        let is_urgent = draft.intake.consumed > helping.records;
+        let room = self.options.bulk_records.max(1).saturating_sub(helping.records).min(BULK_PAGE_RECORDS);
+        let from = draft.intake.positions.get(&input.place).copied().unwrap_or(input.position);
+        if (is_urgent && helping.records > 0) || room == 0 || self.log.end_offset(input.place.0, input.place.1)? <= from {
+            return Ok(None);
+        }
+        Ok(self.gate.is_open().then_some((input, room)))
+    }
+
+    /// The next page of an input.
+    fn page(&self, input: &Reading, room: usize, most: usize, refused: &Refused, draft: &mut Draft<'_, S>) -> Result<Page, HostError> {
+        let place = input.place;
+        let from = draft.intake.positions.get(&place).copied().unwrap_or(input.position);
+        let end = self.log.end_offset(place.0, place.1)?;
+        if from >= end {
+            return Ok(Page::End);
+        }
+        let room = most.saturating_sub(draft.intake.consumed).min(room);
+        if room == 0 {
+            return Ok(Page::Full);
+        }
+        let reads = Instant::now();
+        let page = self.log.page(place.0, place.1, from, room, self.options.page_bytes)?;
+        draft.read += reads.elapsed();
+        if page.is_empty() {
+            // What stood there was superseded or dropped; a newer record of the same key comes later.
+            draft.intake.positions.insert(place, end);
+        }
+        let mut keys = page.iter().filter_map(|record| str::from_utf8(&record.key).ok());
+        self.stage.ahead(&draft.batch, input.topic, &mut keys).map_err(|error| self.stopped(error.into()))?;
+        let is_end = page.iter().all(|record| record.offset + 1 >= end);
+        for record in page {
+            if let Some(again) = self.take(input, record, refused, draft)? {
+                return Ok(Page::Again(again));
+            }
+            if draft.batch.bytes() + draft.intake.aside_bytes() >= self.options.batch_bytes {
+                return Ok(Page::Full);
+            }
+        }
+        Ok(if is_end { Page::End } else { Page::More })
     }
 
     /// One record: to the stage, to its own partition, or to `dead-letters`.

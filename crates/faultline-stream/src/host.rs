@@ -7,6 +7,7 @@ use faultline_core::stage::Stage;
 
 use crate::clock::Clock;
 use crate::error::{Failure, HostError};
+use crate::gate::{Gate, Open, SameHost};
 use crate::log::{Log, Place};
 use crate::options::HostOptions;
 use crate::pool::Pool;
@@ -47,15 +48,22 @@ impl Host {
             return Err(HostError::StageTwice { stage: S::NAME });
         }
         S::FORMATS.check(stage.finalised()).map_err(|source| HostError::StageFormat { stage: S::NAME, source })?;
-        let stage = Arc::new(stage);
+        let (stage, gate) = (Arc::new(stage), self.gate::<S>());
         for partition in 0..partitions_of::<S>(&*self.log)? {
             let meter = Arc::default();
-            let task = Task::metered(self.log.clone(), stage.clone(), partition, self.options, Arc::clone(&meter))?;
+            let task = Task::metered(self.log.clone(), stage.clone(), partition, self.options, Arc::clone(&meter), gate.clone())?;
             let id = task.id();
             self.telemetry.add(id, meter);
             self.pool.add(id, Mutex::new(Box::new(task) as Box<dyn Work>));
         }
         Ok(self)
+    }
+
+    fn gate<S: Stage>(&self) -> Arc<dyn Gate> {
+        match S::BULK {
+            Some(bulk) => Arc::new(SameHost { telemetry: self.telemetry.clone(), bulk, most: self.options.bulk_lag }),
+            None => Arc::new(Open),
+        }
     }
 
     /// Runs on this thread, and on others as `workers` says, until all inputs are read, nothing is pending and nothing is due.

@@ -27,6 +27,7 @@ mod commit;
 mod door;
 mod embedded;
 mod error;
+mod gate;
 mod host;
 mod intake;
 #[cfg(feature = "kafka")]

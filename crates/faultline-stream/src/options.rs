@@ -20,6 +20,12 @@ pub struct HostOptions {
     pub slice_bytes: usize,
     /// The longest a batch is added to before it is committed; a drained input commits at once. Default 100 ms.
     pub commit_interval: Duration,
+    /// The most bulk records in one batch. Default 1024.
+    pub bulk_records: usize,
+    /// The longest that a batch reads bulk; what is urgent ends it sooner. Default 25 ms.
+    pub bulk_interval: Duration,
+    /// Bulk is read while the stage that reads what follows has at most so many records still to read. Default 4096.
+    pub bulk_lag: u64,
     /// How often an idle worker looks whether a timer is due. Default 1 s.
     pub tick: Duration,
     /// How often old records are looked for. Default 1 minute.
@@ -36,6 +42,9 @@ impl Default for HostOptions {
             page_bytes: 1 << 20,
             slice_bytes: 1 << 20,
             commit_interval: Duration::from_millis(100),
+            bulk_records: 1024,
+            bulk_interval: Duration::from_millis(25),
+            bulk_lag: 4096,
             tick: Duration::from_secs(1),
             retain_interval: Duration::from_mins(1),
         }

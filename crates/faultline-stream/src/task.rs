@@ -22,6 +22,7 @@ use crate::attempt::{Attempt, Done};
 use crate::clock::Clock;
 use crate::commit::{Commit, InFlight, TaskId};
 use crate::error::{Failure, HostError};
+use crate::gate::{Gate, Open};
 use crate::intake::{Intake, Refused, newest};
 use crate::layout::corrupt;
 use crate::log::{Log, Place, Positions, Record};
@@ -81,6 +82,9 @@ pub struct Task<S: Stage> {
     /// Partition counts of topics that were written to.
     partitions: Vec<(&'static str, u32)>,
     meter: Arc<Mutex<Meter>>,
+    /// Whether bulk may be read.
+    pub(crate) gate: Arc<dyn Gate>,
+    bulk_waits: bool,
 }
 
 /// Where a task stands after a commit.
@@ -130,12 +134,14 @@ pub(crate) struct Reading {
     pub(crate) place: Place,
     pub(crate) partitions: u32,
     pub(crate) position: u64,
+    /// Read when the others are drained, and while the gate is open.
+    pub(crate) is_bulk: bool,
 }
 
 impl<S: Stage> Task<S> {
-    /// Goes on where its last commit was.
+    /// Goes on where its last commit was. It waits for nobody who reads what it says.
     pub fn open(log: Arc<dyn Log>, stage: Arc<S>, partition: u32, options: HostOptions) -> Result<Self, HostError> {
-        Self::metered(log, stage, partition, options, Arc::default())
+        Self::metered(log, stage, partition, options, Arc::default(), Arc::new(Open))
     }
 
     pub(crate) fn metered(
@@ -144,6 +150,7 @@ impl<S: Stage> Task<S> {
         partition: u32,
         options: HostOptions,
         meter: Arc<Mutex<Meter>>,
+        gate: Arc<dyn Gate>,
     ) -> Result<Self, HostError> {
         let id = TaskId { stage: S::NAME, partition };
         let inputs = readings::<S>(&*log, id)?;
@@ -162,7 +169,8 @@ impl<S: Stage> Task<S> {
         }
         // Whether something is pending only the stage knows: the first step asks.
         let standing = Standing { inputs, now, next_due, has_pending: true, says_format };
-        Ok(Self { id, stage, log, options, format, standing, flight: None, partitions: Vec::new(), meter })
+        let (flight, partitions) = (None, Vec::new());
+        Ok(Self { id, stage, log, options, format, standing, flight, partitions, meter, gate, bulk_waits: false })
     }
 
     /// Where the next batch begins: behind the one in flight.
@@ -176,20 +184,30 @@ impl<S: Stage> Task<S> {
     }
 
     /// Beside a commit in flight only for pending work and a page of input: less would be committed later than if it waited for more.
-    fn has_work(&self, now: Timestamp) -> Result<bool, HostError> {
+    fn has_work(&mut self, now: Timestamp) -> Result<bool, HostError> {
         let Standing { inputs, next_due, has_pending, .. } = self.ahead();
         if *has_pending || (self.flight.is_none() && next_due.is_some_and(|due| due <= now)) {
             return Ok(true);
         }
         let enough = if self.flight.is_some() { self.options.page_records.max(1) as u64 } else { 1 };
-        let mut waiting = 0;
+        let (mut waiting, mut bulk_waits) = (0, false);
+        // Bulk comes last.
         for input in inputs {
-            waiting += self.log.end_offset(input.place.0, input.place.1)?.saturating_sub(input.position);
+            let left = self.log.end_offset(input.place.0, input.place.1)?.saturating_sub(input.position);
+            if input.is_bulk && left > 0 && !self.gate.is_open() {
+                bulk_waits = true;
+                continue;
+            }
+            waiting += left;
             if waiting >= enough {
-                return Ok(true);
+                break;
             }
         }
-        Ok(false)
+        if bulk_waits != self.bulk_waits {
+            self.bulk_waits = bulk_waits;
+            held(&self.meter).bulk_waits = bulk_waits;
+        }
+        Ok(waiting >= enough)
     }
 
     /// Outputs carry the time when they are written, which is when the batch ends: it read records that came after it began.
@@ -202,7 +220,10 @@ impl<S: Stage> Task<S> {
         }
         let changes = self.with_own_rows(now, changes)?;
         let mut records = self.records(written, newest(outputs), &carried.headers())?;
-        let produced = records.iter().map(|record| record.topic).collect();
+        let produced: Vec<&'static str> = records.iter().map(|record| record.topic).collect();
+        if let Some(bulk) = S::BULK {
+            self.gate.said(produced.iter().filter(|topic| **topic == bulk.said.name).count() as u64);
+        }
         records.extend(aside);
         let mut after = Standing { now, next_due, has_pending, says_format: true, ..self.ahead().clone() };
         for input in &mut after.inputs {
@@ -373,12 +394,13 @@ fn format_of<S: Stage>(log: &dyn Log, stage: &S, task: TaskId) -> Result<(u16, b
 fn readings<S: Stage>(log: &dyn Log, task: TaskId) -> Result<Vec<Reading>, HostError> {
     let positions = log.positions(task)?;
     let mut topics: Vec<Topic> = S::INPUTS.iter().chain(S::GLOBALS).copied().collect();
-    // What people decide is read first. A stable sort leaves the rest as the stage names them.
-    topics.sort_by_key(|topic| *topic != DECISIONS);
+    let is_bulk = |topic: &Topic| S::BULK.is_some_and(|bulk| bulk.topic == *topic);
+    // What people decide is read first, and bulk last. A stable sort leaves the rest as the stage names them.
+    topics.sort_by_key(|topic| (is_bulk(topic), *topic != DECISIONS));
     let reading = |topic: Topic| {
         let place = (topic.name, if topic.is_global { 0 } else { task.partition });
         let partitions = log.partitions(topic.name)?;
-        Ok(Reading { topic, place, partitions, position: positions.get(&place).copied().unwrap_or(0) })
+        Ok(Reading { topic, place, partitions, position: positions.get(&place).copied().unwrap_or(0), is_bulk: is_bulk(&topic) })
     };
     topics.into_iter().map(reading).collect()
 }

@@ -68,6 +68,8 @@ pub(crate) struct Meter {
     /// The time of the record that was read last, by place.
     pub(crate) times: BTreeMap<Place, i64>,
     pub(crate) has_pending: bool,
+    /// Whether there is bulk to read, and the reader of what follows has not caught up.
+    pub(crate) bulk_waits: bool,
     pub(crate) now: Timestamp,
     /// In which the rows of its state are written; none as long as it is not open.
     pub(crate) format: u16,
@@ -206,6 +208,20 @@ impl Telemetry {
         TaskStatus { task, state: meter.state.clone(), inputs, has_pending: meter.has_pending, now: meter.now }
     }
 
+    /// What the tasks of a stage that work here have still to read of a topic; nothing if there are none.
+    pub(crate) fn left_of(&self, stage: &str, topic: &str) -> u64 {
+        let tasks = self.tasks.read().unwrap_or_else(PoisonError::into_inner);
+        let left = |((name, partition), position): (&Place, &u64)| {
+            let end = if *name == topic { self.log.end_offset(name, *partition).ok() } else { None };
+            end.map_or(0, |end| end.saturating_sub(*position))
+        };
+        let of_task = |meter: &Meter| match meter.state {
+            TaskState::Failed { .. } => 0,
+            TaskState::Running | TaskState::Restoring { .. } => meter.positions.iter().map(left).sum(),
+        };
+        tasks.iter().filter(|(task, _)| task.stage == stage).map(|(_, meter)| of_task(&held(meter))).sum()
+    }
+
     /// All metrics as they are now.
     pub fn families(&self) -> Vec<Family> {
         let by_topic = |name, help, count: fn(&Meter) -> &Counts| self.by_topic(name, help, count);
@@ -222,6 +238,7 @@ impl Telemetry {
             self.batch_seconds(),
             self.pending(),
             self.formats(),
+            self.bulk(),
             self.states(),
             self.restores(),
         ]);
@@ -344,6 +361,14 @@ impl Telemetry {
             kind: Kind::Gauge,
             samples,
         }
+    }
+
+    fn bulk(&self) -> Family {
+        let tasks = self.by_stage(|sum: &mut u64, meter| *sum += u64::from(meter.bulk_waits));
+        let sample = |(stage, count): (&str, u64)| Sample { suffix: "", labels: vec![("stage", stage.to_owned())], value: count as f64 };
+        let samples = tasks.into_iter().map(sample).collect();
+        let help = "Tasks whose bulk waits until the stage that reads what follows has caught up.";
+        Family { name: "faultline_tasks_bulk_waits", help, kind: Kind::Gauge, samples }
     }
 
     fn states(&self) -> Family {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use faultline_model::time::Timestamp;
 use faultline_stream::testing::{Divergence, Random, Said, Scenario, Topology, for_each_seed, judge};
-use toys::{Amounts, FACTORS, FACTS, Sums, VETOES};
+use toys::{Amounts, FACTORS, FACTS, FACTS_BULK, Sums, VETOES};
 
 /// Half of the facts have ended by then.
 const END: i64 = 1_000;
@@ -28,6 +28,7 @@ fn history(random: &mut Random) -> Vec<Said> {
                 (FACTS, asset, Some(format!("{id} f{factor} {amount} {until}")))
             }
         };
+        let topic = if topic == FACTS && random.once_in(3) { FACTS_BULK } else { topic };
         said.push(Said { topic, key, value: value.map(String::into_bytes), time });
     }
     said

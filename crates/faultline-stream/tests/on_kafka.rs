@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use broker::{Broker, PARTITIONS, PATIENCE, PROTOCOL, assert_at_rest, assert_comes_to, work_if_child};
 use faultline_core::stage::Stage;
 use faultline_stream::testing::{Random, Rest};
-use faultline_stream::{Clock, Host, HostOptions, KafkaHost, KafkaLog, KafkaRunning, Log, MemoryLog, SystemClock, append};
-use toys::{Amounts, FACTORS, FACTS, Sums, VETOES};
+use faultline_stream::{Clock, Host, HostOptions, KafkaHost, KafkaLog, KafkaRunning, Log, MemoryLog, SystemClock, append, text};
+use toys::{AMOUNTS, Amounts, FACTORS, FACTS, FACTS_BULK, Sums, VETOES};
 
 /// Of both stages.
 const TASKS: usize = 2 * PARTITIONS as usize;
@@ -32,7 +32,7 @@ fn run(log: Arc<KafkaLog>) -> KafkaRunning {
     host.start(Arc::new(SystemClock)).unwrap()
 }
 
-/// Facts, a veto and a factor, from a seed.
+/// Facts by both lanes, a veto and a factor, from a seed.
 fn say(log: &dyn Log, seed: u64) {
     let mut random = Random::new(seed);
     let facts = (0..200).map(|_| {
@@ -44,7 +44,8 @@ fn say(log: &dyn Log, seed: u64) {
     let n = random.number() % 1000;
     let veto = vec![(format!("service{}-{}", n % 7, n % 31), Some(n.to_string().into_bytes()))];
     let factor = vec![(format!("f{}", seed % 3), Some((seed + 2).to_string().into_bytes()))];
-    for (topic, records) in [(FACTS, facts), (VETOES, veto), (FACTORS, factor)] {
+    let bulk = facts.split_off(facts.len() / 2);
+    for (topic, records) in [(FACTS, facts), (FACTS_BULK, bulk), (VETOES, veto), (FACTORS, factor)] {
         let until = Instant::now() + PATIENCE;
         // The brokers drop what is old by its own time. A door says no while no broker answers: who asked asks again.
         while let Err(error) = append(log, topic, records.clone(), SystemClock.now(), &[]) {
@@ -261,4 +262,59 @@ fn a_broker_that_is_killed_and_comes_back_costs_time_and_nothing_else() {
     assert!(failures.is_empty(), "{failures:?}");
     running.stop().unwrap();
     assert_each_key_has_one_home(&reader);
+}
+
+/// Who reads what bulk leads to is in another process, and comes late.
+#[test]
+fn bulk_waits_for_a_reader_elsewhere_and_what_is_urgent_does_not() {
+    const BULK: u64 = 2_000;
+    let Some(broker) = start() else { return };
+    let reader = broker.log("reader");
+    let fact = |n: u64| (format!("service{}-{}", n % 7, n % 31), Some(format!("{n} f0 {n} 9999999999999").into_bytes()));
+    append(&*reader, FACTS_BULK, (0..BULK).map(fact).collect(), SystemClock.now(), &[]).unwrap();
+    let options = HostOptions { bulk_lag: 100, bulk_records: 10, ..small() };
+    let begin = |instance, which: fn(&mut KafkaHost)| {
+        let mut host = KafkaHost::new(broker.log(instance), options);
+        which(&mut host);
+        host.start(Arc::new(SystemClock)).unwrap()
+    };
+    let amounts = begin("amounts", |host| {
+        host.add(Amounts).unwrap();
+    });
+    let telemetry = amounts.running().unwrap().telemetry();
+    let waits = format!("faultline_tasks_bulk_waits{{stage=\"amounts\"}} {PARTITIONS}");
+    wait_until(|| text(&telemetry.families()).contains(&waits));
+
+    let (key, value) = fact(BULK);
+    append(&*reader, FACTS, vec![(key, value)], SystemClock.now(), &[]).unwrap();
+    let said = |log: &KafkaLog, key: &str| {
+        let all = (0..PARTITIONS).flat_map(|partition| log.read(AMOUNTS.name, partition, 0, usize::MAX, usize::MAX).unwrap());
+        let all: Vec<_> = all.collect();
+        (all.len() as u64, all.iter().any(|record| record.key.ends_with(key.as_bytes())))
+    };
+    let urgent = format!("/{BULK}");
+    wait_until(|| said(&reader, &urgent).1);
+    let (count, _) = said(&reader, &urgent);
+    // Each task may have a helping when the bound is met, and one more a second when nobody moves for long.
+    assert!(count < BULK / 2, "{count} were said while nobody read them");
+
+    let sums = begin("sums", |host| {
+        host.add(Sums).unwrap();
+    });
+    let log: Arc<dyn Log> = Arc::new(MemoryLog::new(toys::plans(), 1).unwrap());
+    append(&*log, FACTS, (0..=BULK).map(fact).collect(), SystemClock.now(), &[]).unwrap();
+    let mut host = Host::new(log.clone(), small());
+    host.add(Amounts).unwrap().add(Sums).unwrap();
+    host.run_until_quiet(&SystemClock, &mut |_| ()).unwrap();
+    assert_comes_to(&reader, &Rest::of(&*log).unwrap());
+    amounts.stop().unwrap();
+    sums.stop().unwrap();
+}
+
+fn wait_until(is_so: impl Fn() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < until);
+        std::thread::yield_now();
+    }
 }

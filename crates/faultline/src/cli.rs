@@ -165,6 +165,9 @@ pub struct Claim {
     /// The scan covered the whole asset: what it no longer sees closes
     #[arg(long)]
     pub full: bool,
+    /// It may wait: read when nothing else waits, as for a replay or a first import of many reports
+    #[arg(long)]
+    pub bulk: bool,
     /// A name for the scan [default: the same report is the same scan]
     #[arg(long, value_name = "NAME")]
     pub scan: Option<String>,

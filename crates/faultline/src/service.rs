@@ -11,6 +11,7 @@ mod intel;
 mod open;
 mod projector;
 mod pulse;
+mod quota;
 mod reports;
 mod roles;
 mod table;
@@ -117,12 +118,13 @@ impl Service {
         let seen = Seen { views: views.clone(), topics: followed.topics, have_caught_up: AtomicBool::new(false) };
         let watch = Arc::new(Watch { log: log.clone(), views: roles.has_api().then_some(seen), at_work });
         let projector = if roles.has_api() { Some(Projector::start(followed, views.clone()).map_err(ServiceError::Thread)?) } else { None };
+        let quotas = Arc::new(quota::Quotas::new(settings.source_quota));
         let doors = Doors {
-            reports: Arc::new(reports::ReportDoor::new(log.clone(), views.clone(), secrets)),
+            reports: Arc::new(reports::ReportDoor::new(log.clone(), views.clone(), secrets, quotas.clone())),
             decisions: Arc::new(decisions::DecisionDoor::new(log.clone())),
             catalog: Arc::new(catalog::CatalogDoor::new(log.clone())),
             intel: Arc::new(intel::IntelDoor::new(log.clone())),
-            pulse: Arc::new(pulse::HostPulse::new(watch.clone())),
+            pulse: Arc::new(pulse::HostPulse::new(watch.clone(), quotas)),
             topics: Arc::new(topics::TopicDoor::new(log.clone())),
             dead_letters: Arc::new(dead_letters::LetterDoor::new(log)),
             clock: Arc::new(faultline_server::doors::SystemClock),

@@ -7,7 +7,7 @@
 //! the order in which they came: whatever changes a fact notes which findings it may touch, and [`work_out`] works each out from
 //! the facts as they are. What may touch many goes through `pending` ([`pending`]).
 //!
-//! The way through: [`observe`] reads records of `findings`, [`decide`] those of `decisions`, [`places`] those of `catalog`;
+//! The way through: [`observe`] reads records of `findings`, whichever lane they came by, [`decide`] those of `decisions`, [`places`] those of `catalog`;
 //! [`line`], [`stand`] and [`timeline`] hold the rules, free of state; [`rows`] says what the tables hold and [`keys`] where.
 
 mod codec;
@@ -37,7 +37,8 @@ use faultline_model::asset::AssetId;
 use faultline_model::time::Timestamp;
 use faultline_model::topic::{self, Topic};
 
-use crate::stage::{Batch, Formats, Input, Pending, Stage, StageError};
+use crate::correlate::Correlate;
+use crate::stage::{Batch, Bulk, Formats, Input, Pending, Stage, StageError};
 use crate::store::Store;
 use desk::Desk;
 pub(crate) use keys::{group_of, home_of};
@@ -118,9 +119,10 @@ fn later(time: Timestamp, millis: i64) -> Timestamp {
 
 impl Stage for Track {
     const NAME: &'static str = "track";
-    const INPUTS: &'static [Topic] = &[topic::FINDINGS, topic::DECISIONS];
+    const INPUTS: &'static [Topic] = &[topic::FINDINGS, topic::DECISIONS, topic::FINDINGS_BULK];
     const GLOBALS: &'static [Topic] = &[topic::CATALOG];
     const FORMATS: Formats = Formats::only(codec::VERSION as u16);
+    const BULK: Option<Bulk> = Some(Bulk { topic: topic::FINDINGS_BULK, said: topic::TRACKED, reader: Correlate::NAME });
     type Gathered = Gathered;
 
     fn finalised(&self) -> Option<u16> {
@@ -132,7 +134,7 @@ impl Stage for Track {
             places::catalog_changed(batch, input.key);
             return Ok(());
         }
-        if input.topic == topic::FINDINGS {
+        if [topic::FINDINGS, topic::FINDINGS_BULK].contains(&input.topic) {
             let Some(record) = input.record()? else { return Ok(()) };
             let desk = gathered.desk(&batch.state, input.key)?;
             return Work { track: self, batch, desk }.observe(record, input.time);

@@ -17,6 +17,8 @@ use crate::tracked::TrackedRecord;
 pub struct Subject {
     /// By TopicNameStrategy: `findings-value`.
     pub name: &'static str,
+    /// Subjects that have the same versions under the same ids: of topics with the same records.
+    also: &'static [&'static str],
     /// The version that is written.
     newest: Version,
     /// Versions that may still stand in a log, the oldest first.
@@ -47,12 +49,17 @@ impl Version {
 impl Subject {
     /// That of a topic's values; none if the topic is not of the contract.
     pub fn of_topic(topic: &str) -> Option<&'static Self> {
-        SUBJECTS.iter().copied().find(|subject| subject.topic() == topic)
+        SUBJECTS.iter().copied().find(|subject| subject.names().any(|name| topic_of(name) == topic))
+    }
+
+    /// The names that it has in a registry: one for each topic.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.name).chain(self.also.iter().copied())
     }
 
     /// The topic whose values it is the schema of.
     pub fn topic(&self) -> &'static str {
-        self.name.strip_suffix("-value").unwrap_or(self.name)
+        topic_of(self.name)
     }
 
     /// A value that was written with a schema which is given and none of ours, in the version that is written here.
@@ -76,6 +83,10 @@ impl Subject {
     }
 }
 
+fn topic_of(subject: &'static str) -> &'static str {
+    subject.strip_suffix("-value").unwrap_or(subject)
+}
+
 /// A version out of its id and its file.
 macro_rules! version {
     ($id:literal, $file:literal) => {
@@ -90,11 +101,12 @@ macro_rules! version {
 }
 
 macro_rules! subjects {
-    ($($name:ident = $subject:literal of $record:ty, $file:literal = $id:literal, older [$($older_file:literal = $older_id:literal),*];)+) => {
+    ($($name:ident = $subject:literal $(and $also:literal)? of $record:ty, $file:literal = $id:literal, older [$($older_file:literal = $older_id:literal),*];)+) => {
         $(
             /// The schemas of this topic's values.
             pub static $name: Subject = Subject {
                 name: $subject,
+                also: &[$($also)?],
                 newest: version!($id, $file),
                 older: &[$(version!($older_id, $older_file)),*],
                 rewrite: rewrite::<$record>,
@@ -107,7 +119,7 @@ macro_rules! subjects {
 
 // A changed schema gets the next free id; what it was goes to `older`, oldest first: "history/findings-value/1.avsc" = 1.
 subjects! {
-    FINDINGS = "findings-value" of FindingsRecord, "findings.avsc" = 1, older [];
+    FINDINGS = "findings-value" and "findings.bulk-value" of FindingsRecord, "findings.avsc" = 1, older [];
     TRACKED = "tracked-value" of TrackedRecord, "tracked.avsc" = 2, older [];
     CATALOG = "catalog-value" of CatalogRecord, "catalog.avsc" = 3, older [];
     INTEL = "intel-value" of IntelRecord, "intel.avsc" = 4, older [];

@@ -22,6 +22,7 @@ const PARAMETERS: &[&str] = &[
     "environment",
     "path",
     "full",
+    "bulk",
     "revision",
     "revision_time",
     "started",
@@ -101,6 +102,7 @@ fn claim_of(parameters: &Parameters) -> Result<ReportClaim, Problem> {
         started: parameters.time("started")?,
         scan: optional("scan")?,
         publisher: parameters.text("publisher")?,
+        is_bulk: parameters.flag("bulk")?,
         traceparent: None,
     })
 }

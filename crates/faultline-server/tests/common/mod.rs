@@ -18,7 +18,7 @@ use faultline_model::risk::{self, EvidenceState, Fix, Member, Risk, RiskState, S
 use faultline_model::time::Timestamp;
 use faultline_model::tracked::{self, FactKind, FindingState, TrackedFinding, TrackedRecord};
 use faultline_server::doors::{
-    Backlog, Catalog, CatalogApplied, Clock, DeadLetters, Decisions, DoorError, Doors, Intel, IntelLoaded, LetterId, LetterPage,
+    Backlog, Catalog, CatalogApplied, Clock, DeadLetters, Decisions, DoorError, Doors, Intel, IntelLoaded, Lane, LetterId, LetterPage,
     LetterQuery, PublishedScan, Pulse, RedriveOrder, Redriven, RedrivenLetter, RefusedElement, ReportClaim, Reports, TopicPage, TopicQuery,
     Topics, WholeLetter,
 };
@@ -56,6 +56,8 @@ impl Reports for Memory {
             routes: 0,
             refusals: vec![RefusedElement { place: "results[3]".into(), reason: "has no rule".into() }],
             known: false,
+            lane: if claim.is_bulk { Lane::Bulk } else { Lane::Interactive },
+            over_quota: 0,
         };
         self.reports.lock().unwrap().push((claim, bytes));
         Ok(vec![published])
@@ -106,7 +108,7 @@ impl Pulse for Memory {
     }
 
     fn backlog(&self, _: std::time::Duration) -> Result<Backlog, DoorError> {
-        Ok(Backlog { records: 0, quiet: true })
+        Ok(Backlog { records: 0, bulk: 0, quiet: true })
     }
 }
 

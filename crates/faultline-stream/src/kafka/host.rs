@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use faultline_core::stage::Stage;
+use faultline_core::stage::{Bulk, Stage};
 use faultline_model::topic::Topic;
 use rdkafka::consumer::Consumer;
 
 use super::group::{Asks, Member, Owned, Rebalances, peers};
+use super::lanes::{Allowance, Asker};
 use super::opening::{Wanted, open};
 use super::restore::{BrokersChangelog, Restorer};
 use super::stale;
@@ -20,6 +21,7 @@ use super::{KafkaError, KafkaLog, LOOK, Membership};
 use crate::clock::Clock;
 use crate::commit::TaskId;
 use crate::error::HostError;
+use crate::gate::{self, Gate};
 use crate::host::Host;
 use crate::log::{Log, Place};
 use crate::options::HostOptions;
@@ -42,6 +44,13 @@ struct Kind {
     open: Open,
     inputs: Vec<Topic>,
     globals: Vec<Topic>,
+    bulk: Option<(Bulk, Arc<Allowance>)>,
+}
+
+impl Kind {
+    fn is_bulk(&self, topic: Topic) -> bool {
+        self.bulk.as_ref().is_some_and(|(bulk, _)| bulk.topic == topic)
+    }
 }
 
 /// Stages over a Kafka log.
@@ -66,17 +75,28 @@ impl KafkaHost {
         S::FORMATS.check(stage.finalised()).map_err(|source| HostError::StageFormat { stage: S::NAME, source })?;
         self.log.check_changelog(S::NAME)?;
         let (stage, log, options) = (Arc::new(stage), self.log.clone(), self.options);
+        let bulk = S::BULK.map(|bulk| (bulk, Arc::new(Allowance::new())));
+        let gate: Arc<dyn Gate> = match &bulk {
+            Some((_, allowance)) => allowance.clone(),
+            None => Arc::new(gate::Open),
+        };
         let open: Open = Box::new(move |partition, meter| {
-            let task = Task::metered(log.clone() as Arc<dyn Log>, stage.clone(), partition, options, meter)?;
+            let task = Task::metered(log.clone() as Arc<dyn Log>, stage.clone(), partition, options, meter, gate.clone())?;
             Ok(Box::new(task) as Box<dyn Work>)
         });
-        self.kinds.insert(S::NAME, Kind { open, inputs: S::INPUTS.to_vec(), globals: S::GLOBALS.to_vec() });
+        self.kinds.insert(S::NAME, Kind { open, inputs: S::INPUTS.to_vec(), globals: S::GLOBALS.to_vec(), bulk });
         Ok(self)
     }
 
     /// Joins the groups and works in the background until it is stopped.
     pub fn start(self, clock: Arc<dyn Clock>) -> Result<KafkaRunning, HostError> {
         let Self { log, host, options, kinds } = self;
+        let mut askers = Vec::new();
+        for (stage, kind) in &kinds {
+            if let Some((bulk, allowance)) = &kind.bulk {
+                askers.push(Asker::start(log.clone(), stage, *bulk, options.bulk_lag, allowance.clone())?);
+            }
+        }
         let (asked, asks) = Asks::new(options.workers.clamp(*OPENERS.start(), *OPENERS.end()));
         host.pool.tell_of_passing(Box::new({
             let asked = asked.clone();
@@ -85,7 +105,7 @@ impl KafkaHost {
         let running = host.start(clock)?;
         let (openers, owned, again) = (asks.len(), Mutex::default(), asked.clone());
         let opener = Arc::new(Opener { log, running: running.host(), kinds, owned, again, openers, stopping: Arc::default() });
-        let mut started = KafkaRunning { members: Vec::new(), opener: opener.clone(), threads: Vec::new(), running: Some(running) };
+        let mut started = KafkaRunning { members: Vec::new(), opener: opener.clone(), threads: Vec::new(), running: Some(running), askers };
         for (number, asks) in asks.into_iter().enumerate() {
             let opener = opener.clone();
             let thread = std::thread::Builder::new().name(format!("kafka-open-{number}")).spawn(move || opener.run(&asks));
@@ -106,6 +126,8 @@ pub struct KafkaRunning {
     opener: Arc<Opener>,
     threads: Vec<JoinHandle<()>>,
     running: Option<Running>,
+    /// Who asks how far those are that bulk waits for.
+    askers: Vec<Asker>,
 }
 
 impl KafkaRunning {
@@ -154,6 +176,7 @@ impl KafkaRunning {
 
     fn leave(&mut self) {
         self.opener.stopping.tell();
+        self.askers.clear();
         // Each gives its tasks up before it goes.
         self.members.clear();
         for thread in self.threads.drain(..) {
@@ -280,8 +303,8 @@ impl Opener {
         };
         let Some(positions) = open(&changelog, &*log.local, &wanted, &goes_on)? else { return Ok(()) };
         held(&self.log.positions).insert(task, positions.clone());
-        for place in &keyed {
-            self.log.fetcher.add(*place, positions.get(place).copied().unwrap_or(0))?;
+        for (place, topic) in keyed.iter().zip(&kind.inputs) {
+            self.log.fetcher.add(*place, positions.get(place).copied().unwrap_or(0), kind.is_bulk(*topic))?;
         }
         let meter = Arc::default();
         let work = (kind.open)(task.partition, Arc::clone(&meter))?;
@@ -307,7 +330,7 @@ impl Opener {
         self.running.telemetry.remove(task);
         if let Some(kind) = self.kinds.get(task.stage) {
             for topic in &kind.inputs {
-                self.log.fetcher.remove((topic.name, task.partition));
+                self.log.fetcher.remove((topic.name, task.partition), kind.is_bulk(*topic));
             }
         }
         held(&self.log.positions).remove(&task);

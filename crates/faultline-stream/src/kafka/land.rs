@@ -14,7 +14,7 @@ use faultline_core::store::Changes;
 use rdkafka::consumer::ConsumerGroupMetadata;
 
 use super::cluster::{Brokers, Kept};
-use super::fetch::Fetcher;
+use super::lanes::Fetchers;
 use super::opening::encode_positions;
 use super::options::KafkaOptions;
 use super::transact::{Reached, Sent, Transactor, sent};
@@ -126,7 +126,7 @@ pub(crate) struct Landing<B, K> {
 /// The cluster, as commits go to it.
 pub(crate) struct ToBrokers {
     pub(crate) transactors: Arc<Transactors>,
-    pub(crate) fetcher: Arc<Fetcher>,
+    pub(crate) fetcher: Arc<Fetchers>,
 }
 
 impl Brokers for ToBrokers {

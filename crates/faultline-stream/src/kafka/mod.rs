@@ -18,6 +18,7 @@ mod globals;
 mod group;
 mod host;
 pub(crate) mod land;
+mod lanes;
 mod migrate;
 pub(crate) mod opening;
 mod options;
@@ -42,7 +43,6 @@ use rdkafka::error::RDKafkaErrorCode;
 
 pub use self::admin::{Difference, PlannedTopic, apply_topics, compare_topics, make_topics, planned_topics};
 use self::context::{Reader, ask};
-use self::fetch::Fetcher;
 pub use self::follow::Follower;
 use self::generation::Heard;
 pub use self::generation::{Generation, Names};
@@ -50,6 +50,7 @@ use self::globals::Mirror;
 use self::group::Grouped;
 pub use self::host::{KafkaHost, KafkaRunning};
 use self::land::{Job, Lander, Landing, ToBrokers, Transactors};
+use self::lanes::Fetchers;
 pub use self::migrate::{Moved, MovedStage, migrate};
 use self::opening::positions_in_state;
 pub use self::options::KafkaOptions;
@@ -186,7 +187,7 @@ pub struct KafkaLog {
     local: Arc<EmbeddedLog>,
     /// For questions about topics, and for reading what no task of ours reads.
     asking: Mutex<Reader>,
-    fetcher: Arc<Fetcher>,
+    fetcher: Arc<Fetchers>,
     /// Keeps the copies of global topics growing.
     _mirror: Mirror,
     transactors: Arc<Transactors>,
@@ -239,7 +240,7 @@ impl KafkaLog {
         let local = Arc::new(local);
         let heard = Arc::new(Heard::new(generation.number));
         let mirror = Mirror::start(&options, &group, local.clone(), plans, path.as_ref(), heard.clone())?;
-        let fetcher = Arc::new(Fetcher::start(&options, &group, local.bell())?);
+        let fetcher = Arc::new(Fetchers::start(&options, &group, &local.bell())?);
         let transactors = Arc::new(Transactors::new(&options, writers.max(1))?);
         let positions = Arc::default();
         let brokers = ToBrokers { transactors: transactors.clone(), fetcher: fetcher.clone() };
@@ -328,6 +329,11 @@ impl KafkaLog {
         consumer.context().serve_tokens(consumer);
         let committed = group::committed(consumer, &self.options.names, &places)?;
         Ok(places.iter().map(|place| committed.get(place).copied().unwrap_or(0)).collect())
+    }
+
+    /// How many tasks of a stage are at work here.
+    fn tasks_of(&self, stage: &str) -> u64 {
+        held(&self.positions).keys().filter(|task| task.stage == stage).count() as u64
     }
 
     /// How many partitions a topic of a cluster has.

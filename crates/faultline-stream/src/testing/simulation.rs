@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use faultline_core::stage::Stage;
@@ -11,6 +12,7 @@ use faultline_model::topic::Topic;
 use super::{Divergence, Fault, FaultyLog, Random, Rest};
 use crate::clock::ManualClock;
 use crate::error::HostError;
+use crate::gate::Gate;
 use crate::log::{Log, Record};
 use crate::memory::MemoryLog;
 use crate::options::HostOptions;
@@ -22,7 +24,21 @@ const MOST_STEPS: usize = 200_000;
 const UNDISTURBED: &str = "undisturbed";
 const DISTURBED: &str = "disturbed";
 
-type Open = Box<dyn Fn(Arc<dyn Log>, u32, HostOptions) -> Result<Box<dyn Work>, HostError> + Send + Sync>;
+type Open = Box<dyn Fn(Arc<dyn Log>, u32, HostOptions, Arc<Lock>) -> Result<Box<dyn Work>, HostError> + Send + Sync>;
+
+/// A gate for bulk that opens and shuts as the seed has it.
+#[derive(Default)]
+struct Lock {
+    is_shut: AtomicBool,
+}
+
+impl Gate for Lock {
+    fn is_open(&self) -> bool {
+        !self.is_shut.load(Ordering::Relaxed)
+    }
+
+    fn said(&self, _: u64) {}
+}
 
 /// The stages of a scenario.
 #[derive(Default)]
@@ -35,7 +51,9 @@ impl Topology {
     #[must_use]
     pub fn with<S: Stage>(mut self, stage: S) -> Self {
         let stage = Arc::new(stage);
-        self.stages.push(Box::new(move |log, partition, options| Ok(Box::new(Task::open(log, stage.clone(), partition, options)?))));
+        self.stages.push(Box::new(move |log, partition, options, gate| {
+            Ok(Box::new(Task::metered(log, stage.clone(), partition, options, Arc::default(), gate)?))
+        }));
         self
     }
 }
@@ -95,6 +113,7 @@ impl Scenario {
             match run.random.below(10) {
                 0..=2 => run.door(&mut doors)?,
                 3 => run.move_clock(),
+                5 if run.random.once_in(3) => run.gate.is_shut.store(run.random.once_in(2), Ordering::Relaxed),
                 4 if run.random.once_in(3) => {
                     let options = run.options();
                     tasks = run.open_all(options)?;
@@ -162,6 +181,7 @@ impl<'s> Doors<'s> {
 struct Run<'s> {
     scenario: &'s Scenario,
     log: Arc<FaultyLog>,
+    gate: Arc<Lock>,
     clock: ManualClock,
     random: Random,
     name: &'static str,
@@ -178,7 +198,16 @@ impl<'s> Run<'s> {
         for plan in log.topics() {
             partitions = log.partitions(plan.name)?.max(partitions);
         }
-        Ok(Self { scenario, log, clock: ManualClock::default(), random, name, latest: Timestamp::default(), partitions })
+        Ok(Self {
+            scenario,
+            log,
+            gate: Arc::default(),
+            clock: ManualClock::default(),
+            random,
+            name,
+            latest: Timestamp::default(),
+            partitions,
+        })
     }
 
     /// Small bounds, so that each is met.
@@ -191,13 +220,15 @@ impl<'s> Run<'s> {
             page_bytes: [0, 100, 1 << 20][random.below(3)],
             slice_bytes: [0, 200, 1 << 20][random.below(3)],
             commit_interval: Duration::from_secs([0, 60][random.below(2)]),
+            bulk_records: 1 + random.below(8),
+            bulk_interval: Duration::from_secs([0, 60][random.below(2)]),
             ..HostOptions::default()
         }
     }
 
     fn open(&self, stage: usize, partition: u32, options: HostOptions) -> Result<Box<dyn Work>, Divergence> {
         self.log.disarm();
-        Ok(self.scenario.topology.stages[stage](self.log.clone(), partition, options)?)
+        Ok(self.scenario.topology.stages[stage](self.log.clone(), partition, options, self.gate.clone())?)
     }
 
     fn open_all(&self, options: HostOptions) -> Result<Tasks, Divergence> {
@@ -289,6 +320,7 @@ impl<'s> Run<'s> {
 
     fn come_to_rest(&self, tasks: &mut Tasks) -> Result<(), Divergence> {
         self.clock.set(self.scenario.end);
+        self.gate.is_shut.store(false, Ordering::Relaxed);
         let mut steps = 0;
         loop {
             let mut had_effect = false;

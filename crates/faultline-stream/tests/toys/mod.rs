@@ -1,13 +1,13 @@
 //! Two stages of the real shape, small enough to be read: facts of assets become amounts of services, and those a sum.
 //!
-//! They have what the real ones have: inputs by key and a global one, rows that are worked off in slices, timers, what is gathered for
+//! They have what the real ones have: inputs by key in two lanes and a global one, rows that are worked off in slices, timers, what is gathered for
 //! the end of a batch, and records that are poison at once, too late, or at the end.
 #![allow(clippy::unwrap_used, dead_code)]
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use faultline_core::stage::{Batch, Input, Pending, Stage, StageError};
+use faultline_core::stage::{Batch, Bulk, Input, Pending, Stage, StageError};
 use faultline_core::store::{Store, StoreError};
 use faultline_model::dead_letter::DeadLetter;
 use faultline_model::time::Timestamp;
@@ -15,13 +15,14 @@ use faultline_model::topic::{DEAD_LETTERS, Kept, Topic};
 use faultline_stream::TopicPlan;
 
 pub const FACTS: Topic = Topic { name: "facts", kept: Kept::ByTime, is_global: false };
+pub const FACTS_BULK: Topic = Topic { name: "facts.bulk", kept: Kept::ByTime, is_global: false };
 pub const VETOES: Topic = Topic { name: "vetoes", kept: Kept::ByTime, is_global: false };
 pub const FACTORS: Topic = Topic { name: "factors", kept: Kept::ByKey, is_global: true };
 pub const AMOUNTS: Topic = Topic { name: "amounts", kept: Kept::ByKey, is_global: false };
 pub const SUMS: Topic = Topic { name: "sums", kept: Kept::ByKey, is_global: false };
 
 pub fn plans() -> Vec<TopicPlan> {
-    [FACTS, VETOES, FACTORS, AMOUNTS, SUMS, DEAD_LETTERS].map(TopicPlan::of).to_vec()
+    [FACTS, FACTS_BULK, VETOES, FACTORS, AMOUNTS, SUMS, DEAD_LETTERS].map(TopicPlan::of).to_vec()
 }
 
 /// A record that carries a number; any record type of the contract would do.
@@ -83,8 +84,9 @@ fn parse(fact: &str) -> Option<(&str, i64, i64)> {
 
 impl Stage for Amounts {
     const NAME: &'static str = "amounts";
-    const INPUTS: &'static [Topic] = &[FACTS, VETOES];
+    const INPUTS: &'static [Topic] = &[FACTS, VETOES, FACTS_BULK];
     const GLOBALS: &'static [Topic] = &[FACTORS];
+    const BULK: Option<Bulk> = Some(Bulk { topic: FACTS_BULK, said: AMOUNTS, reader: Sums::NAME });
     type Gathered = Vec<String>;
 
     fn apply(&self, batch: &mut Batch<'_>, gathered: &mut Vec<String>, input: &Input<'_>) -> Result<(), StageError> {

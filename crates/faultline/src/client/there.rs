@@ -109,7 +109,8 @@ impl There {
             let answer = super::answer(status, &text)?;
             let left = answer["records"].as_u64().unwrap_or(0);
             progress(left);
-            if answer["quiet"].as_bool() == Some(true) {
+            // While bulk is read nothing is quiet, and what is not bulk does not wait for it.
+            if answer["quiet"].as_bool() == Some(true) || answer["bulk"].as_u64().is_some_and(|bulk| bulk > 0) {
                 return Ok(());
             }
             if std::time::Instant::now() > deadline {

@@ -201,11 +201,31 @@ fn acls(role: Role, settings: &Settings) -> Vec<Acl> {
     let mut of_role = match role {
         // It also sends back what was refused.
         Role::Gateway => {
-            vec![read("outcomes"), read("dead-letters"), write("findings"), write("decisions"), write("catalog"), write("intel")]
+            vec![
+                read("outcomes"),
+                read("dead-letters"),
+                write("findings"),
+                write("findings.bulk"),
+                write("decisions"),
+                write("catalog"),
+                write("intel"),
+            ]
         }
-        Role::Views => vec![read("tracked"), read("risks"), read("outcomes"), read("dead-letters"), read("findings"), write("decisions")],
+        Role::Views => vec![
+            read("tracked"),
+            read("risks"),
+            read("outcomes"),
+            read("dead-letters"),
+            read("findings"),
+            read("findings.bulk"),
+            write("decisions"),
+        ],
         // What lies in a wrong partition is written to the right one.
-        Role::Track => stage(Track::NAME, &["findings", "decisions"], &["findings", "decisions", "tracked", "outcomes", "dead-letters"]),
+        Role::Track => stage(
+            Track::NAME,
+            &["findings", "findings.bulk", "decisions"],
+            &["findings", "findings.bulk", "decisions", "tracked", "outcomes", "dead-letters"],
+        ),
         Role::Correlate => stage(Correlate::NAME, &["tracked"], &["tracked", "risks", "dead-letters"]),
     };
     // The same in each generation: who changes the partition count changes no rights.

@@ -120,6 +120,7 @@ fn query(file: &Path, claim: &Claim) -> Vec<(&'static str, String)> {
     say("scan", claim.scan.clone());
     say("default_branch", is_default(&branch, git_says).then(|| "true".to_owned()));
     say("full", claim.full.then(|| "true".to_owned()));
+    say("bulk", claim.bulk.then(|| "true".to_owned()));
     say("publisher", Some(actor(None)));
     for path in &claim.paths {
         say("path", Some(path.clone()));
@@ -143,11 +144,14 @@ fn work_tree(file: &Path, claim: &Claim) -> Option<WorkTree> {
 
 /// The outcome of each scan, by its id.
 fn outcomes(client: &Client, sent: &[Sent]) -> Result<Vec<Vec<Value>>, Failure> {
-    let outcome =
-        |scan: &Value| match client.get(&format!("/v1/outcomes/{}", scan["scan"].as_str().unwrap_or_default()), &[("wait", "5s".into())]) {
+    let outcome = |scan: &Value| {
+        // What may wait is not waited for.
+        let wait = if scan["lane"] == "bulk" { "0s" } else { "5s" };
+        match client.get(&format!("/v1/outcomes/{}", scan["scan"].as_str().unwrap_or_default()), &[("wait", wait.into())]) {
             Err(failure) if failure.exit() == Exit::Failed => Ok(Value::Null),
             answer => answer,
-        };
+        }
+    };
     sent.iter().map(|one| one.scans.iter().flatten().map(outcome).collect()).collect()
 }
 
@@ -210,6 +214,14 @@ fn note_refusals(common: &Common, file: &Path, scan: &Value, outcome: &Value) {
     for refusal in scan["refusals"].as_array().into_iter().flatten() {
         let said = |member: &str| clean(refusal[member].as_str().unwrap_or_default());
         note(common, &format!("{}: {} left out: {}", file.display(), said("place"), said("reason")));
+    }
+    let file_name = file.display();
+    if let Some(beyond) = scan["over_quota"].as_u64().filter(|beyond| *beyond > 0) {
+        note(common, &format!("{file_name}: {beyond} of its records are beyond the source's quota and go by the bulk lane"));
+    }
+    if scan["lane"] == "bulk" && outcome.is_null() {
+        let id = scan["scan"].as_str().unwrap_or_default();
+        note(common, &format!("{file_name}: it is taken and waits in the bulk lane; `faultline trace {id}` tells what became of it"));
     }
     let reason = outcome["reason"].as_str().unwrap_or_default();
     if !reason.is_empty() {

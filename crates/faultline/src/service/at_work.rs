@@ -5,6 +5,7 @@ use std::sync::Arc;
 use faultline_core::correlate::Correlate;
 use faultline_core::stage::Stage;
 use faultline_core::track::Track;
+use faultline_model::topic::FINDINGS_BULK;
 use faultline_stream::{Failure, HostError, KafkaLog, KafkaRunning, Log, Running, TaskState, TaskStatus};
 
 /// What works.
@@ -54,6 +55,18 @@ impl AtWork {
             }
         }
         Ok((waiting, is_pending))
+    }
+
+    /// Records that track has not read of the bulk lane, wherever it works.
+    pub fn bulk(&self) -> Result<u64, HostError> {
+        let Self::Kafka { log, .. } = self else {
+            let status = self.status();
+            let inputs = status.iter().flat_map(|task| &task.inputs).filter(|input| input.topic == FINDINGS_BULK.name);
+            return Ok(inputs.map(|input| input.end.saturating_sub(input.position)).sum());
+        };
+        let positions = log.positions_of_group(Track::NAME, FINDINGS_BULK.name)?;
+        let waiting = |(partition, position)| log.waiting(FINDINGS_BULK.name, partition as u32, position);
+        positions.into_iter().enumerate().map(waiting).sum()
     }
 
     /// How many records of a place somebody at this position has not read.

@@ -7,7 +7,7 @@ use faultline_model::avro;
 use faultline_model::id::Id;
 use faultline_model::record::FindingsRecord;
 use faultline_model::time::Timestamp;
-use faultline_model::topic::{FINDINGS, Topic};
+use faultline_model::topic::{FINDINGS, FINDINGS_BULK, Topic};
 use faultline_stream::{HostError, Log, Stored};
 use faultline_views::{BodySource, SourceError, Written};
 
@@ -36,13 +36,13 @@ impl LogBodies {
         Ok(page.first().filter(|stored| stored.offset == offset).map(|stored| Timestamp::from_millis(stored.timestamp_ms)))
     }
 
-    /// An offset of `findings` before which all records stand that were written until then: the one there is from a later time. A long
+    /// An offset of a lane before which all records stand that were written until then: the one there is from a later time. A long
     /// upload may stand behind with an earlier time, and does no harm.
-    fn behind(&self, partition: u32, start: u64, until: Timestamp) -> Result<u64, HostError> {
-        let (mut low, mut high) = (start, self.log.end_offset(FINDINGS.name, partition)?);
+    fn behind(&self, lane: Topic, partition: u32, start: u64, until: Timestamp) -> Result<u64, HostError> {
+        let (mut low, mut high) = (start, self.log.end_offset(lane.name, partition)?);
         while low < high {
             let middle = low.midpoint(high);
-            match self.time_of(FINDINGS.name, partition, middle)? {
+            match self.time_of(lane.name, partition, middle)? {
                 Some(at) if at <= until => low = middle + 1,
                 _ => high = middle,
             }
@@ -69,15 +69,22 @@ impl BodySource for LogBodies {
         Ok(self.time_of(topic, partition, offset)?)
     }
 
-    /// All records of a scan have the time when its report came in, so that any of them will do.
+    /// All records of a scan have the time when its report came in, so that any of them will do, in either lane.
     fn came(&self, asset: &AssetId, scan: Id, until: Timestamp) -> Result<Option<Timestamp>, SourceError> {
-        let partition = FINDINGS.partition_of(asset.as_str(), self.log.partitions(FINDINGS.name)?);
-        let start = self.log.start_offset(FINDINGS.name, partition)?;
-        let mut end = self.behind(partition, start, until)?;
+        let found = self.came_by(FINDINGS, asset, scan, until)?;
+        Ok(if found.is_some() { found } else { self.came_by(FINDINGS_BULK, asset, scan, until)? })
+    }
+}
+
+impl LogBodies {
+    fn came_by(&self, lane: Topic, asset: &AssetId, scan: Id, until: Timestamp) -> Result<Option<Timestamp>, HostError> {
+        let partition = lane.partition_of(asset.as_str(), self.log.partitions(lane.name)?);
+        let start = self.log.start_offset(lane.name, partition)?;
+        let mut end = self.behind(lane, partition, start, until)?;
         let least = start.max(end.saturating_sub(LOOKED_BACK));
         while end > least {
             let from = least.max(end.saturating_sub(PAGE_RECORDS));
-            let page = self.log.read(FINDINGS.name, partition, from, (end - from) as usize, usize::MAX)?;
+            let page = self.log.read(lane.name, partition, from, (end - from) as usize, usize::MAX)?;
             if let Some(stored) = page.iter().rev().find(|stored| is_of(stored, scan)) {
                 return Ok(Some(Timestamp::from_millis(stored.timestamp_ms)));
             }
@@ -87,7 +94,7 @@ impl BodySource for LogBodies {
     }
 }
 
-/// Whether a record of `findings` is of a scan.
+/// Whether a record of a lane is of a scan.
 fn is_of(stored: &Stored, scan: Id) -> bool {
     // One that cannot be read is nobody's.
     let record = stored.value.as_deref().and_then(|value| avro::decode(value).ok());

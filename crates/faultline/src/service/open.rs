@@ -131,7 +131,7 @@ pub fn kafka_host(log: &Arc<KafkaLog>, settings: &Settings, roles: &Roles) -> Re
 
 pub fn plans(settings: &Settings) -> Vec<TopicPlan> {
     let kept = |plan: TopicPlan| match plan.name {
-        "findings" => settings.retention_findings,
+        "findings" | "findings.bulk" => settings.retention_findings,
         "decisions" | "outcomes" => settings.retention_decisions,
         "dead-letters" => settings.retention_dead_letters,
         _ => settings.retention_tombstones,
@@ -140,7 +140,12 @@ pub fn plans(settings: &Settings) -> Vec<TopicPlan> {
 }
 
 pub fn host_options(settings: &Settings) -> HostOptions {
-    HostOptions { workers: settings.workers, commit_interval: settings.commit_interval, ..HostOptions::default() }
+    HostOptions {
+        workers: settings.workers,
+        commit_interval: settings.commit_interval,
+        bulk_lag: settings.bulk_lag,
+        ..HostOptions::default()
+    }
 }
 
 pub fn correlate(settings: &Settings) -> Correlate {

@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use faultline_server::doors::{Backlog, DoorError, Pulse};
 
+use super::quota::Quotas;
 use super::watch::Watch;
 
 pub struct HostPulse {
     watch: Arc<Watch>,
+    quotas: Arc<Quotas>,
 }
 
 impl HostPulse {
-    pub fn new(watch: Arc<Watch>) -> Self {
-        Self { watch }
+    pub fn new(watch: Arc<Watch>, quotas: Arc<Quotas>) -> Self {
+        Self { watch, quotas }
     }
 }
 
@@ -24,15 +26,18 @@ impl Pulse for HostPulse {
     }
 
     fn metrics(&self) -> String {
-        let families = match self.watch.at_work.running() {
+        let mut families = match self.watch.at_work.running() {
             Some(running) => running.telemetry().families(),
             None => faultline_stream::gauges(&*self.watch.log),
         };
+        families.extend(self.quotas.families());
         faultline_stream::text(&families)
     }
 
     fn backlog(&self, wait: Duration) -> Result<Backlog, DoorError> {
-        let (quiet, records) = self.watch.wait_until_quiet(Some(wait), &mut |_| ()).map_err(|error| DoorError::Fault(Box::new(error)))?;
-        Ok(Backlog { records, quiet })
+        let fault = |error| DoorError::Fault(Box::new(error));
+        let (quiet, records) = self.watch.wait_until_quiet(Some(wait), &mut |_| ()).map_err(fault)?;
+        let bulk = if quiet { 0 } else { self.watch.bulk().map_err(fault)? };
+        Ok(Backlog { records, bulk, quiet })
     }
 }

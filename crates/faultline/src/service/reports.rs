@@ -1,9 +1,10 @@
 //! The door for reports: recognised, read as a stream, appended in bounded pieces.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Instant;
 
 use faultline_adapters::adapter::{ReadError, Report};
 use faultline_adapters::publish::{self, Claim, PublishError};
@@ -13,12 +14,14 @@ use faultline_model::asset::AssetId;
 use faultline_model::avro;
 use faultline_model::id::Id;
 use faultline_model::record::FindingsRecord;
-use faultline_model::scan::Scope;
+use faultline_model::scan::{ScanStarted, Scope};
 use faultline_model::time::Timestamp;
-use faultline_model::topic::FINDINGS;
-use faultline_server::doors::{Clock, DoorError, PublishedScan, RefusedElement, ReportClaim, Reports, SystemClock};
+use faultline_model::topic::{FINDINGS, FINDINGS_BULK};
+use faultline_server::doors::{Clock, DoorError, Lane, PublishedScan, RefusedElement, ReportClaim, Reports, SystemClock};
 use faultline_stream::{HostError, Log, TRACEPARENT, append};
 use faultline_views::{ViewError, Views};
+
+use super::quota::{Quotas, Source};
 
 /// How much is appended at once: one fsync each.
 const PIECE_BYTES: usize = 4 << 20;
@@ -27,6 +30,7 @@ pub struct ReportDoor {
     log: Arc<dyn Log>,
     views: Arc<Views>,
     secrets: Arc<SecretKey>,
+    quotas: Arc<Quotas>,
 }
 
 /// What stops a report on its way into the log.
@@ -41,8 +45,8 @@ enum AppendError {
 }
 
 impl ReportDoor {
-    pub fn new(log: Arc<dyn Log>, views: Arc<Views>, secrets: Arc<SecretKey>) -> Self {
-        Self { log, views, secrets }
+    pub fn new(log: Arc<dyn Log>, views: Arc<Views>, secrets: Arc<SecretKey>, quotas: Arc<Quotas>) -> Self {
+        Self { log, views, secrets, quotas }
     }
 }
 
@@ -58,8 +62,19 @@ impl Reports for ReportDoor {
         };
         let now = SystemClock.now();
         let headers = claim.traceparent.iter().map(|trace| (TRACEPARENT.to_owned(), trace.clone().into_bytes())).collect();
-        let mut pieces =
-            Pieces { headers, log: &*self.log, views: &self.views, now, records: Vec::new(), bytes: 0, known: BTreeSet::new() };
+        let mut pieces = Pieces {
+            log: &*self.log,
+            views: &self.views,
+            quotas: &self.quotas,
+            is_bulk: claim.is_bulk,
+            now,
+            interactive: Vec::new(),
+            bulk: Vec::new(),
+            headers,
+            bytes: 0,
+            ways: BTreeMap::new(),
+            known: BTreeSet::new(),
+        };
         let claim = claimed(claim, now);
         let published = publish::records(&mut report, adapter.map_err(refusal)?, &claim, &mut |asset, record| pieces.push(asset, record));
         let published = published.map_err(|error| match error {
@@ -68,18 +83,43 @@ impl Reports for ReportDoor {
             refused => DoorError::Refused(refused.to_string()),
         })?;
         pieces.flush().map_err(|error| DoorError::Fault(Box::new(error)))?;
-        Ok(published.into_iter().map(|scan| shown(scan, &pieces.known)).collect())
+        for scan in &published {
+            let beyond = pieces.ways.get(&scan.scan).map_or(0, |way| way.beyond);
+            if beyond > 0 {
+                self.quotas.went_beyond(scan.kind, beyond);
+            }
+        }
+        Ok(published.into_iter().map(|scan| shown(scan, &pieces)).collect())
     }
+}
+
+/// A record's key and its value.
+type KeyValue = (String, Option<Vec<u8>>);
+
+/// How the records of a scan go.
+struct Way {
+    source: Source,
+    /// Its start, as long as it may have to be said once more.
+    started: Option<ScanStarted>,
+    is_bulk: bool,
+    /// Records that went by the bulk lane because the source had brought more than its quota.
+    beyond: u64,
 }
 
 /// Records on their way, until there is enough of them for one append.
 struct Pieces<'a> {
     log: &'a dyn Log,
     views: &'a Views,
+    quotas: &'a Quotas,
+    /// Whether all of it goes by the bulk lane.
+    is_bulk: bool,
     now: Timestamp,
-    records: Vec<(String, Option<Vec<u8>>)>,
+    interactive: Vec<KeyValue>,
+    bulk: Vec<KeyValue>,
     headers: Vec<(String, Vec<u8>)>,
     bytes: usize,
+    /// Of each scan, how its records go.
+    ways: BTreeMap<Id, Way>,
     /// Scans that had an outcome before any of this was appended.
     known: BTreeSet<Id>,
 }
@@ -91,14 +131,55 @@ impl Pieces<'_> {
         {
             self.known.insert(started.scan);
         }
-        let value = avro::encode(record)?;
-        self.bytes += value.len();
-        self.records.push((asset.to_string(), Some(value)));
+        let is_bulk = self.way(asset, &record)?;
+        self.put(asset, record, is_bulk)?;
         if self.bytes >= PIECE_BYTES { self.flush() } else { Ok(()) }
     }
 
+    /// Whether a record goes by the bulk lane. Where a scan goes on there in its midst, its start is said there as well: nobody knows which
+    /// lane is read first, and an observation before its scan's start would be nobody's. To say it twice changes nothing.
+    fn way(&mut self, asset: &AssetId, record: &FindingsRecord) -> Result<bool, AppendError> {
+        let scan = match record {
+            FindingsRecord::ScanStarted(started) => started.scan,
+            FindingsRecord::Finding(observed) => observed.scan,
+            FindingsRecord::Route(observed) => observed.scan,
+            FindingsRecord::ScanCompleted(completed) => completed.scan,
+        };
+        if let FindingsRecord::ScanStarted(started) = record {
+            let source = Source { asset: asset.to_string(), tool: started.tool.clone() };
+            self.ways.insert(scan, Way { source, started: None, is_bulk: self.is_bulk, beyond: 0 });
+        }
+        let Some(way) = self.ways.get_mut(&scan) else { return Ok(self.is_bulk) };
+        if self.is_bulk {
+            return Ok(true);
+        }
+        let mut again = None;
+        if !way.is_bulk && !self.quotas.takes(&way.source, Instant::now()) {
+            (way.is_bulk, again) = (true, way.started.take());
+        }
+        way.beyond += u64::from(way.is_bulk);
+        let is_bulk = way.is_bulk;
+        if let (FindingsRecord::ScanStarted(started), false) = (record, is_bulk) {
+            way.started = Some(started.clone());
+        }
+        if let Some(started) = again {
+            self.put(asset, FindingsRecord::ScanStarted(started), true)?;
+        }
+        Ok(is_bulk)
+    }
+
+    fn put(&mut self, asset: &AssetId, record: FindingsRecord, is_bulk: bool) -> Result<(), AppendError> {
+        let value = avro::encode(record)?;
+        self.bytes += value.len();
+        let lane = if is_bulk { &mut self.bulk } else { &mut self.interactive };
+        lane.push((asset.to_string(), Some(value)));
+        Ok(())
+    }
+
     fn flush(&mut self) -> Result<(), AppendError> {
-        append(self.log, FINDINGS, std::mem::take(&mut self.records), self.now, &self.headers)?;
+        for (topic, records) in [(FINDINGS, &mut self.interactive), (FINDINGS_BULK, &mut self.bulk)] {
+            append(self.log, topic, std::mem::take(records), self.now, &self.headers)?;
+        }
         self.bytes = 0;
         Ok(())
     }
@@ -149,7 +230,8 @@ fn claimed(claim: ReportClaim, now: Timestamp) -> Claim {
     }
 }
 
-fn shown(published: publish::Published, known: &BTreeSet<Id>) -> PublishedScan {
+fn shown(published: publish::Published, pieces: &Pieces<'_>) -> PublishedScan {
+    let way = pieces.ways.get(&published.scan);
     let refusals = published.refusals.into_iter().map(|one| RefusedElement { place: one.place, reason: one.reason });
     let count = |number: i32| u64::try_from(number).unwrap_or(0);
     PublishedScan {
@@ -160,6 +242,8 @@ fn shown(published: publish::Published, known: &BTreeSet<Id>) -> PublishedScan {
         refused: count(published.refused),
         routes: count(published.routes),
         refusals: refusals.collect(),
-        known: known.contains(&published.scan),
+        known: pieces.known.contains(&published.scan),
+        lane: if way.is_some_and(|way| way.is_bulk) { Lane::Bulk } else { Lane::Interactive },
+        over_quota: way.map_or(0, |way| way.beyond),
     }
 }

@@ -72,7 +72,7 @@ fn shown(topic: &str, partition: u32, stored: &Stored) -> TopicRecord {
 
 pub(super) fn decoded(topic: &str, value: &[u8]) -> Result<Value, AvroError> {
     match topic {
-        "findings" => body::<FindingsRecord, FindingsEnvelope>(value),
+        "findings" | "findings.bulk" => body::<FindingsRecord, FindingsEnvelope>(value),
         "tracked" => body::<TrackedRecord, TrackedEnvelope>(value),
         "catalog" => body::<CatalogRecord, CatalogEnvelope>(value),
         "intel" => body::<IntelRecord, IntelEnvelope>(value),

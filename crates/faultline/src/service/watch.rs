@@ -43,6 +43,11 @@ impl Watch {
         Ok((waiting + self.unseen()?, is_pending))
     }
 
+    /// Records that wait in the bulk lane.
+    pub fn bulk(&self) -> Result<u64, ServiceError> {
+        Ok(self.at_work.bulk()?)
+    }
+
     /// Records that the views have not read.
     fn unseen(&self) -> Result<u64, ServiceError> {
         let Some(Seen { views, topics, .. }) = &self.views else { return Ok(0) };

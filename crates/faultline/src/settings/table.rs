@@ -59,6 +59,10 @@ fn is_standbys(text: &str) -> bool {
     text.parse::<u32>().is_ok_and(|number| number <= 256)
 }
 
+fn is_number(text: &str) -> bool {
+    text.parse::<u32>().is_ok()
+}
+
 fn is_level(text: &str) -> bool {
     ["error", "warn", "info", "debug", "trace"].contains(&text)
 }
@@ -122,6 +126,14 @@ pub const SETTINGS: &[Setting] = &[
         is_size,
     ),
     setting(
+        "http.source_quota",
+        "20000",
+        "Records of reports that one source, a tool on an asset, may bring in a minute by the interactive lane; what is beyond goes by the \
+         bulk lane. 0 for no bound.",
+        "a number such as 20000",
+        is_number,
+    ),
+    setting(
         "stream.partitions",
         "4",
         "Partitions of the keyed topics, fixed when the data folder is made; on Kafka `topics repartition` makes more.",
@@ -137,13 +149,20 @@ pub const SETTINGS: &[Setting] = &[
         is_duration,
     ),
     setting(
+        "stream.bulk_lag",
+        "4096",
+        "`findings.bulk` is read while correlate has at most so many records of `tracked` still to read.",
+        "a number such as 4096",
+        is_number,
+    ),
+    setting(
         "memory.budget",
         "208MiB",
         "What RocksDB's caches and write buffers may take in all.",
         "a size of at least 1MiB such as 256MiB",
         is_size,
     ),
-    setting("retention.findings", "7d", "How long records of `findings` stay.", "a duration such as 7d", is_duration),
+    setting("retention.findings", "7d", "How long records of `findings` and `findings.bulk` stay.", "a duration such as 7d", is_duration),
     setting(
         "retention.decisions",
         "90d",
@@ -229,7 +248,7 @@ pub const SETTINGS: &[Setting] = &[
         "kafka.buffer",
         "64MiB",
         "What records may take that are fetched and wait, for each of: what stages read, what views read, what is restored; standbys take half \
-         as much.",
+         as much, bulk a quarter.",
         "a size of at least 1MiB such as 64MiB",
         is_size,
     ),

@@ -77,15 +77,15 @@ impl Registry {
     /// Registers every version of every subject that is not there yet, the oldest first, and has the registry refuse what is not
     /// compatible with all of them.
     pub fn prepare(&self) -> Result<(), RegistryError> {
-        for subject in SUBJECTS {
+        for (subject, name) in names() {
             let mut versions = numbered(subject);
             if let Some((number, version)) = versions.next() {
-                self.registered(subject, number, version)?;
+                self.registered_as(subject, name, number, version)?;
             }
             // Not before, as a registry may know no rule of a subject that has no version; and before the others, so that they keep it.
-            self.client.set_compatibility(subject.name, COMPATIBILITY)?;
+            self.client.set_compatibility(name, COMPATIBILITY)?;
             for (number, version) in versions {
-                self.registered(subject, number, version)?;
+                self.registered_as(subject, name, number, version)?;
             }
         }
         Ok(())
@@ -94,23 +94,23 @@ impl Registry {
     /// What differs from what [`prepare`](Self::prepare) would leave; changes nothing.
     pub fn verify(&self) -> Result<Vec<SubjectDifference>, RegistryError> {
         let mut differences = Vec::new();
-        for subject in SUBJECTS {
-            let found = self.client.versions(subject.name)?;
+        for (subject, name) in names() {
+            let found = self.client.versions(name)?;
             for (number, version) in numbered(subject) {
-                if found.is_empty() || self.client.id_of(subject.name, version.text)?.is_none() {
-                    differences.push(SubjectDifference::NotRegistered { subject: subject.name, version: number });
+                if found.is_empty() || self.client.id_of(name, version.text)?.is_none() {
+                    differences.push(SubjectDifference::NotRegistered { subject: name, version: number });
                 }
             }
             for version in found {
-                let Found { text, .. } = self.client.version(subject.name, version)?;
+                let Found { text, .. } = self.client.version(name, version)?;
                 let is_ours = text.parse().is_ok_and(|schema: WriterSchema| subject_of(subject, &schema).is_some());
                 if !is_ours {
-                    differences.push(SubjectDifference::Foreign { subject: subject.name, version });
+                    differences.push(SubjectDifference::Foreign { subject: name, version });
                 }
             }
-            let found = self.client.compatibility(subject.name)?;
+            let found = self.client.compatibility(name)?;
             if found.as_deref() != Some(COMPATIBILITY) {
-                differences.push(SubjectDifference::Compatibility { subject: subject.name, found });
+                differences.push(SubjectDifference::Compatibility { subject: name, found });
             }
         }
         Ok(differences)
@@ -141,15 +141,22 @@ impl Registry {
     }
 
     fn registered(&self, subject: &'static Subject, number: usize, version: &Version) -> Result<u32, RegistryError> {
-        self.ours.get(version.id, || {
-            // It is looked for first, so that a service needs no right to write where `prepare` has been.
-            let id = match self.client.id_of(subject.name, version.text)? {
-                Some(id) => id,
-                None => self.client.register(subject.name, number, version.text)?,
-            };
-            self.writers.pin(id, Arc::new(Writer::Ours(version.id)));
-            Ok(Answer::for_ever(id))
-        })
+        self.ours.get(version.id, || Ok(Answer::for_ever(self.id_under(subject.name, number, version)?)))
+    }
+
+    /// Under one of the subject's names. Values have the id that the version has under the first, whichever topic they go to.
+    fn registered_as(&self, subject: &'static Subject, name: &'static str, number: usize, version: &Version) -> Result<u32, RegistryError> {
+        if name == subject.name { self.registered(subject, number, version) } else { self.id_under(name, number, version) }
+    }
+
+    fn id_under(&self, name: &'static str, number: usize, version: &Version) -> Result<u32, RegistryError> {
+        // It is looked for first, so that a service needs no right to write where `prepare` has been.
+        let id = match self.client.id_of(name, version.text)? {
+            Some(id) => id,
+            None => self.client.register(name, number, version.text)?,
+        };
+        self.writers.pin(id, Arc::new(Writer::Ours(version.id)));
+        Ok(id)
     }
 
     fn writer(&self, id: u32) -> Result<Arc<Writer>, RegistryError> {
@@ -189,6 +196,11 @@ enum Understood {
     /// With this id before the same body.
     Renumbered(u32),
     Anew(Vec<u8>),
+}
+
+/// All subjects, once under each name.
+fn names() -> impl Iterator<Item = (&'static Subject, &'static str)> {
+    SUBJECTS.iter().flat_map(|subject| subject.names().map(|name| (*subject, name)))
 }
 
 /// The versions of a subject with their numbers, which begin with 1.

@@ -1,7 +1,7 @@
 //! A registry that says what a test wants, and what becomes of records before it.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -207,27 +207,33 @@ fn in_time<T, E: fmt::Display>(mut ask: impl FnMut() -> Result<T, E>) -> T {
 
 #[test]
 fn what_is_missing_is_registered_oldest_first_under_a_rule_and_only_once() {
-    let registered = Mutex::new(Vec::<String>::new());
+    // A schema has one id, whatever subjects have it.
+    let registered = Mutex::new((Vec::<String>::new(), BTreeSet::<(String, String)>::new()));
     let fake = Fake::new(move |asked| {
-        let mut registered = registered.lock().unwrap();
-        let known = |text: &Value| registered.iter().position(|known| Some(known.as_str()) == text.as_str());
-        match (known(&asked.body["schema"]), asked.line.ends_with("/versions"), asked.line.starts_with("PUT")) {
-            (_, _, true) => (200, asked.body.to_string()),
-            (Some(at), ..) => (200, json!({ "id": at + 1 }).to_string()),
-            (None, false, _) => (404, json!({"error_code": 40401, "message": "no subject"}).to_string()),
-            (None, true, _) => {
-                registered.push(asked.body["schema"].as_str().unwrap().to_owned());
-                (200, json!({ "id": registered.len() }).to_string())
-            }
+        let (schemas, subjects) = &mut *registered.lock().unwrap();
+        if asked.line.starts_with("PUT") {
+            return (200, asked.body.to_string());
         }
+        let subject = asked.line.split('/').nth(3).unwrap().to_owned();
+        let schema = asked.body["schema"].as_str().unwrap().to_owned();
+        let is_new = !subjects.contains(&(subject.clone(), schema.clone()));
+        if is_new && !asked.line.ends_with("/versions") {
+            return (404, json!({"error_code": 40401, "message": "no subject"}).to_string());
+        }
+        if !schemas.contains(&schema) {
+            schemas.push(schema.clone());
+        }
+        let id = schemas.iter().position(|known| *known == schema).unwrap() + 1;
+        subjects.insert((subject, schema));
+        (200, json!({ "id": id }).to_string())
     });
     let registry = fake.registry();
     registry.prepare().unwrap();
     let lines: Vec<String> = fake.asked().into_iter().map(|asked| asked.line).collect();
-    for subject in SUBJECTS {
-        assert_eq!(fake.count(&format!("POST /api/subjects/{}/versions", subject.name)), subject.versions().count());
+    for (subject, name) in names() {
+        assert_eq!(fake.count(&format!("POST /api/subjects/{name}/versions")), subject.versions().count());
         let at = |line: String| lines.iter().position(|known| *known == line).unwrap();
-        assert!(at(format!("POST /api/subjects/{}/versions", subject.name)) < at(format!("PUT /api/config/{}", subject.name)));
+        assert!(at(format!("POST /api/subjects/{name}/versions")) < at(format!("PUT /api/config/{name}")));
     }
     assert!(fake.asked().iter().any(|asked| asked.body == json!({"compatibility": "FULL_TRANSITIVE"})));
     let before = fake.asked().len();
@@ -236,7 +242,7 @@ fn what_is_missing_is_registered_oldest_first_under_a_rule_and_only_once() {
     assert_eq!(fake.asked().len(), before);
     // Another process finds all of it there.
     fake.registry().prepare().unwrap();
-    assert_eq!(fake.asked().iter().filter(|asked| asked.line.ends_with("/versions")).count(), SUBJECTS.len());
+    assert_eq!(fake.asked().iter().filter(|asked| asked.line.ends_with("/versions")).count(), names().count());
 }
 
 #[test]
