@@ -99,7 +99,7 @@ pub fn repartition(asked: Repartition<'_>, progress: &mut dyn FnMut(Repartitioni
         }
         std::thread::sleep(LOOK);
     }
-    if moved.is_some() && folder.exists() {
+    if folder.exists() {
         std::fs::remove_dir_all(folder).map_err(|source| HostError::Folder { path: folder.to_owned(), source })?;
     }
     let left = left(&asking, asked, &names)?;
@@ -118,7 +118,8 @@ fn write(
     await_nobody(asking, old, stages, progress)?;
     // Whoever writes from here on is noticed before anything holds.
     let ends = written(asking, asked, &old.names)?;
-    let log = KafkaLog::open(folder, plans, old.clone(), PRODUCER)?;
+    std::fs::create_dir_all(folder).map_err(|source| HostError::Folder { path: folder.to_owned(), source })?;
+    let log = KafkaLog::open(folder.join("log"), plans, old.clone(), PRODUCER)?;
     let restorer = Restorer::new(old, 1, &log.restored)?;
     for stage in stages {
         for task in tasks(&log, stage)? {

@@ -20,8 +20,6 @@ pub fn run(common: &Common, partitions: u32, yes: bool) -> Result<Exit, Failure>
         return Err(Failure::new(Exit::WrongUse, "nothing was changed", "stop all of it, then say --yes to go on without being asked"));
     }
     let (plans, folder) = (plans(&settings), settings.data_folder.join(NAME));
-    std::fs::create_dir_all(&settings.data_folder)
-        .map_err(|error| Failure::of(Exit::Failed, &error, "name a folder that can be written with --data"))?;
     let replicas = settings.kafka.as_ref().map_or(1, |kafka| kafka.replicas);
     let asked = Repartition { plans: &plans, stages: &migrate::STAGES, options: &options, folder: &folder, partitions, replicas };
     let progress = Progress::new(common, "moved", 0);
