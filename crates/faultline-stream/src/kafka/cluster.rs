@@ -32,7 +32,11 @@ pub(crate) trait Changelog {
 
 /// What a changelog has next.
 pub(crate) enum Next {
-    Row { offset: u64, key: Vec<u8>, value: Option<Vec<u8>> },
+    Row {
+        offset: u64,
+        key: Vec<u8>,
+        value: Option<Vec<u8>>,
+    },
     /// It was read up to the last stable offset.
     End,
     /// Nothing has come as yet.

@@ -126,13 +126,7 @@ pub(crate) fn restore(
     read(changelog, local, task, from, &|next| goes_on(next - from, of))
 }
 
-fn read(
-    changelog: &impl Changelog,
-    local: &impl Kept,
-    task: TaskId,
-    from: u64,
-    goes_on: &dyn Fn(u64) -> bool,
-) -> Result<bool, HostError> {
+fn read(changelog: &impl Changelog, local: &impl Kept, task: TaskId, from: u64, goes_on: &dyn Fn(u64) -> bool) -> Result<bool, HostError> {
     let (mut changes, mut bytes, mut next) = (Changes::new(), 0, from);
     while goes_on(next) {
         match changelog.next()? {
