@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broker::{Broker, PARTITIONS, PATIENCE, PROTOCOL, assert_at_rest, assert_comes_to, work_if_child};
+use broker::{Broker, PARTITIONS, PATIENCE, PROTOCOL, assert_at_rest, assert_comes_to, lasting, work_if_child};
 use faultline_core::stage::Stage;
 use faultline_stream::testing::{Random, Rest};
 use faultline_stream::{Clock, Host, HostOptions, KafkaHost, KafkaLog, KafkaRunning, Log, MemoryLog, SystemClock, append, text};
@@ -137,8 +137,8 @@ fn processes_that_are_killed_lose_and_double_nothing() {
         let at = (random.number() % 2) as usize;
         children[at] = {
             children[at].kill();
-            // One in three loses its disk as well.
-            if random.number().is_multiple_of(3) {
+            // One in four loses its disk as well.
+            if kill % 4 == 3 {
                 std::fs::remove_dir_all(broker.state(names[at]))
                     .or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
                     .unwrap();
@@ -317,4 +317,119 @@ fn wait_until(is_so: impl Fn() -> bool) {
         assert!(Instant::now() < until);
         std::thread::yield_now();
     }
+}
+
+fn amounts_in(log: &KafkaLog) -> u64 {
+    (0..PARTITIONS).map(|partition| log.end_offset("amounts", partition).unwrap_or(0)).sum()
+}
+
+/// Says something, and returns when it is being worked on.
+fn say_and_see(reader: &KafkaLog, seed: u64) {
+    let before = amounts_in(reader);
+    say(reader, seed);
+    let until = Instant::now() + PATIENCE;
+    while amounts_in(reader) <= before {
+        assert!(Instant::now() < until);
+    }
+}
+
+fn assert_nothing_stopped(running: &KafkaRunning) {
+    let failures = running.running().unwrap().failures();
+    assert!(failures.is_empty(), "{failures:?}");
+}
+
+/// Longer than sessions and transactions last.
+#[test]
+fn a_broker_that_stands_still_costs_that_time_and_nothing_else() {
+    let Some(broker) = start() else { return };
+    let reader = broker.log("reader");
+    let running = run(broker.log("one"));
+    say_and_see(&reader, 0);
+    broker.signal_node(1, "STOP");
+    let until = Instant::now() + lasting("FAULTLINE_KAFKA_STOPPED_SECONDS", 8);
+    while Instant::now() < until {
+        // A question that waits for its answer.
+        let answer = reader.waiting("sums", 0, 0);
+        assert!(answer.is_err() || Instant::now() >= until, "{answer:?}");
+    }
+    broker.signal_node(1, "CONT");
+    say(&*reader, 1);
+    assert_comes_to(&reader, &expected(0..2));
+    assert_at_rest(&running, TASKS, &reader);
+    assert_nothing_stopped(&running);
+    running.stop().unwrap();
+    assert_each_key_has_one_home(&reader);
+}
+
+/// Two processes, then four, one and three, and so on, while there is work. Every other one that goes does so without a word.
+#[test]
+fn rebalances_one_after_the_other_lose_and_double_nothing() {
+    work_if_child(&toys::plans(), run);
+    let Some(broker) = start() else { return };
+    let each = Duration::from_secs(4);
+    let reader = broker.log("reader");
+    let worker = |at: usize| broker.worker("rebalances_one_after_the_other_lose_and_double_nothing", ["a", "b", "c", "d"][at]);
+    let (mut workers, mut said, mut gone) = (Vec::new(), 0, 0);
+    let until = Instant::now() + lasting("FAULTLINE_KAFKA_REBALANCE_SECONDS", 20);
+    for wanted in [2, 4, 1, 3].into_iter().cycle() {
+        while workers.len() < wanted {
+            workers.push(worker(workers.len()));
+        }
+        while workers.len() > wanted {
+            let mut worker = workers.pop().unwrap();
+            gone += 1;
+            if gone % 2 == 0 { worker.kill() } else { worker.stop() }
+        }
+        let next = Instant::now() + each;
+        while Instant::now() < next {
+            say_and_see(&reader, said);
+            said += 1;
+        }
+        if Instant::now() >= until {
+            break;
+        }
+    }
+    assert_comes_to(&reader, &expected(0..said));
+    workers.into_iter().for_each(broker::Worker::stop);
+    assert_each_key_has_one_home(&reader);
+}
+
+#[test]
+fn a_reader_that_stands_still_delays_nobody() {
+    let Some(broker) = start() else { return };
+    let reader = broker.log("reader");
+    // So little waits that a reader who takes nothing is soon full.
+    let log = broker.log_in("one", &broker.state("one"), 8 << 10);
+    let running = run(log.clone());
+    let still = log.follow().unwrap();
+    let topics = ["facts", "amounts", "sums"];
+    for topic in topics {
+        (0..PARTITIONS).for_each(|partition| drop(still.read(topic, partition, 0, 1, 1).unwrap()));
+    }
+    say(&*reader, 0);
+    assert_comes_to(&reader, &expected(0..1));
+    assert_at_rest(&running, TASKS, &reader);
+    let rebalances =
+        || log.gauges().iter().filter(|gauge| gauge.name == "faultline_rebalances_total").map(|gauge| gauge.value).sum::<u64>();
+    let (before, mut said) = (rebalances(), 1);
+    // Longer than a session lasts.
+    let until = Instant::now() + lasting("FAULTLINE_KAFKA_STALLED_SECONDS", 8);
+    while Instant::now() < until {
+        say(&*reader, said);
+        said += 1;
+        assert_comes_to(&reader, &expected(0..said));
+    }
+    assert_eq!(rebalances(), before);
+    assert_nothing_stopped(&running);
+    // It goes on where it stood.
+    let until = Instant::now() + PATIENCE;
+    let first = loop {
+        assert!(Instant::now() < until);
+        if let Some(first) = still.read("facts", 0, 0, 1, 1).unwrap().pop() {
+            break first;
+        }
+    };
+    assert_eq!(first.offset, 0);
+    drop(still);
+    running.stop().unwrap();
 }

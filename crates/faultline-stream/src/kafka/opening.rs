@@ -49,6 +49,10 @@ pub(crate) fn open(
     let positions = positions_in_state(local, topics, task)?;
     // Brokers forget positions of topics to which a group does not subscribe: then the state's are what there is.
     if committed.iter().any(|(place, position)| positions.get(place).copied().unwrap_or(0) != *position) {
+        if changelog.committed(keyed)? != committed {
+            // The new owner is at work, and this process has not heard that it is no owner any more.
+            return Err(KafkaError::NotOwner { task }.into());
+        }
         let (state, group) = (format!("{positions:?}"), format!("{committed:?}"));
         return Err(KafkaError::PositionsDiffer { task, state, group }.into());
     }

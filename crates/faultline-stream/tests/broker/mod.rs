@@ -22,6 +22,8 @@ pub const PROTOCOL: &str = "FAULTLINE_TEST_GROUP_PROTOCOL";
 /// A broker of its own for one test, gone with it.
 pub struct Broker {
     folder: tempfile::TempDir,
+    port: u16,
+    nodes: u16,
     bootstrap: String,
     plans: Vec<TopicPlan>,
 }
@@ -35,6 +37,11 @@ fn script(arguments: &[&str]) -> Command {
 impl Broker {
     /// Nothing where Kafka cannot be had, which is said, and is a failure in CI.
     pub fn start(plans: Vec<TopicPlan>, stages: &[&str]) -> Option<Self> {
+        Self::start_of(1, plans, stages)
+    }
+
+    /// A cluster of so many; three have three copies of all, of which two must be in sync.
+    pub fn start_of(nodes: u16, plans: Vec<TopicPlan>, stages: &[&str]) -> Option<Self> {
         let ready = script(&["ready"]).output().unwrap();
         if !ready.status.success() {
             let reason = String::from_utf8_lossy(&ready.stderr).into_owned();
@@ -44,15 +51,23 @@ impl Broker {
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
-        let broker = Self { folder, bootstrap: format!("127.0.0.1:{}", two_free_ports()), plans };
+        let port = free_ports(2 * nodes);
+        let bootstrap: Vec<String> = (0..nodes).map(|node| format!("127.0.0.1:{}", port + 2 * node)).collect();
+        let broker = Self { folder, port, nodes, bootstrap: bootstrap.join(","), plans };
         broker.begin();
-        make_topics(&options(&broker.bootstrap, "maker"), &broker.plans, stages, PARTITIONS, 1).unwrap();
+        make_topics(&options(&broker.bootstrap, "maker"), &broker.plans, stages, PARTITIONS, u32::from(nodes)).unwrap();
         Some(broker)
     }
 
+    /// Starts what is down.
     pub fn begin(&self) {
-        let port = self.bootstrap.rsplit(':').next().unwrap();
-        assert!(script(&["start", self.folder.path().to_str().unwrap(), port]).stdout(Stdio::null()).status().unwrap().success());
+        let (folder, port, nodes) = (self.folder.path().to_str().unwrap(), self.port.to_string(), self.nodes.to_string());
+        assert!(script(&["start", folder, &port, &nodes]).stdout(Stdio::null()).status().unwrap().success());
+    }
+
+    /// Nodes count from 1.
+    pub fn signal_node(&self, node: u16, signal: &str) {
+        assert!(script(&["signal", self.folder.path().to_str().unwrap(), &node.to_string(), signal]).status().unwrap().success());
     }
 
     pub fn kill(&self) {
@@ -68,7 +83,7 @@ impl Broker {
     pub fn worker_with(&self, test: &str, instance: &str, environment: &[(&str, &str)]) -> Worker {
         let worker = format!("{} {instance} {}", self.bootstrap, self.state(instance).display());
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", test]).env(WORKER, worker).envs(environment.iter().copied()).stdout(Stdio::null());
+        command.args(["--exact", test]).env(WORKER, worker).envs(environment.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::null());
         Worker(command.spawn().unwrap())
     }
 
@@ -78,6 +93,12 @@ impl Broker {
 
     pub fn options(&self, instance: &str) -> KafkaOptions {
         options(&self.bootstrap, instance)
+    }
+
+    /// State in a folder of its own, and a bound of what waits to be worked on.
+    pub fn log_in(&self, instance: &str, folder: &Path, buffer_bytes: usize) -> Arc<KafkaLog> {
+        let options = KafkaOptions { buffer_bytes, ..options(&self.bootstrap, instance) };
+        Arc::new(KafkaLog::open(folder, &self.plans, options, 2).unwrap())
     }
 
     pub fn log_with_registry(&self, instance: &str, registry: RegistryOptions) -> Arc<KafkaLog> {
@@ -114,23 +135,37 @@ fn options(bootstrap: &str, instance: &str) -> KafkaOptions {
 
 /// Two ports that follow each other, the first of them.
 pub fn two_free_ports() -> u16 {
+    free_ports(2)
+}
+
+/// The same of more.
+fn free_ports(many: u16) -> u16 {
     loop {
         let first = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = first.local_addr().unwrap().port();
-        if port < 60_000 && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+        if port < 60_000 && (1..many).all(|next| TcpListener::bind(("127.0.0.1", port + next)).is_ok()) {
             return port;
         }
     }
 }
 
-/// In a child: works until it is killed.
+/// How long a fault lasts: so many seconds, unless a soak says otherwise.
+pub fn lasting(variable: &str, seconds: u64) -> Duration {
+    Duration::from_secs(std::env::var(variable).map_or(seconds, |text| text.parse().unwrap()))
+}
+
+/// In a child: works until it is killed, or told to stop.
 pub fn work_if_child(plans: &[TopicPlan], run: impl FnOnce(Arc<KafkaLog>) -> KafkaRunning) {
     let Ok(worker) = std::env::var(WORKER) else { return };
     let [bootstrap, instance, folder] = worker.splitn(3, ' ').collect::<Vec<_>>().try_into().unwrap();
-    let _running = run(open(bootstrap, instance, Path::new(folder), plans));
-    loop {
-        std::thread::park();
+    let running = run(open(bootstrap, instance, Path::new(folder), plans));
+    // Its end is the word to stop, also where the test has gone without one.
+    let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    let stopped = running.stop();
+    if let Err(error) = &stopped {
+        let _ = writeln!(std::io::stderr(), "{instance}: {error:?}");
     }
+    std::process::exit(i32::from(stopped.is_err()));
 }
 
 /// Waits until what stands in the topics is what is expected.
@@ -164,6 +199,12 @@ impl Worker {
     pub fn kill(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+
+    /// As a supervisor does it: what has begun ends first.
+    pub fn stop(mut self) {
+        drop(self.0.stdin.take());
+        assert!(self.0.wait().unwrap().success());
     }
 
     pub fn signal(&self, name: &str) {
