@@ -310,7 +310,7 @@ fn report(number: usize, now: Timestamp) -> Fallible<(AssetId, Vec<FindingsRecor
         publisher: "bench".into(),
     };
     let observed = (0..FINDINGS_A_REPORT).map(|at| {
-        let place = Locus::Code(Code::at(&format!("src/Db{at}.java"), 42));
+        let place = Locus::Code(Code::at(format!("src/Db{at}.java"), 42));
         let observation = Observation::new("java/sql-injection", Severity::High, place);
         FindingsRecord::Finding(FindingObserved { scan, number: at as i32, observation })
     });
