@@ -5,8 +5,11 @@ mod toys;
 
 use std::time::Duration;
 
+use faultline_core::stage::{Batch, Input, Pending, Stage, StageError};
+use faultline_core::store::Store;
 use faultline_model::time::Timestamp;
-use faultline_stream::testing::{Divergence, Random, Said, Scenario, Topology, for_each_seed, judge};
+use faultline_model::topic::Topic;
+use faultline_stream::testing::{Delivery, Divergence, Random, Said, Scenario, Topology, for_each_seed, judge, judge_on_cluster};
 use toys::{Amounts, FACTORS, FACTS, FACTS_BULK, Sums, VETOES};
 
 /// Half of the facts have ended by then.
@@ -49,41 +52,51 @@ fn faults_change_nothing() {
     for_each_seed(|seed| judge(&scenario(seed), seed));
 }
 
+/// The same over brokers: processes share the tasks, are killed, stopped and cut off, and lose their disks.
+#[test]
+fn faults_of_a_cluster_change_nothing() {
+    for_each_seed(|seed| judge_on_cluster(&scenario(seed), Delivery::Again, seed));
+}
+
+/// A stage that is right only where each record is worked on once.
+struct Counts;
+
+impl Stage for Counts {
+    const NAME: &'static str = "counts";
+    const INPUTS: &'static [Topic] = &[FACTS];
+    const GLOBALS: &'static [Topic] = &[];
+    type Gathered = ();
+
+    fn apply(&self, batch: &mut Batch<'_>, (): &mut (), input: &Input<'_>) -> Result<(), StageError> {
+        let row = [&[1], input.key.as_bytes()].concat();
+        let count = batch.state.get(&row)?.map_or(1, |row| row[0].saturating_add(1));
+        batch.state.put(row, [count]);
+        batch.emit(toys::SUMS, input.key.to_owned(), toys::number(i64::from(count)))
+    }
+
+    fn end(&self, _: &mut Batch<'_>, (): ()) -> Result<(), StageError> {
+        Ok(())
+    }
+
+    fn slice(&self, _: &mut Batch<'_>, _: usize) -> Result<Pending, StageError> {
+        Ok(Pending::None)
+    }
+
+    fn next_due(&self, _: &dyn Store) -> Result<Option<Timestamp>, StageError> {
+        Ok(None)
+    }
+}
+
+#[test]
+fn on_a_cluster_each_record_is_worked_on_once() {
+    for_each_seed(|seed| {
+        judge_on_cluster(&Scenario { topology: Topology::default().with(Counts), ..scenario(seed) }, Delivery::Once, seed)
+    });
+}
+
 /// So that the judge is one: what is not idempotent is found out within a few seeds.
 #[test]
 fn a_stage_that_counts_deliveries_is_found_out() {
-    use faultline_core::stage::{Batch, Input, Pending, Stage, StageError};
-    use faultline_core::store::Store;
-    use faultline_model::topic::Topic;
-
-    struct Counts;
-
-    impl Stage for Counts {
-        const NAME: &'static str = "counts";
-        const INPUTS: &'static [Topic] = &[FACTS];
-        const GLOBALS: &'static [Topic] = &[];
-        type Gathered = ();
-
-        fn apply(&self, batch: &mut Batch<'_>, (): &mut (), input: &Input<'_>) -> Result<(), StageError> {
-            let row = [&[1], input.key.as_bytes()].concat();
-            let count = batch.state.get(&row)?.map_or(1, |row| row[0].saturating_add(1));
-            batch.state.put(row, [count]);
-            batch.emit(toys::SUMS, input.key.to_owned(), toys::number(i64::from(count)))
-        }
-
-        fn end(&self, _: &mut Batch<'_>, (): ()) -> Result<(), StageError> {
-            Ok(())
-        }
-
-        fn slice(&self, _: &mut Batch<'_>, _: usize) -> Result<Pending, StageError> {
-            Ok(Pending::None)
-        }
-
-        fn next_due(&self, _: &dyn Store) -> Result<Option<Timestamp>, StageError> {
-            Ok(None)
-        }
-    }
-
     let found = (0..20).find_map(|seed| judge(&Scenario { topology: Topology::default().with(Counts), ..scenario(seed) }, seed).err());
     assert!(matches!(found, Some(Divergence::Value { topic: "sums", .. })), "{found:?}");
 }

@@ -4,12 +4,18 @@
 //! shuffles, repeats, misplaces, crashes and delays it, on as many partitions as the seed likes. At rest both must hold the
 //! same values under the same keys in all compacted topics, and have refused the same records. Everything depends on the seed
 //! alone; a failure names it, and `FAULTLINE_SEED` runs it again.
+//!
+//! [`judge_on_cluster`] does the same over a simulated Kafka: transactions, groups, processes with disks, and the host's own code between.
 
+#[cfg(feature = "kafka")]
+mod cluster;
 mod faulty;
 mod random;
 mod rest;
 mod simulation;
 
+#[cfg(feature = "kafka")]
+pub use cluster::{Delivery, judge_on_cluster};
 pub use faulty::{Fault, FaultyLog};
 pub use random::{Random, for_each_seed};
 pub use rest::Rest;
@@ -26,6 +32,8 @@ pub enum Divergence {
     TwoHomes { topic: &'static str, key: String },
     #[error("topic {topic}, key {key:?}: undisturbed it is {expected:?}, disturbed {found:?}")]
     Value { topic: &'static str, key: String, expected: Option<Vec<u8>>, found: Option<Vec<u8>> },
+    #[error("at rest task {task} is not as it should be: {reason}")]
+    Task { task: crate::TaskId, reason: String },
     #[error("refused only undisturbed: {missing:?}; refused only disturbed: {more:?}")]
     Refused { missing: Vec<String>, more: Vec<String> },
     #[error(transparent)]

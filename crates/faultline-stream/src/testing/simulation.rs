@@ -20,7 +20,7 @@ use crate::task::{Task, Work};
 use crate::topics::TopicPlan;
 
 /// More steps than any scenario of a test needs to come to rest.
-const MOST_STEPS: usize = 200_000;
+pub(super) const MOST_STEPS: usize = 200_000;
 const UNDISTURBED: &str = "undisturbed";
 const DISTURBED: &str = "disturbed";
 
@@ -28,8 +28,8 @@ type Open = Box<dyn Fn(Arc<dyn Log>, u32, HostOptions, Arc<Lock>) -> Result<Box<
 
 /// A gate for bulk that opens and shuts as the seed has it.
 #[derive(Default)]
-struct Lock {
-    is_shut: AtomicBool,
+pub(super) struct Lock {
+    pub(super) is_shut: AtomicBool,
 }
 
 impl Gate for Lock {
@@ -43,7 +43,15 @@ impl Gate for Lock {
 /// The stages of a scenario.
 #[derive(Default)]
 pub struct Topology {
-    stages: Vec<Open>,
+    pub(super) stages: Vec<Arc<Staged>>,
+}
+
+/// A stage, and how its tasks are opened.
+pub(super) struct Staged {
+    pub(super) name: &'static str,
+    pub(super) inputs: &'static [Topic],
+    pub(super) globals: &'static [Topic],
+    pub(super) open: Open,
 }
 
 impl Topology {
@@ -51,9 +59,10 @@ impl Topology {
     #[must_use]
     pub fn with<S: Stage>(mut self, stage: S) -> Self {
         let stage = Arc::new(stage);
-        self.stages.push(Box::new(move |log, partition, options, gate| {
+        let open: Open = Box::new(move |log, partition, options, gate| {
             Ok(Box::new(Task::metered(log, stage.clone(), partition, options, Arc::default(), gate)?))
-        }));
+        });
+        self.stages.push(Arc::new(Staged { name: S::NAME, inputs: S::INPUTS, globals: S::GLOBALS, open }));
         self
     }
 }
@@ -133,14 +142,29 @@ impl Scenario {
     }
 }
 
+/// So small that each is met.
+pub(super) fn small_bounds(random: &mut Random) -> HostOptions {
+    HostOptions {
+        batch_records: 1 + random.below(20),
+        batch_bytes: [1, 300, 1 << 20][random.below(3)],
+        page_records: 1 + random.below(8),
+        page_bytes: [0, 100, 1 << 20][random.below(3)],
+        slice_bytes: [0, 200, 1 << 20][random.below(3)],
+        commit_interval: Duration::from_secs([0, 60][random.below(2)]),
+        bulk_records: 1 + random.below(8),
+        bulk_interval: Duration::from_secs([0, 60][random.below(2)]),
+        ..HostOptions::default()
+    }
+}
+
 /// What is still to be appended: in order for each key of a topic, in any order across them.
-struct Doors<'s> {
+pub(super) struct Doors<'s> {
     queues: Vec<VecDeque<&'s Said>>,
     appended: Vec<&'s Said>,
 }
 
 impl<'s> Doors<'s> {
-    fn new(history: &'s [Said]) -> Self {
+    pub(super) fn new(history: &'s [Said]) -> Self {
         let mut queues = BTreeMap::<(&str, &str), VecDeque<&Said>>::new();
         for said in history {
             queues.entry((said.topic.name, &said.key)).or_default().push_back(said);
@@ -148,11 +172,11 @@ impl<'s> Doors<'s> {
         Self { queues: queues.into_values().collect(), appended: Vec::new() }
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.queues.is_empty()
     }
 
-    fn next(&mut self, random: &mut Random) -> Option<&'s Said> {
+    pub(super) fn next(&mut self, random: &mut Random) -> Option<&'s Said> {
         // Each record is as likely as any other, so that short queues last as long as long ones.
         let mut left = random.below(self.queues.iter().map(VecDeque::len).sum());
         let at = self.queues.iter().position(|queue| match left.checked_sub(queue.len()) {
@@ -171,7 +195,7 @@ impl<'s> Doors<'s> {
     }
 
     /// Something that was appended before. In a topic that keeps the newest, only the newest may come again.
-    fn again(&self, random: &mut Random) -> Option<&'s Said> {
+    pub(super) fn again(&self, random: &mut Random) -> Option<&'s Said> {
         let said = *random.of(&self.appended)?;
         let is_newer = |newer: &&&Said| newer.topic == said.topic && newer.key == said.key;
         if said.topic.is_compacted() { self.appended.iter().rev().find(is_newer).copied() } else { Some(said) }
@@ -210,25 +234,13 @@ impl<'s> Run<'s> {
         })
     }
 
-    /// Small bounds, so that each is met.
     fn options(&mut self) -> HostOptions {
-        let random = &mut self.random;
-        HostOptions {
-            batch_records: 1 + random.below(20),
-            batch_bytes: [1, 300, 1 << 20][random.below(3)],
-            page_records: 1 + random.below(8),
-            page_bytes: [0, 100, 1 << 20][random.below(3)],
-            slice_bytes: [0, 200, 1 << 20][random.below(3)],
-            commit_interval: Duration::from_secs([0, 60][random.below(2)]),
-            bulk_records: 1 + random.below(8),
-            bulk_interval: Duration::from_secs([0, 60][random.below(2)]),
-            ..HostOptions::default()
-        }
+        small_bounds(&mut self.random)
     }
 
     fn open(&self, stage: usize, partition: u32, options: HostOptions) -> Result<Box<dyn Work>, Divergence> {
         self.log.disarm();
-        Ok(self.scenario.topology.stages[stage](self.log.clone(), partition, options, self.gate.clone())?)
+        Ok((self.scenario.topology.stages[stage].open)(self.log.clone(), partition, options, self.gate.clone())?)
     }
 
     fn open_all(&self, options: HostOptions) -> Result<Tasks, Divergence> {
