@@ -79,7 +79,10 @@ fn a_change_of_partitions_that_was_broken_off_is_ended_by_running_it_again() {
     let again = Repartition { plans: &plans, stages: &STAGES, options: &options, folder: &folder, partitions: MORE, replicas: 1 };
     let mut done = repartition(again, &mut |_| ()).unwrap();
     done.grown.sort();
-    assert_eq!((done.generation, done.moved, done.grown), (2, None, ["dead-letters", "facts", "facts.bulk", "vetoes"].map(str::to_owned).to_vec()));
+    assert_eq!(
+        (done.generation, done.moved, done.grown),
+        (2, None, ["dead-letters", "facts", "facts.bulk", "vetoes"].map(str::to_owned).to_vec())
+    );
     assert!(repartition(again, &mut |_| ()).unwrap().grown.is_empty());
 
     // What was said before lies where fewer partitions put it, and is moved.
