@@ -109,6 +109,11 @@ impl<'r> BrokersChangelog<'r> {
     }
 }
 
+/// That a client has not heard of a topic passes: it was there when the log was opened, and brokers come and go.
+pub(crate) fn not_known(topic: &str) -> KafkaError {
+    KafkaError::Transaction { reason: format!("the client does not know topic {topic} as yet") }
+}
+
 impl Drop for BrokersChangelog<'_> {
     fn drop(&mut self) {
         self.restorer.rows.fetch_add(self.read.get(), Ordering::Relaxed);
@@ -137,7 +142,7 @@ impl Changelog for BrokersChangelog<'_> {
         let (consumer, partition) = (&self.restorer.consumer, self.task.partition as i32);
         self.restorer.restored.borrow_mut().insert(self.task);
         let rows = consumer.split_partition_queue(&self.topic, partition);
-        *self.rows.borrow_mut() = Some(rows.ok_or_else(|| KafkaError::NoTopic { topic: self.topic.clone() })?);
+        *self.rows.borrow_mut() = Some(rows.ok_or_else(|| not_known(&self.topic))?);
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.topic, partition, Offset::Offset(from as i64)).map_err(KafkaError::client)?;
         Ok(consumer.assign(&list).map_err(KafkaError::client)?)

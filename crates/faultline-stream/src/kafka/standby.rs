@@ -22,6 +22,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::context::{Context, Reader, ask};
 use super::generation::Names;
 use super::options::KafkaOptions;
+use super::restore::not_known;
 use super::{KafkaError, LOOK, SOON, is_final, stale};
 use crate::commit::TaskId;
 use crate::embedded::{EmbeddedLog, Gathered};
@@ -358,7 +359,7 @@ impl Copies {
 
     fn add(&mut self, task: TaskId, number: u64, from: u64, end: u64) -> Result<(), HostError> {
         let (topic, partition) = (self.asking.1.changelog(task.stage), task.partition as i32);
-        let rows = self.consumer.split_partition_queue(&topic, partition).ok_or_else(|| KafkaError::NoTopic { topic: topic.clone() })?;
+        let rows = self.consumer.split_partition_queue(&topic, partition).ok_or_else(|| not_known(&topic))?;
         self.known.insert(task);
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&topic, partition, Offset::Offset(from as i64)).map_err(KafkaError::client)?;
