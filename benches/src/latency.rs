@@ -5,20 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
-use faultline_model::asset::AssetId;
 use faultline_model::avro;
-use faultline_model::fingerprint::fingerprint;
-use faultline_model::id::Id;
-use faultline_model::locus::{Code, Locus};
-use faultline_model::observation::{Observation, ScanKind, Severity};
-use faultline_model::record::{FindingObserved, FindingsRecord};
-use faultline_model::scan::{ScanCompleted, ScanStarted, Scope};
 use faultline_model::time::Timestamp;
 use faultline_model::topic::FINDINGS;
-use faultline_model::tracked::TrackedFinding;
-use faultline_model::{catalog, risk};
 use faultline_stream::{Log, append};
 use faultline_views::{TOPICS, ViewRecord, Views};
+
+use crate::report::{Report, report};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -104,36 +97,11 @@ fn background(
 
 /// One report with one new finding; milliseconds until its risk can be read.
 fn one(log: &dyn Log, views: &Views, now: Timestamp, number: usize, applied: &Receiver<()>) -> Fallible<f64> {
-    let asset = AssetId::read(&format!("repo:git.acme.example/small/service-{number}"))?;
-    let scan = Id::of("bench", &[&number.to_le_bytes()]);
-    let observation = Observation::new("java/sql-injection", Severity::High, Locus::Code(Code::at("src/Db.java", 42)));
-    let finding = TrackedFinding::id_of(&asset, fingerprint("semgrep", &observation));
-    let risk = risk::id_of(&format!("{}{asset}", catalog::UNASSIGNED), finding);
-    let started = ScanStarted {
-        scan,
-        tool: "semgrep".into(),
-        tool_version: String::new(),
-        kind: ScanKind::Sast,
-        branch: String::new(),
-        is_default_branch: true,
-        environment: String::new(),
-        revision: String::new(),
-        revision_time: None,
-        started: now,
-        scope: Scope { is_full: true, ..Scope::default() },
-        service_claim: String::new(),
-        tests_for: Vec::new(),
-        publisher: "bench".into(),
-    };
-    let records = [
-        FindingsRecord::ScanStarted(started),
-        FindingsRecord::Finding(FindingObserved { scan, number: 0, observation }),
-        FindingsRecord::ScanCompleted(ScanCompleted { scan, observations: 1, families: Vec::new(), refused: 0 }),
-    ];
+    let Report { asset, records, risks, .. } = report(number, 1, now)?;
     let records = records.into_iter().map(|record| Ok((asset.to_string(), Some(avro::encode(record)?)))).collect::<Fallible<Vec<_>>>()?;
     let begun = Instant::now();
     append(log, FINDINGS, records, now, &[])?;
-    while views.risk(risk)?.is_none() {
+    while views.risk(risks[0])?.is_none() {
         if begun.elapsed() > PATIENCE {
             return Err(format!("report {number} was not readable after {PATIENCE:?}").into());
         }

@@ -6,6 +6,7 @@
 pub mod counting;
 pub mod latency;
 pub mod load;
+pub mod report;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -5,9 +5,10 @@ use std::time::Duration;
 use faultline_model::topic::Topic;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::ToBytes;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-const FULL: Duration = Duration::from_millis(5);
+const FULL: Duration = Duration::from_millis(1);
 const FLUSH: Duration = Duration::from_mins(2);
 
 pub struct Loader {
@@ -24,21 +25,25 @@ impl Loader {
 
     pub fn put(&self, topic: Topic, key: &str, value: &[u8], timestamp_ms: i64) -> Result<(), KafkaError> {
         let partition = if topic.is_global { 0 } else { topic.partition_of(key, self.partitions) };
-        let mut record = BaseRecord::to(topic.name).partition(partition as i32).key(key).payload(value).timestamp(timestamp_ms);
-        loop {
-            match self.producer.send(record) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    self.producer.poll(FULL);
-                    record = back;
-                }
-                Err((error, _)) => return Err(error),
-            }
-        }
+        send(&self.producer, BaseRecord::to(topic.name).partition(partition as i32).key(key).payload(value).timestamp(timestamp_ms))
     }
 
     /// Waits until all is written.
     pub fn flush(&self) -> Result<(), KafkaError> {
         self.producer.flush(FLUSH)
+    }
+}
+
+/// Waits where the producer's queue is full.
+pub fn send<K: ToBytes + ?Sized>(producer: &BaseProducer, mut record: BaseRecord<'_, K, [u8]>) -> Result<(), KafkaError> {
+    loop {
+        match producer.send(record) {
+            Ok(()) => return Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                producer.poll(FULL);
+                record = back;
+            }
+            Err((error, _)) => return Err(error),
+        }
     }
 }

@@ -10,22 +10,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use faultline_benches::load::Loader;
+use faultline_benches::report::{Report, report};
 use faultline_benches::{Line, processor_seconds, resident_bytes};
 use faultline_core::correlate::Correlate;
 use faultline_core::track::Track;
-use faultline_model::asset::AssetId;
 use faultline_model::avro;
-use faultline_model::fingerprint::fingerprint;
-use faultline_model::id::Id;
-use faultline_model::locus::{Code, Locus};
-use faultline_model::observation::{Observation, ScanKind, Severity};
-use faultline_model::record::{FindingObserved, FindingsRecord};
-use faultline_model::scan::{ScanCompleted, ScanStarted, Scope};
+use faultline_model::record::FindingsRecord;
+use faultline_model::risk;
 use faultline_model::testing::scale::{Order, Scale};
 use faultline_model::time::Timestamp;
 use faultline_model::topic::{CATALOG, FINDINGS, INTEL, RISKS};
-use faultline_model::tracked::TrackedFinding;
-use faultline_model::{catalog, risk};
 use faultline_stream::{Clock, HostOptions, KafkaHost, KafkaLog, KafkaOptions, KafkaRunning, TaskState, make_topics, topic_plans};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
@@ -39,7 +33,7 @@ const WAITING_BYTES: usize = 32 << 20;
 const LOOK: Duration = Duration::from_millis(20);
 /// Of the measurement of latency.
 const PER_SECOND: usize = 5_000;
-const FINDINGS_A_REPORT: usize = 10;
+const FINDINGS_A_REPORT: i32 = 10;
 const REPORTS: usize = 10_000;
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -221,7 +215,7 @@ impl Bench<'_> {
     fn latency(&mut self, at: &At, now: Timestamp) -> Fallible<()> {
         self.clock.set(now);
         let produced: Mutex<HashMap<Vec<u8>, Instant>> = Mutex::default();
-        let (mut taken, is_over) = (Vec::with_capacity(REPORTS * FINDINGS_A_REPORT), AtomicBool::new(false));
+        let (mut taken, is_over) = (Vec::new(), AtomicBool::new(false));
         let reader = self.reader()?;
         std::thread::scope(|scope| -> Fallible<()> {
             let publisher = scope.spawn(|| {
@@ -258,17 +252,15 @@ impl Bench<'_> {
     fn publish(&self, produced: &Mutex<HashMap<Vec<u8>, Instant>>) -> Fallible<()> {
         let begun = Instant::now();
         for number in 0..REPORTS {
-            let (asset, records) = report(number, self.clock.now())?;
-            let service = format!("{}{asset}", catalog::UNASSIGNED);
+            let Report { asset, service, records, risks } = report(number, FINDINGS_A_REPORT, self.clock.now())?;
             for record in records {
                 if let FindingsRecord::Finding(finding) = &record {
-                    let id = TrackedFinding::id_of(&asset, fingerprint("semgrep", &finding.observation));
-                    let key = risk::key(&service, risk::id_of(&service, id));
+                    let key = risk::key(&service, risks[finding.number as usize]);
                     held(produced).insert(key.into_bytes(), Instant::now());
                 }
                 self.loader.put(FINDINGS, &asset.to_string(), &avro::encode(record)?, self.clock.now().millis())?;
             }
-            let due = Duration::from_secs_f64((number + 1) as f64 * FINDINGS_A_REPORT as f64 / PER_SECOND as f64);
+            let due = Duration::from_secs_f64((number + 1) as f64 * f64::from(FINDINGS_A_REPORT) / PER_SECOND as f64);
             std::thread::sleep(due.saturating_sub(begun.elapsed()));
         }
         Ok(self.loader.flush()?)
@@ -287,38 +279,6 @@ impl Bench<'_> {
         reader.assign(&list)?;
         Ok(reader)
     }
-}
-
-/// A small report whose findings are all new and are a risk each.
-fn report(number: usize, now: Timestamp) -> Fallible<(AssetId, Vec<FindingsRecord>)> {
-    let asset = AssetId::read(&format!("repo:git.acme.example/small/service-{number}"))?;
-    let scan = Id::of("bench", &[&number.to_le_bytes()]);
-    let started = ScanStarted {
-        scan,
-        tool: "semgrep".into(),
-        tool_version: String::new(),
-        kind: ScanKind::Sast,
-        branch: String::new(),
-        is_default_branch: true,
-        environment: String::new(),
-        revision: String::new(),
-        revision_time: None,
-        started: now,
-        scope: Scope { is_full: true, ..Scope::default() },
-        service_claim: String::new(),
-        tests_for: Vec::new(),
-        publisher: "bench".into(),
-    };
-    let observed = (0..FINDINGS_A_REPORT).map(|at| {
-        let place = Locus::Code(Code::at(format!("src/Db{at}.java"), 42));
-        let observation = Observation::new("java/sql-injection", Severity::High, place);
-        FindingsRecord::Finding(FindingObserved { scan, number: at as i32, observation })
-    });
-    let completed = ScanCompleted { scan, observations: FINDINGS_A_REPORT as i32, families: Vec::new(), refused: 0 };
-    let mut records = vec![FindingsRecord::ScanStarted(started)];
-    records.extend(observed);
-    records.push(FindingsRecord::ScanCompleted(completed));
-    Ok((asset, records))
 }
 
 fn held<T>(lock: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

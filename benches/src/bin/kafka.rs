@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use faultline_benches::{processor_seconds, resident_bytes, say};
-use faultline_core::stage::{Batch, Input, Pending, Stage, StageError};
+use faultline_core::stage::{Batch, Input, Stage, StageError};
 use faultline_core::store::{Store, StoreError};
-use faultline_model::time::Timestamp;
 use faultline_model::topic::{Kept, Topic};
 use faultline_stream::{HostOptions, KafkaHost, KafkaLog, KafkaOptions, Log, SystemClock, TopicPlan, make_topics};
 use serde::Deserialize;
@@ -65,14 +64,6 @@ impl Stage for Job {
 
     fn end(&self, _: &mut Batch<'_>, (): ()) -> Result<(), StageError> {
         Ok(())
-    }
-
-    fn slice(&self, _: &mut Batch<'_>, _: usize) -> Result<Pending, StageError> {
-        Ok(Pending::None)
-    }
-
-    fn next_due(&self, _: &dyn Store) -> Result<Option<Timestamp>, StageError> {
-        Ok(None)
     }
 }
 

@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use faultline_benches::load::send;
 use faultline_benches::{processor_seconds, say};
 use faultline_model::topic::{Kept, Topic};
 use faultline_stream::{KafkaLog, KafkaOptions, TopicPlan, make_topics};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -95,17 +95,4 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }),
     );
     Ok(())
-}
-
-fn send(producer: &BaseProducer, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), KafkaError> {
-    loop {
-        match producer.send(record) {
-            Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                producer.poll(Duration::from_millis(1));
-                record = back;
-            }
-            Err((error, _)) => return Err(error),
-        }
-    }
 }

@@ -11,16 +11,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use faultline_benches::load::send;
 use faultline_benches::{processor_seconds, resident_bytes, say};
-use faultline_core::stage::{Batch, Input, Pending, Stage, StageError};
-use faultline_core::store::Store;
-use faultline_model::time::Timestamp;
+use faultline_core::stage::{Batch, Input, Stage, StageError};
 use faultline_model::topic::{Kept, Topic};
 use faultline_stream::{
     HostOptions, KafkaHost, KafkaLog, KafkaOptions, KafkaRunning, Log, SystemClock, TaskId, TaskState, TopicPlan, make_topics,
 };
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -49,14 +48,6 @@ impl Stage for Remembered {
 
     fn end(&self, _: &mut Batch<'_>, (): ()) -> Result<(), StageError> {
         Ok(())
-    }
-
-    fn slice(&self, _: &mut Batch<'_>, _: usize) -> Result<Pending, StageError> {
-        Ok(Pending::None)
-    }
-
-    fn next_due(&self, _: &dyn Store) -> Result<Option<Timestamp>, StageError> {
-        Ok(None)
     }
 }
 
@@ -145,19 +136,6 @@ fn copy(bootstrap: &str, changelog: &str, partitions: u32) -> Result<(u64, Vec<R
         }
     }
     Ok((records, rows))
-}
-
-fn send(producer: &BaseProducer, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), KafkaError> {
-    loop {
-        match producer.send(record) {
-            Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                producer.poll(Duration::from_millis(1));
-                record = back;
-            }
-            Err((error, _)) => return Err(error),
-        }
-    }
 }
 
 /// What a start took.

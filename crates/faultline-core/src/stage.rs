@@ -293,11 +293,16 @@ pub trait Stage: Send + Sync + 'static {
     fn end(&self, batch: &mut Batch<'_>, gathered: Self::Gathered) -> Result<(), StageError>;
 
     /// Works on what is pending and on timers that are due by `batch.now`, until about `budget_bytes` of changes and outputs.
-    /// Safe to call at any time; tells whether more is left now.
-    fn slice(&self, batch: &mut Batch<'_>, budget_bytes: usize) -> Result<Pending, StageError>;
+    /// Safe to call at any time; tells whether more is left now. A stage that leaves nothing and has no timers says neither this nor
+    /// `next_due`.
+    fn slice(&self, _batch: &mut Batch<'_>, _budget_bytes: usize) -> Result<Pending, StageError> {
+        Ok(Pending::None)
+    }
 
     /// When the earliest timer is due; `None` without timers.
-    fn next_due(&self, state: &dyn Store) -> Result<Option<Timestamp>, StageError>;
+    fn next_due(&self, _state: &dyn Store) -> Result<Option<Timestamp>, StageError> {
+        Ok(None)
+    }
 }
 
 #[cfg(test)]

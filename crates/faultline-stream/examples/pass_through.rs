@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use faultline_core::stage::{Batch, Input, Pending, Stage, StageError};
+use faultline_core::stage::{Batch, Input, Stage, StageError};
 use faultline_core::store::Store;
 use faultline_model::dead_letter::DeadLetter;
 use faultline_model::time::Timestamp;
@@ -40,14 +40,6 @@ impl Stage for Pass {
 
     fn end(&self, _: &mut Batch<'_>, (): ()) -> Result<(), StageError> {
         Ok(())
-    }
-
-    fn slice(&self, _: &mut Batch<'_>, _: usize) -> Result<Pending, StageError> {
-        Ok(Pending::None)
-    }
-
-    fn next_due(&self, _: &dyn Store) -> Result<Option<Timestamp>, StageError> {
-        Ok(None)
     }
 }
 

@@ -6,8 +6,8 @@ mod toys;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use faultline_core::stage::{Batch, Input, Pending, Stage, StageError};
-use faultline_core::store::{Store, StoreError};
+use faultline_core::stage::{Batch, Input, Stage, StageError};
+use faultline_core::store::StoreError;
 use faultline_model::avro;
 use faultline_model::dead_letter::DeadLetter;
 use faultline_model::time::Timestamp;
@@ -197,14 +197,6 @@ impl Stage for Odd {
     fn end(&self, _: &mut Batch<'_>, (): ()) -> Result<(), StageError> {
         Ok(())
     }
-
-    fn slice(&self, _: &mut Batch<'_>, _: usize) -> Result<Pending, StageError> {
-        Ok(Pending::None)
-    }
-
-    fn next_due(&self, _: &dyn Store) -> Result<Option<Timestamp>, StageError> {
-        Ok(None)
-    }
 }
 
 fn odd_log(partitions: u32) -> Arc<dyn Log> {
@@ -289,12 +281,6 @@ fn inputs_of_unequal_partition_counts_are_refused_with_both() {
         }
         fn end(&self, _: &mut Batch<'_>, (): ()) -> Result<(), StageError> {
             Ok(())
-        }
-        fn slice(&self, _: &mut Batch<'_>, _: usize) -> Result<Pending, StageError> {
-            Ok(Pending::None)
-        }
-        fn next_due(&self, _: &dyn Store) -> Result<Option<Timestamp>, StageError> {
-            Ok(None)
         }
     }
     let error = Host::new(memory(4), HostOptions::default()).add(Uneven).err().unwrap().to_string();

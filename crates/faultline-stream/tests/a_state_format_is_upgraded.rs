@@ -12,9 +12,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use broker::{Broker, PARTITIONS, PATIENCE, assert_at_rest, assert_comes_to};
-use faultline_core::stage::{Batch, FormatError, Formats, Input, Pending, Stage, StageError};
+use faultline_core::stage::{Batch, FormatError, Formats, Input, Stage, StageError};
 use faultline_core::store::{Store, StoreError};
-use faultline_model::time::Timestamp;
 use faultline_model::topic::Topic;
 use faultline_stream::testing::Rest;
 use faultline_stream::{
@@ -63,14 +62,6 @@ impl<const NEWEST: u16> Stage for Counts<NEWEST> {
 
     fn end(&self, _: &mut Batch<'_>, (): ()) -> Result<(), StageError> {
         Ok(())
-    }
-
-    fn slice(&self, _: &mut Batch<'_>, _: usize) -> Result<Pending, StageError> {
-        Ok(Pending::None)
-    }
-
-    fn next_due(&self, _: &dyn Store) -> Result<Option<Timestamp>, StageError> {
-        Ok(None)
     }
 }
 

@@ -5,7 +5,7 @@ mod toys;
 
 use std::time::Duration;
 
-use faultline_core::stage::{Batch, Input, Pending, Stage, StageError};
+use faultline_core::stage::{Batch, Input, Stage, StageError};
 use faultline_core::store::Store;
 use faultline_model::time::Timestamp;
 use faultline_model::topic::Topic;
@@ -76,14 +76,6 @@ impl Stage for Counts {
 
     fn end(&self, _: &mut Batch<'_>, (): ()) -> Result<(), StageError> {
         Ok(())
-    }
-
-    fn slice(&self, _: &mut Batch<'_>, _: usize) -> Result<Pending, StageError> {
-        Ok(Pending::None)
-    }
-
-    fn next_due(&self, _: &dyn Store) -> Result<Option<Timestamp>, StageError> {
-        Ok(None)
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use faultline_core::stage::{Batch, Bulk, Input, Pending, Stage, StageError};
-use faultline_core::store::{Store, StoreError};
+use faultline_core::stage::{Batch, Bulk, Input, Stage, StageError};
+use faultline_core::store::StoreError;
 use faultline_model::time::Timestamp;
 use faultline_model::topic::{DEAD_LETTERS, Topic};
 use faultline_stream::testing::Rest;
@@ -69,14 +69,6 @@ impl Stage for Notes {
     fn end(&self, _: &mut Batch<'_>, (): ()) -> Result<(), StageError> {
         Ok(())
     }
-
-    fn slice(&self, _: &mut Batch<'_>, _: usize) -> Result<Pending, StageError> {
-        Ok(Pending::None)
-    }
-
-    fn next_due(&self, _: &dyn Store) -> Result<Option<Timestamp>, StageError> {
-        Ok(None)
-    }
 }
 
 /// Reads what `Notes` says. It fails at the record of this key.
@@ -94,14 +86,6 @@ impl Stage for Reads {
 
     fn end(&self, _: &mut Batch<'_>, (): ()) -> Result<(), StageError> {
         Ok(())
-    }
-
-    fn slice(&self, _: &mut Batch<'_>, _: usize) -> Result<Pending, StageError> {
-        Ok(Pending::None)
-    }
-
-    fn next_due(&self, _: &dyn Store) -> Result<Option<Timestamp>, StageError> {
-        Ok(None)
     }
 }
 

@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use broker::{Broker, PARTITIONS, PATIENCE, two_free_ports};
-use faultline_core::stage::{Batch, Input, Pending, Stage, StageError};
-use faultline_core::store::Store;
+use faultline_core::stage::{Batch, Input, Stage, StageError};
 use faultline_model::avro::{self, DECISIONS as DECISIONS_VALUE, INTEL as INTEL_VALUE, OUTCOMES as OUTCOMES_VALUE, schema_id};
 use faultline_model::dead_letter::DeadLetter;
 use faultline_model::decision::{Decided, Decision, Outcome, OutcomeStatus};
@@ -47,14 +46,6 @@ impl Stage for Takes {
 
     fn end(&self, _: &mut Batch<'_>, (): ()) -> Result<(), StageError> {
         Ok(())
-    }
-
-    fn slice(&self, _: &mut Batch<'_>, _: usize) -> Result<Pending, StageError> {
-        Ok(Pending::None)
-    }
-
-    fn next_due(&self, _: &dyn Store) -> Result<Option<Timestamp>, StageError> {
-        Ok(None)
     }
 }
 

@@ -56,8 +56,19 @@ impl EmbeddedLog {
 
     /// Changes of a task's state, and the offset of its changelog behind them.
     pub(crate) fn keep(&self, task: TaskId, changes: &Changes, next: u64) -> Result<(), HostError> {
-        let mut batch = WriteBatch::with_capacity_bytes(bytes_of(changes));
-        self.draft_changes(&mut batch, task, changes);
+        self.keep_rows(task, changes, bytes_of(changes), next)
+    }
+
+    /// The same of rows that take about so many bytes.
+    pub(super) fn keep_rows<'c>(
+        &self,
+        task: TaskId,
+        rows: impl IntoIterator<Item = (&'c Vec<u8>, &'c Option<Vec<u8>>)>,
+        bytes: usize,
+        next: u64,
+    ) -> Result<(), HostError> {
+        let mut batch = WriteBatch::with_capacity_bytes(bytes);
+        self.draft_changes(&mut batch, task, rows);
         batch.put_cf(rocks::family(&self.db, META), layout::changelog_row(task), next.to_be_bytes());
         self.write(batch, |_| Ok(()))?;
         Ok(())

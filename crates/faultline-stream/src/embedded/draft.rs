@@ -182,7 +182,12 @@ impl EmbeddedLog {
         Ok(batch)
     }
 
-    pub(super) fn draft_changes(&self, batch: &mut WriteBatch, task: TaskId, changes: &Changes) {
+    pub(super) fn draft_changes<'c>(
+        &self,
+        batch: &mut WriteBatch,
+        task: TaskId,
+        changes: impl IntoIterator<Item = (&'c Vec<u8>, &'c Option<Vec<u8>>)>,
+    ) {
         let state = rocks::family(&self.db, STATE);
         for (key, value) in changes {
             let key = layout::state_key(task, key);

@@ -3,13 +3,9 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use rocksdb::WriteBatch;
-
 use super::EmbeddedLog;
 use crate::commit::TaskId;
 use crate::error::HostError;
-use crate::layout;
-use crate::rocks::{self, META, STATE};
 
 /// What a row takes in memory beside its bytes, about.
 const ROW_BYTES: usize = 96;
@@ -53,19 +49,9 @@ impl EmbeddedLog {
     /// Puts what was gathered into a task's state, with the offset of its changelog behind it: one batch. Tables that are written aside and
     /// taken in whole were no faster here: of 724,000 rows 100,000 are left to write.
     pub(crate) fn keep_gathered(&self, task: TaskId, gathered: &mut Gathered, next: u64) -> Result<(), HostError> {
-        let mut batch = WriteBatch::with_capacity_bytes(gathered.bytes());
+        let bytes = gathered.bytes();
         // In their order they go into a memtable side by side.
         let rows = gathered.take();
-        let state = rocks::family(&self.db, STATE);
-        for (key, value) in rows {
-            let key = layout::state_key(task, &key);
-            match value {
-                Some(value) => batch.put_cf(state, key, value),
-                None => batch.delete_cf(state, key),
-            }
-        }
-        batch.put_cf(rocks::family(&self.db, META), layout::changelog_row(task), next.to_be_bytes());
-        self.write(batch, |_| Ok(()))?;
-        Ok(())
+        self.keep_rows(task, rows.iter().map(|(key, value)| (key, value)), bytes, next)
     }
 }

@@ -65,9 +65,10 @@ impl Names {
     }
 }
 
-/// The generation that a topic's name says.
-pub(crate) fn number_in(topic: &str) -> Option<u32> {
-    topic.rsplit_once(".g")?.1.parse().ok()
+/// A topic's name without its generation, and that.
+pub(crate) fn parts(topic: &str) -> (&str, u32) {
+    let parts = topic.rsplit_once(".g").and_then(|(plain, number)| Some((plain, number.parse().ok()?)));
+    parts.unwrap_or((topic, FIRST))
 }
 
 /// A generation, as topic `generations` has it.
@@ -174,7 +175,8 @@ mod tests {
             assert_eq!(second.topic(plan.name), expected);
         }
         assert_eq!((first.changelog("track").as_str(), second.changelog("track").as_str()), ("track.changelog", "track.changelog.g2"));
-        assert_eq!((number_in("risks.g12"), number_in("risks"), number_in("track.changelog.g2")), (Some(12), None, Some(2)));
+        let topics = ["risks.g12", "risks", "track.changelog.g2", "my.group"];
+        assert_eq!(topics.map(parts), [("risks", 12), ("risks", 1), ("track.changelog", 2), ("my.group", 1)]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use rdkafka::consumer::Consumer;
 
 use super::admin::{PlannedTopic, grow, make_anew, planned_topics};
 use super::context::{Reader, ask};
-use super::generation::{GENERATIONS, Generation, Names, number_in};
+use super::generation::{GENERATIONS, Generation, Names, parts};
 use super::migrate::{Moved, MovedStage, Moving, check_rest, has_members, places, settled, tasks};
 use super::options::KafkaOptions;
 use super::restore::{BrokersChangelog, Restorer, restore};
@@ -250,16 +250,16 @@ fn grow_in_place(asked: Repartition<'_>, asking: &Reader, names: &Names) -> Resu
 /// The highest number that a generation of this installation has or had, whether it ever held or not.
 fn newest_number(asking: &Reader, asked: Repartition<'_>, holds: Generation) -> Result<u32, HostError> {
     let ours = keyed(asked, &Names::default());
-    let is_ours = |name: &str| name.rsplit_once(".g").is_some_and(|(plain, _)| ours.iter().any(|topic| topic.name == plain));
-    let numbers = counts(asking)?.into_iter().filter(|(name, _)| is_ours(name)).filter_map(|(name, _)| number_in(&name));
+    let counts = counts(asking)?;
+    let parts = counts.iter().map(|(name, _)| parts(name));
+    let numbers = parts.filter(|(plain, _)| ours.iter().any(|topic| topic.name == *plain)).map(|(_, number)| number);
     Ok(numbers.max().unwrap_or(0).max(holds.number))
 }
 
 /// Topics of other generations than the one that holds.
 fn left(asking: &Reader, asked: Repartition<'_>, names: &Names) -> Result<Vec<String>, HostError> {
     let (ours, hold) = (keyed(asked, &Names::default()), keyed(asked, names));
-    let plain = |name: &str| number_in(name).and_then(|_| name.rsplit_once(".g")).map_or(name, |(plain, _)| plain).to_owned();
-    let is_left = |name: &str| ours.iter().any(|topic| topic.name == plain(name)) && hold.iter().all(|topic| topic.name != name);
+    let is_left = |name: &str| ours.iter().any(|topic| topic.name == parts(name).0) && hold.iter().all(|topic| topic.name != name);
     let mut left: Vec<String> = counts(asking)?.into_iter().map(|(name, _)| name).filter(|name| is_left(name)).collect();
     left.sort();
     Ok(left)

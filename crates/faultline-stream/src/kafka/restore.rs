@@ -3,7 +3,7 @@
 use rdkafka::consumer::Consumer;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError as ClientError;
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -94,18 +94,34 @@ impl<'r> BrokersChangelog<'r> {
         }
     }
 
-    /// What does not concern the partition: tokens, and that the client is not let in.
-    fn serve(&self) -> Result<(), HostError> {
-        match self.restorer.consumer.poll(Duration::ZERO) {
-            Some(Err(error)) if error.rdkafka_error_code().is_some_and(is_final) => Err(KafkaError::client(error).into()),
-            _ => Ok(()),
-        }
-    }
-
     fn watermarks(&self, reader: &Reader) -> Result<(u64, u64), HostError> {
         let (topic, partition) = (&self.topic, self.task.partition as i32);
         let (first, end) = ask(reader, CALL, |reader, within| reader.fetch_watermarks(topic, partition, within))?;
         Ok((first.unsigned_abs(), end.unsigned_abs()))
+    }
+}
+
+/// What a partition of a changelog said.
+pub(crate) fn next_of(polled: Option<Result<BorrowedMessage<'_>, ClientError>>) -> Result<Next, HostError> {
+    match polled {
+        Some(Ok(message)) => Ok(Next::Row {
+            offset: message.offset().unsigned_abs(),
+            key: message.key().unwrap_or_default().to_vec(),
+            value: message.payload().map(<[u8]>::to_vec),
+        }),
+        // In a read-committed consumer this is the last stable offset.
+        Some(Err(ClientError::PartitionEOF(_))) => Ok(Next::End),
+        Some(Err(error)) if error.rdkafka_error_code().is_some_and(is_final) => Err(KafkaError::client(error).into()),
+        // Brokers that are away are librdkafka's to wait for.
+        Some(Err(_)) | None => Ok(Next::Nothing),
+    }
+}
+
+/// Takes what does not concern one partition: tokens, and that the client is not let in.
+pub(crate) fn serve(consumer: &Reader) -> Result<(), HostError> {
+    match consumer.poll(Duration::ZERO) {
+        Some(Err(error)) if error.rdkafka_error_code().is_some_and(is_final) => Err(KafkaError::client(error).into()),
+        _ => Ok(()),
     }
 }
 
@@ -151,25 +167,16 @@ impl Changelog for BrokersChangelog<'_> {
     fn next(&self) -> Result<Next, HostError> {
         self.polled.set(self.polled.get().wrapping_add(1));
         if self.polled.get().is_multiple_of(SERVE_EVERY) {
-            self.serve()?;
+            serve(&self.restorer.consumer)?;
         }
         let rows = self.rows.borrow();
-        match rows.as_ref().and_then(|rows| rows.poll(POLL)) {
-            Some(Ok(message)) => {
-                self.read.set(self.read.get() + 1);
-                let key = message.key().unwrap_or_default().to_vec();
-                let value = message.payload().map(<[u8]>::to_vec);
-                Ok(Next::Row { offset: message.offset().unsigned_abs(), key, value })
-            }
-            // In a read-committed consumer this is the last stable offset.
-            Some(Err(ClientError::PartitionEOF(_))) => Ok(Next::End),
-            Some(Err(error)) if error.rdkafka_error_code().is_some_and(is_final) => Err(KafkaError::client(error).into()),
-            // Brokers that are away are librdkafka's to wait for.
-            Some(Err(_)) | None => {
-                self.serve()?;
-                Ok(Next::Nothing)
-            }
+        let next = next_of(rows.as_ref().and_then(|rows| rows.poll(POLL)))?;
+        match next {
+            Next::Row { .. } => self.read.set(self.read.get() + 1),
+            Next::End => {}
+            Next::Nothing => serve(&self.restorer.consumer)?,
         }
+        Ok(next)
     }
 
     fn batch_bytes(&self) -> usize {

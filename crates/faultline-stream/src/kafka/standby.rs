@@ -15,15 +15,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rdkafka::consumer::Consumer;
 use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::error::KafkaError as ClientError;
-use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::cluster::Next;
 use super::context::{Context, Reader, ask};
 use super::generation::Names;
 use super::options::KafkaOptions;
-use super::restore::not_known;
-use super::{KafkaError, LOOK, SOON, is_final, stale};
+use super::restore::{next_of, not_known, serve};
+use super::{KafkaError, LOOK, SOON, stale};
 use crate::commit::TaskId;
 use crate::embedded::{EmbeddedLog, Gathered};
 use crate::error::HostError;
@@ -277,7 +276,7 @@ impl Standbys {
     fn round(&self, copies: &mut Copies) -> Result<usize, HostError> {
         let followed: BTreeMap<TaskId, u64> = held(&self.following).tasks.iter().map(|(task, followed)| (*task, followed.number)).collect();
         copies.retain(&followed)?;
-        copies.serve()?;
+        serve(&copies.consumer)?;
         let most = (self.options.buffer_bytes / 2 / SHARE / copies.tasks.len().max(1)).max(MIN_GATHERED_BYTES);
         let mut taken = 0;
         for (task, copy) in &mut copies.tasks {
@@ -382,14 +381,6 @@ impl Copies {
         }
         Ok(())
     }
-
-    /// What does not concern one partition: tokens, and that the client is not let in.
-    fn serve(&self) -> Result<(), HostError> {
-        match self.consumer.poll(Duration::ZERO) {
-            Some(Err(error)) if error.rdkafka_error_code().is_some_and(is_final) => Err(KafkaError::client(error).into()),
-            _ => Ok(()),
-        }
-    }
 }
 
 impl Copy {
@@ -397,19 +388,14 @@ impl Copy {
     fn read(&mut self, most_bytes: usize) -> Result<usize, HostError> {
         let mut read = 0;
         while read < TURN_RECORDS && self.gathered.bytes() < most_bytes {
-            match self.rows.poll(Duration::ZERO) {
-                Some(Ok(message)) => {
-                    self.gathered.say(message.key().unwrap_or_default().to_vec(), message.payload().map(<[u8]>::to_vec));
-                    self.next = message.offset().unsigned_abs() + 1;
-                    self.is_whole = false;
+            match next_of(self.rows.poll(Duration::ZERO))? {
+                Next::Row { offset, key, value } => {
+                    self.gathered.say(key, value);
+                    (self.next, self.is_whole) = (offset + 1, false);
                     read += 1;
                 }
-                // In a read-committed consumer this is the last stable offset.
-                Some(Err(ClientError::PartitionEOF(_))) => self.is_whole = true,
-                Some(Err(error)) if error.rdkafka_error_code().is_some_and(is_final) => return Err(KafkaError::client(error).into()),
-                // Brokers that are away are librdkafka's to wait for.
-                Some(Err(_)) => {}
-                None => break,
+                Next::End => self.is_whole = true,
+                Next::Nothing => break,
             }
         }
         self.records += read as u64;

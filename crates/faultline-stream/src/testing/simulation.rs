@@ -94,6 +94,13 @@ pub fn judge(scenario: &Scenario, seed: u64) -> Result<(), Divergence> {
 }
 
 impl Scenario {
+    /// Some time about that of what was appended last.
+    pub(super) fn about(&self, latest: Timestamp, random: &mut Random) -> Timestamp {
+        let drift = i64::try_from(self.clock_drift.as_millis()).unwrap_or(i64::MAX);
+        let about = latest.millis().saturating_add(random.between(-drift, drift));
+        Timestamp::from_millis(about.min(self.end.millis()))
+    }
+
     /// In order, on one partition, without a fault.
     pub fn undisturbed(&self) -> Result<Rest, Divergence> {
         let log = Arc::new(FaultyLog::new(MemoryLog::new(self.plans.clone(), 1)?));
@@ -176,7 +183,21 @@ impl<'s> Doors<'s> {
         self.queues.is_empty()
     }
 
-    pub(super) fn next(&mut self, random: &mut Random) -> Option<&'s Said> {
+    /// What comes next, with how many partitions beside its own each record goes; some come again where they `repeat`.
+    pub(super) fn come(&mut self, random: &mut Random, repeat: bool) -> Vec<(&'s Said, u32)> {
+        let mut come = Vec::new();
+        for _ in 0..=random.below(4) {
+            let is_again = repeat && random.once_in(5);
+            let said = if is_again { self.again(random) } else { self.next(random) };
+            let Some(said) = said else { continue };
+            // In another partition it may be overtaken by the next of its key: only what may come at any time is misplaced.
+            let shift = if is_again && !said.topic.is_compacted() { random.below(3) as u32 } else { 0 };
+            come.push((said, shift));
+        }
+        come
+    }
+
+    fn next(&mut self, random: &mut Random) -> Option<&'s Said> {
         // Each record is as likely as any other, so that short queues last as long as long ones.
         let mut left = random.below(self.queues.iter().map(VecDeque::len).sum());
         let at = self.queues.iter().position(|queue| match left.checked_sub(queue.len()) {
@@ -195,7 +216,7 @@ impl<'s> Doors<'s> {
     }
 
     /// Something that was appended before. In a topic that keeps the newest, only the newest may come again.
-    pub(super) fn again(&self, random: &mut Random) -> Option<&'s Said> {
+    fn again(&self, random: &mut Random) -> Option<&'s Said> {
         let said = *random.of(&self.appended)?;
         let is_newer = |newer: &&&Said| newer.topic == said.topic && newer.key == said.key;
         if said.topic.is_compacted() { self.appended.iter().rev().find(is_newer).copied() } else { Some(said) }
@@ -261,21 +282,11 @@ impl<'s> Run<'s> {
 
     /// A new record or one again, now and then in a partition that is not its own.
     fn door(&mut self, doors: &mut Doors<'_>) -> Result<(), Divergence> {
-        for _ in 0..=self.random.below(4) {
-            let is_again = self.random.once_in(5);
-            let said = if is_again { doors.again(&mut self.random) } else { doors.next(&mut self.random) };
-            let Some(said) = said else { continue };
-            // In another partition it may be overtaken by the next of its key: only what may come at any time is misplaced.
-            let shift = if is_again && !said.topic.is_compacted() { self.random.below(3) as u32 } else { 0 };
-            self.append(said, shift)?;
-        }
-        Ok(())
+        doors.come(&mut self.random, true).into_iter().try_for_each(|(said, shift)| self.append(said, shift))
     }
 
     fn move_clock(&mut self) {
-        let drift = i64::try_from(self.scenario.clock_drift.as_millis()).unwrap_or(i64::MAX);
-        let at = self.latest.millis().saturating_add(self.random.between(-drift, drift));
-        self.clock.set(Timestamp::from_millis(at.min(self.scenario.end.millis())));
+        self.clock.set(self.scenario.about(self.latest, &mut self.random));
     }
 
     /// As if all records were old: only what all tasks have read may go.

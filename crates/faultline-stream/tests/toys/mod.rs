@@ -221,8 +221,4 @@ impl Stage for Sums {
         }
         Ok(Pending::None)
     }
-
-    fn next_due(&self, _: &dyn Store) -> Result<Option<Timestamp>, StageError> {
-        Ok(None)
-    }
 }

@@ -256,20 +256,12 @@ impl<'s> Run<'s> {
     }
 
     fn door(&mut self, doors: &mut Doors<'_>) -> Result<(), Divergence> {
-        for _ in 0..=self.random.below(4) {
-            let is_again = self.delivery == Delivery::Again && self.random.once_in(5);
-            let said = if is_again { doors.again(&mut self.random) } else { doors.next(&mut self.random) };
-            let Some(said) = said else { continue };
-            let shift = if is_again && !said.topic.is_compacted() { self.random.below(3) as u32 } else { 0 };
-            self.append(said, shift)?;
-        }
-        Ok(())
+        let come = doors.come(&mut self.random, self.delivery == Delivery::Again);
+        come.into_iter().try_for_each(|(said, shift)| self.append(said, shift))
     }
 
     fn move_clock(&mut self) {
-        let drift = i64::try_from(self.scenario.clock_drift.as_millis()).unwrap_or(i64::MAX);
-        let now = self.latest.millis().saturating_add(self.random.between(-drift, drift));
-        self.shared.clock.set(Timestamp::from_millis(now.min(self.scenario.end.millis())));
+        self.shared.clock.set(self.scenario.about(self.latest, &mut self.random));
     }
 
     // ---- rest ----
