@@ -354,9 +354,9 @@ fn a_broker_that_stands_still_costs_that_time_and_nothing_else() {
     }
     broker.signal_node(1, "CONT");
     say(&*reader, 1);
-    assert_comes_to(&reader, &expected(0..2));
     assert_at_rest(&running, TASKS, &reader);
     assert_nothing_stopped(&running);
+    assert_comes_to(&reader, &expected(0..2));
     running.stop().unwrap();
     assert_each_key_has_one_home(&reader);
 }

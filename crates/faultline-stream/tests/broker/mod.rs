@@ -188,7 +188,7 @@ pub fn assert_at_rest(running: &KafkaRunning, tasks: usize, log: &KafkaLog) {
         if running.tasks().len() == tasks && status.iter().all(|task| !task.has_pending && task.inputs.iter().all(is_read)) {
             return;
         }
-        assert!(Instant::now() < until, "{status:?}");
+        assert!(Instant::now() < until, "{status:?}, ended {:?}, joining {:?}", running.ends(), running.joining());
     }
 }
 
