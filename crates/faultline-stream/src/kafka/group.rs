@@ -5,12 +5,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
-use rdkafka::error::KafkaError as ClientError;
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::groups::{GroupInfo, GroupMemberInfo};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -22,9 +22,12 @@ use super::{KafkaError, SOON};
 use crate::commit::TaskId;
 use crate::error::HostError;
 use crate::log::{Place, Positions};
+use crate::sync::held;
 
 const POLL: Duration = Duration::from_millis(100);
 const CALL: Duration = Duration::from_secs(5);
+/// After so many sessions a member that does not answer is gone, also where a rebalance came between.
+const SESSIONS: u32 = 3;
 
 /// What a rebalance says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,27 +62,35 @@ impl Asks {
 pub(crate) type Grouped = BaseConsumer<Rebalances>;
 
 pub(crate) struct Member {
-    consumer: Arc<Grouped>,
-    is_leaving: Arc<AtomicBool>,
+    seat: Arc<Seat>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Hears of rebalances on the thread that polls.
+/// A process's place in a group, whichever consumer has it at the moment.
+pub(crate) struct Seat {
+    options: KafkaOptions,
+    topic: &'static str,
+    rebalances: Rebalances,
+    consumer: Mutex<Arc<Grouped>>,
+    is_leaving: AtomicBool,
+    /// Why this process is no member any more, for good.
+    end: OnceLock<String>,
+}
+
+/// Hears of rebalances on the thread that polls. Each consumer of a seat has a copy, and all of them count together.
 pub(crate) struct Rebalances {
     context: Context,
     stage: &'static str,
     given: Asks,
     /// Takes a task away; returns when it works no more.
-    taken: Box<dyn Fn(TaskId) + Send + Sync>,
+    taken: Arc<dyn Fn(TaskId) + Send + Sync>,
     /// Tells of a new owner before it is sent to be opened.
-    owned: Box<dyn Fn(TaskId) + Send + Sync>,
+    owned: Arc<dyn Fn(TaskId) + Send + Sync>,
     /// Whether the group has answered at all; it may have nothing for this process.
-    has_joined: AtomicBool,
+    has_joined: Arc<AtomicBool>,
     /// How often tasks were given and taken.
-    pub(crate) given_times: AtomicU64,
-    pub(crate) taken_times: AtomicU64,
-    /// Why this process is no member any more, for good.
-    end: OnceLock<String>,
+    pub(crate) given_times: Arc<AtomicU64>,
+    pub(crate) taken_times: Arc<AtomicU64>,
 }
 
 impl Rebalances {
@@ -93,12 +104,25 @@ impl Rebalances {
             context: Context::default(),
             stage,
             given,
-            taken: Box::new(taken),
-            owned: Box::new(owned),
-            has_joined: AtomicBool::default(),
-            given_times: AtomicU64::default(),
-            taken_times: AtomicU64::default(),
-            end: OnceLock::new(),
+            taken: Arc::new(taken),
+            owned: Arc::new(owned),
+            has_joined: Arc::default(),
+            given_times: Arc::default(),
+            taken_times: Arc::default(),
+        }
+    }
+
+    /// The same for another consumer.
+    fn heard_by(&self, context: Context) -> Self {
+        Self {
+            context,
+            stage: self.stage,
+            given: self.given.clone(),
+            taken: self.taken.clone(),
+            owned: self.owned.clone(),
+            has_joined: self.has_joined.clone(),
+            given_times: self.given_times.clone(),
+            taken_times: self.taken_times.clone(),
         }
     }
 
@@ -119,7 +143,7 @@ impl ConsumerContext for Rebalances {
     fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(list) = rebalance {
             self.taken_times.fetch_add(1, Ordering::Relaxed);
-            self.tasks(list).into_iter().for_each(&self.taken);
+            self.tasks(list).into_iter().for_each(&*self.taken);
         }
     }
 
@@ -142,57 +166,120 @@ impl ConsumerContext for Rebalances {
 }
 
 impl Member {
-    pub(crate) fn join(options: &KafkaOptions, topic: &'static str, mut rebalances: Rebalances) -> Result<Self, HostError> {
-        rebalances.context = options.context();
-        let stage = rebalances.stage;
-        let hint = if options.is_classic() {
-            "a name of an instance (group.instance.id) belongs to one process"
-        } else {
-            "kafka.client.group.protocol: consumer needs brokers of Kafka 4.0 or newer"
-        };
-        let consumer: BaseConsumer<Rebalances> =
-            options.member(&options.group_of(stage)).create_with_context(rebalances).map_err(KafkaError::client)?;
+    pub(crate) fn join(options: &KafkaOptions, topic: &'static str, rebalances: Rebalances) -> Result<Self, HostError> {
+        let (stage, consumer) = (rebalances.stage, new_consumer(options, &rebalances)?);
         consumer.subscribe(&[options.names.topic(topic)]).map_err(KafkaError::client)?;
-        let (consumer, is_leaving) = (Arc::new(consumer), Arc::new(AtomicBool::new(false)));
+        let (options, consumer) = (options.clone(), Mutex::new(consumer));
+        let seat = Arc::new(Seat { options, topic, rebalances, consumer, is_leaving: AtomicBool::default(), end: OnceLock::new() });
         let thread = std::thread::Builder::new().name(format!("kafka-{stage}")).spawn({
-            let (consumer, is_leaving) = (consumer.clone(), is_leaving.clone());
-            move || {
-                while !is_leaving.load(Ordering::Acquire) {
-                    // Records never come; errors that are not fatal are librdkafka's to retry.
-                    if let Some(Err(ClientError::MessageConsumptionFatal(code))) = consumer.poll(POLL) {
-                        let reason = format!("{code}; {hint}");
-                        // The first one says why.
-                        let _ = consumer.context().end.set(reason);
-                        break;
-                    }
-                }
-                consumer.unsubscribe();
-                // The last revocation is served here.
-                let until = Instant::now() + CALL;
-                while Instant::now() < until && consumer.assignment().is_ok_and(|list| list.count() > 0) {
-                    drop(consumer.poll(POLL));
-                }
-            }
+            let seat = seat.clone();
+            move || seat.hold()
         });
-        Ok(Self { consumer, is_leaving, thread: Some(thread.map_err(|source| HostError::Thread { source })?) })
+        Ok(Self { seat, thread: Some(thread.map_err(|source| HostError::Thread { source })?) })
     }
 
-    pub(crate) fn consumer(&self) -> Weak<Grouped> {
-        Arc::downgrade(&self.consumer)
+    pub(crate) fn seat(&self) -> Weak<Seat> {
+        Arc::downgrade(&self.seat)
     }
 
     /// Whether the group has given this process its part.
     pub(crate) fn has_joined(&self) -> bool {
-        self.consumer.context().has_joined()
+        self.seat.rebalances.has_joined()
     }
 
     pub(crate) fn stage(&self) -> &'static str {
-        self.consumer.context().stage
+        self.seat.rebalances.stage
     }
 
     /// Why this process is no member of the group any more, if so.
     pub(crate) fn end(&self) -> Option<&str> {
-        self.consumer.context().end.get().map(String::as_str)
+        self.seat.end.get().map(String::as_str)
+    }
+}
+
+fn new_consumer(options: &KafkaOptions, rebalances: &Rebalances) -> Result<Arc<Grouped>, HostError> {
+    let context = rebalances.heard_by(options.context());
+    Ok(Arc::new(options.member(&options.group_of(rebalances.stage)).create_with_context(context).map_err(KafkaError::client)?))
+}
+
+impl Seat {
+    pub(crate) fn consumer(&self) -> Arc<Grouped> {
+        held(&self.consumer).clone()
+    }
+
+    pub(crate) fn rebalances(&self) -> &Rebalances {
+        &self.rebalances
+    }
+
+    /// Is a member until it leaves, or may be none any more.
+    fn hold(&self) {
+        while let Some(code) = self.sit() {
+            let reason = format!("{code}; {}", self.hint());
+            if code != RDKafkaErrorCode::FencedInstanceId {
+                return self.ends(reason);
+            }
+            tracing::warn!(stage = self.rebalances.stage, "another member has this process's name; it is looked whether that is a process");
+            match self.sit_again() {
+                Ok(true) => {}
+                Ok(false) => return self.ends(reason),
+                Err(error) => return self.ends(error.to_string()),
+            }
+        }
+    }
+
+    /// Polls until it is told to leave, or the client cannot go on; says why. Has given everything up then.
+    fn sit(&self) -> Option<RDKafkaErrorCode> {
+        let (consumer, mut end) = (self.consumer(), None);
+        while end.is_none() && !self.is_leaving.load(Ordering::Acquire) {
+            // Records never come; errors that are not fatal are librdkafka's to retry.
+            if let Some(Err(ClientError::MessageConsumptionFatal(code))) = consumer.poll(POLL) {
+                end = Some(code);
+            }
+        }
+        consumer.unsubscribe();
+        // The last revocation is served here.
+        let until = Instant::now() + CALL;
+        while Instant::now() < until && consumer.assignment().is_ok_and(|list| list.count() > 0) {
+            drop(consumer.poll(POLL));
+        }
+        end
+    }
+
+    /// A client that asks to join once more, as it had no answer, is fenced by itself: the group takes its two questions for two processes.
+    /// What is left of the first goes with its session; who has this name for longer is another process, and false is said. Joins anew
+    /// otherwise.
+    fn sit_again(&self) -> Result<bool, HostError> {
+        self.rebalances.has_joined.store(false, Ordering::Release);
+        let consumer = new_consumer(&self.options, &self.rebalances)?;
+        let (group, topic) = (self.options.group_of(self.rebalances.stage), self.options.names.topic(self.topic));
+        let until = Instant::now() + self.options.session_timeout * SESSIONS;
+        let mut is_alone = false;
+        while !is_alone && !self.is_leaving.load(Ordering::Acquire) {
+            // Serves tokens; it is subscribed to nothing.
+            drop(consumer.poll(POLL));
+            // Brokers that are away are asked again.
+            let Ok(others) = peers(&consumer, &group, topic) else { continue };
+            is_alone = others.iter().all(|other| other.instance != self.options.instance);
+            if !is_alone && Instant::now() >= until {
+                return Ok(false);
+            }
+        }
+        consumer.subscribe(&[topic]).map_err(KafkaError::client)?;
+        *held(&self.consumer) = consumer;
+        Ok(true)
+    }
+
+    fn ends(&self, reason: String) {
+        // It is said once.
+        let _ = self.end.set(reason);
+    }
+
+    fn hint(&self) -> &'static str {
+        if self.options.is_classic() {
+            "a name of an instance (group.instance.id) belongs to one process"
+        } else {
+            "kafka.client.group.protocol: consumer needs brokers of Kafka 4.0 or newer"
+        }
     }
 }
 
@@ -247,7 +334,7 @@ pub(crate) fn committed<C: ConsumerContext>(consumer: &BaseConsumer<C>, names: &
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.is_leaving.store(true, Ordering::Release);
+        self.seat.is_leaving.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

@@ -142,7 +142,7 @@ impl KafkaRunning {
             };
             let rebalances = Rebalances::new(stage, asked.clone(), owned, move |task| loses.lose(task));
             let member = Member::join(&self.opener.log.options, topic, rebalances)?;
-            held(&self.opener.log.members).insert(stage, Membership { topic, consumer: member.consumer() });
+            held(&self.opener.log.members).insert(stage, Membership { topic, seat: member.seat() });
             self.members.push(member);
         }
         Ok(())
@@ -281,7 +281,7 @@ impl Opener {
     fn open(&self, task: TaskId, given: u64, restorer: &mut Option<Restorer>) -> Result<(), HostError> {
         let Some(kind) = self.kinds.get(task.stage) else { return Ok(()) };
         let membership = held(&self.log.members).get(task.stage).cloned();
-        let member = membership.ok_or(KafkaError::NotOwner { task })?.consumer;
+        let member = membership.ok_or(KafkaError::NotOwner { task })?.seat;
         let keyed: Vec<Place> = kind.inputs.iter().map(|topic| (topic.name, task.partition)).collect();
         let log = &*self.log;
         let restorer = match restorer.take() {
@@ -356,7 +356,7 @@ impl Opener {
 
     /// A stage's group as brokers know it, once this process has its part.
     fn view(&self, stage: &'static str, kind: &Kind) -> Option<View> {
-        let consumer = held(&self.log.members).get(stage)?.consumer.upgrade()?;
+        let consumer = held(&self.log.members).get(stage)?.seat.upgrade()?.consumer();
         if !consumer.context().has_joined() {
             return None;
         }

@@ -47,7 +47,7 @@ pub use self::follow::Follower;
 use self::generation::Heard;
 pub use self::generation::{Generation, Names};
 use self::globals::Mirror;
-use self::group::Grouped;
+use self::group::Seat;
 pub use self::host::{KafkaHost, KafkaRunning};
 use self::land::{Job, Lander, Landing, ToBrokers, Transactors};
 use self::lanes::Fetchers;
@@ -214,7 +214,7 @@ struct Membership {
     /// The topic whose partitions are the tasks.
     topic: &'static str,
     /// Not the member itself: whoever drops that last waits for its thread.
-    consumer: Weak<Grouped>,
+    seat: Weak<Seat>,
 }
 
 impl KafkaLog {
@@ -474,7 +474,7 @@ impl Log for KafkaLog {
         self.topics.check_outputs(&commit.outputs)?;
         let task = commit.task;
         let membership = held(&self.members).get(task.stage).cloned().ok_or(KafkaError::NotOwner { task })?;
-        let group = membership.consumer.upgrade().and_then(|consumer| consumer.group_metadata()).ok_or(KafkaError::NotOwner { task })?;
+        let group = membership.seat.upgrade().and_then(|seat| seat.consumer().group_metadata()).ok_or(KafkaError::NotOwner { task })?;
         let job = Job::new(commit, self.positions(task)?, membership.topic, group);
         let changes = job.changes.clone();
         let ending = self.lander.begin(job)?;
@@ -551,8 +551,8 @@ impl Log for KafkaLog {
             value: u64::from(self.is_anew),
         });
         for membership in held(&self.members).values() {
-            let Some(consumer) = membership.consumer.upgrade() else { continue };
-            let rebalances = consumer.context();
+            let Some(seat) = membership.seat.upgrade() else { continue };
+            let rebalances = seat.rebalances();
             for (label, times) in [("given", &rebalances.given_times), ("taken", &rebalances.taken_times)] {
                 gauges.push(Gauge {
                     name: "faultline_rebalances_total",

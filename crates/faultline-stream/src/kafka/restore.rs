@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::cluster::{Changelog, Kept, Next};
 use super::context::{Context, Reader, ask};
 use super::generation::Names;
-use super::group::{Grouped, committed};
+use super::group::{Seat, committed};
 use super::options::KafkaOptions;
 use super::{KafkaError, is_final};
 use crate::commit::TaskId;
@@ -73,7 +73,7 @@ impl Restorer {
 pub(crate) struct BrokersChangelog<'r> {
     task: TaskId,
     topic: String,
-    member: Weak<Grouped>,
+    member: Weak<Seat>,
     restorer: &'r Restorer,
     /// The partition's own, so that nothing comes out of it of one that was read before.
     rows: RefCell<Option<PartitionQueue<Context>>>,
@@ -82,7 +82,7 @@ pub(crate) struct BrokersChangelog<'r> {
 }
 
 impl<'r> BrokersChangelog<'r> {
-    pub(crate) fn new(restorer: &'r Restorer, task: TaskId, member: Weak<Grouped>) -> Self {
+    pub(crate) fn new(restorer: &'r Restorer, task: TaskId, member: Weak<Seat>) -> Self {
         Self {
             task,
             topic: restorer.names.changelog(task.stage),
@@ -142,7 +142,7 @@ impl Drop for BrokersChangelog<'_> {
 
 impl Changelog for BrokersChangelog<'_> {
     fn committed(&self, places: &[Place]) -> Result<Positions, HostError> {
-        let consumer = self.member.upgrade().ok_or(KafkaError::NotOwner { task: self.task })?;
+        let consumer = self.member.upgrade().ok_or(KafkaError::NotOwner { task: self.task })?.consumer();
         committed(&consumer, &self.restorer.names, places)
     }
 
