@@ -108,8 +108,10 @@ pub enum KafkaError {
     PositionsDiffer { task: TaskId, state: String, group: String },
     #[error("on Kafka only global topics are looked up by key, and {topic} is none; this is a fault of faultline")]
     NotGlobal { topic: String },
-    #[error("topic {topic} was written, but its copy here does not follow; what was written holds, ask again in a moment")]
-    CopyIsLate { topic: String },
+    #[error(
+        "topic {topic} was written at {offset}, but its copy here is at {copied} and does not follow; what was written holds, ask again in a moment"
+    )]
+    CopyIsLate { topic: String, offset: u64, copied: u64 },
     #[error("client option {name} cannot be set: what exactly-once rests on is Faultline's own")]
     OwnOption { name: String },
     #[error("the client options cannot be used: {reason}")]
@@ -361,7 +363,8 @@ impl KafkaLog {
         let mut generation = self.local.wait_for_change(0, Duration::ZERO);
         while self.local.end_offset(topic, 0)? <= offset {
             if std::time::Instant::now() >= until {
-                return Err(KafkaError::CopyIsLate { topic: topic.to_owned() }.into());
+                let copied = self.local.end_offset(topic, 0)?;
+                return Err(KafkaError::CopyIsLate { topic: topic.to_owned(), offset, copied }.into());
             }
             generation = self.local.wait_for_change(generation, CALL / 100);
         }
