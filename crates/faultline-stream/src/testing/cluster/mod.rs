@@ -5,6 +5,7 @@
 //! (`process.rs`). What is not: opening a task and landing its commits, which are the host's own, and the tasks. The scheduler below
 //! gives each thread its turns; between any two calls of the host's code anything may happen that the seed likes.
 
+mod asked;
 mod brokers;
 mod disk;
 mod process;
