@@ -16,7 +16,7 @@ use crate::clock::ManualClock;
 use crate::commit::{Commit, Ending, InFlight, TaskId};
 use crate::error::{Failure, HostError};
 use crate::kafka::KafkaError;
-use crate::kafka::cluster::{Changelog, Kept};
+use crate::kafka::cluster::Kept;
 use crate::kafka::land::{Job, Landing};
 use crate::kafka::opening::{Wanted, open, positions_in_state};
 use crate::log::{Log, Page, Place, Positions, Record, Retained, Stored};
