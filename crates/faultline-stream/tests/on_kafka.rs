@@ -341,12 +341,14 @@ fn assert_nothing_stopped(running: &KafkaRunning) {
 /// Longer than sessions and transactions last.
 #[test]
 fn a_broker_that_stands_still_costs_that_time_and_nothing_else() {
-    let Some(broker) = start() else { return };
+    let still_for = lasting("FAULTLINE_KAFKA_STOPPED_SECONDS", 8);
+    let stages = [Amounts::NAME, Sums::NAME];
+    let Some(broker) = Broker::start_silent_for(still_for + PATIENCE, toys::plans(), &stages) else { return };
     let reader = broker.log("reader");
     let running = run(broker.log("one"));
     say_and_see(&reader, 0);
     broker.signal_node(1, "STOP");
-    let until = Instant::now() + lasting("FAULTLINE_KAFKA_STOPPED_SECONDS", 8);
+    let until = Instant::now() + still_for;
     while Instant::now() < until {
         // A question that waits for its answer.
         let answer = reader.waiting("sums", 0, 0);

@@ -24,6 +24,7 @@ pub struct Broker {
     folder: tempfile::TempDir,
     port: u16,
     nodes: u16,
+    session: Option<Duration>,
     bootstrap: String,
     plans: Vec<TopicPlan>,
 }
@@ -37,11 +38,22 @@ fn script(arguments: &[&str]) -> Command {
 impl Broker {
     /// Nothing where Kafka cannot be had, which is said, and is a failure in CI.
     pub fn start(plans: Vec<TopicPlan>, stages: &[&str]) -> Option<Self> {
-        Self::start_of(1, plans, stages)
+        Self::start_with(1, None, plans, stages)
+    }
+
+    /// A broker that may be silent for so long before it is fenced. Where there is no other, that must outlast what silences it: a
+    /// transaction that is committed while its only replica is fenced is left hanging by Kafka 4.3.1 (its coordinator notes it as
+    /// complete, and partitions have no marker of it).
+    pub fn start_silent_for(session: Duration, plans: Vec<TopicPlan>, stages: &[&str]) -> Option<Self> {
+        Self::start_with(1, Some(session), plans, stages)
     }
 
     /// A cluster of so many; three have three copies of all, of which two must be in sync.
     pub fn start_of(nodes: u16, plans: Vec<TopicPlan>, stages: &[&str]) -> Option<Self> {
+        Self::start_with(nodes, None, plans, stages)
+    }
+
+    fn start_with(nodes: u16, session: Option<Duration>, plans: Vec<TopicPlan>, stages: &[&str]) -> Option<Self> {
         let ready = script(&["ready"]).output().unwrap();
         if !ready.status.success() {
             let reason = String::from_utf8_lossy(&ready.stderr).into_owned();
@@ -53,7 +65,7 @@ impl Broker {
         let folder = tempfile::tempdir().unwrap();
         let port = free_ports(2 * nodes);
         let bootstrap: Vec<String> = (0..nodes).map(|node| format!("127.0.0.1:{}", port + 2 * node)).collect();
-        let broker = Self { folder, port, nodes, bootstrap: bootstrap.join(","), plans };
+        let broker = Self { folder, port, nodes, session, bootstrap: bootstrap.join(","), plans };
         broker.begin();
         make_topics(&options(&broker.bootstrap, "maker"), &broker.plans, stages, PARTITIONS, u32::from(nodes)).unwrap();
         Some(broker)
@@ -62,7 +74,8 @@ impl Broker {
     /// Starts what is down.
     pub fn begin(&self) {
         let (folder, port, nodes) = (self.folder.path().to_str().unwrap(), self.port.to_string(), self.nodes.to_string());
-        assert!(script(&["start", folder, &port, &nodes]).stdout(Stdio::null()).status().unwrap().success());
+        let session = self.session.map(|session| ("KAFKA_SESSION_MS", session.as_millis().to_string()));
+        assert!(script(&["start", folder, &port, &nodes]).envs(session).stdout(Stdio::null()).status().unwrap().success());
     }
 
     /// Nodes count from 1.
