@@ -32,7 +32,7 @@ use faultline_views::{Bodies, TOPICS, Views};
 
 use crate::settings::{Kafka, Settings};
 use at_work::AtWork;
-pub use open::{kafka_options, log_at_rest, plans};
+pub use open::{guarantee, kafka_options, log_at_rest, plans};
 use projector::{Followed, Projector};
 pub use roles::{Role, Roles};
 use watch::{Seen, Watch};

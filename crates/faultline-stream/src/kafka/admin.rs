@@ -9,15 +9,17 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::MetadataTopic;
 
-use super::KafkaError;
 use super::context::{Context, Reader, ask};
-use super::generation::{GENERATIONS, Names};
-use super::options::KafkaOptions;
+use super::generation::{GENERATIONS, Names, parts};
+use super::options::{Guarantee, KafkaOptions};
+use super::{CHANGELOG, KafkaError};
 use crate::error::HostError;
 use crate::topics::TopicPlan;
 
 const CALL: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(20);
+/// How long the changelog of a task that nobody works on may end with a torn commit before rows that it superseded are needed.
+const TORN_STAYS: Duration = Duration::from_hours(24);
 /// The active segment is never compacted: with the brokers' usual one of 1 GiB a changelog would hardly ever be.
 const COMPACTED_SEGMENT_BYTES: u64 = 64 << 20;
 
@@ -104,6 +106,29 @@ pub fn planned_topics(
     };
     let generations = PlannedTopic { name: GENERATIONS.to_owned(), partitions: 1, replicas, settings: common("compact") };
     plans.iter().map(of_plan).chain(stages.iter().map(of_stage)).chain([generations]).collect()
+}
+
+/// The same topics for brokers that cannot do all: without compaction what is kept by key is kept for ever; without transactions a
+/// changelog keeps its older rows for as long as a torn commit may stand there.
+pub fn degraded_topics(topics: Vec<PlannedTopic>, guarantee: Guarantee, has_compaction: bool) -> Vec<PlannedTopic> {
+    let degraded = |mut topic: PlannedTopic| {
+        if topic.settings.get("cleanup.policy").is_none_or(|policy| policy != "compact") {
+            return topic;
+        }
+        if !has_compaction {
+            topic.settings.retain(|name, _| !["delete.retention.ms", "segment.bytes"].contains(name));
+            topic.settings.extend([("cleanup.policy", "delete".to_owned()), ("retention.ms", "-1".to_owned())]);
+        } else if guarantee == Guarantee::AtLeastOnce && is_changelog(&topic.name) {
+            topic.settings.insert("min.compaction.lag.ms", TORN_STAYS.as_millis().to_string());
+        }
+        topic
+    };
+    topics.into_iter().map(degraded).collect()
+}
+
+/// Of whichever generation.
+fn is_changelog(topic: &str) -> bool {
+    parts(topic).0.ends_with(CHANGELOG)
 }
 
 /// What differs in a cluster, by topic; topics that are as planned have no entry.
@@ -209,6 +234,7 @@ pub fn apply_topics(options: &KafkaOptions, planned: &[PlannedTopic]) -> Result<
 /// Makes the topics of the plans and the changelogs of the stages that are not there yet; those that are stay as they are.
 pub fn make_topics(options: &KafkaOptions, plans: &[TopicPlan], stages: &[&str], partitions: u32, replicas: u32) -> Result<(), HostError> {
     let planned = planned_topics(&options.names, plans, stages, partitions, replicas, options.local.max_record_bytes);
+    let planned = degraded_topics(planned, options.guarantee, options.has_compaction);
     make(&client(options)?, &planned.iter().collect::<Vec<_>>())
 }
 
@@ -280,5 +306,30 @@ impl PlannedTopic {
     fn new_topic(&self) -> NewTopic<'_> {
         let topic = NewTopic::new(&self.name, self.partitions as i32, TopicReplication::Fixed(self.replicas as i32));
         self.settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_brokers_cannot_do_is_planned_otherwise() {
+        let plans = [TopicPlan::by_time("findings"), TopicPlan::by_key("risks")];
+        let whole = planned_topics(&Names::default(), &plans, &["track"], 4, 1, 1 << 20);
+        assert_eq!(degraded_topics(whole.clone(), Guarantee::ExactlyOnce, true), whole);
+        let of = |topics: &[PlannedTopic], topic: &str, setting: &str| {
+            topics.iter().find(|planned| planned.name == topic).and_then(|planned| planned.settings.get(setting).cloned())
+        };
+        let kept = degraded_topics(whole.clone(), Guarantee::AtLeastOnce, false);
+        for topic in ["risks", "track.changelog"] {
+            let settings = ["cleanup.policy", "retention.ms", "segment.bytes", "delete.retention.ms"].map(|name| of(&kept, topic, name));
+            assert_eq!(settings, [Some("delete".to_owned()), Some("-1".to_owned()), None, None]);
+        }
+        assert_eq!(of(&kept, "findings", "retention.ms"), of(&whole, "findings", "retention.ms"));
+        let lags = degraded_topics(whole, Guarantee::AtLeastOnce, true);
+        let lag = |topic| of(&lags, topic, "min.compaction.lag.ms");
+        assert_eq!((lag("track.changelog").as_deref(), lag("risks")), (Some("86400000"), None));
+        assert!(is_changelog("track.changelog.g2") && !is_changelog("risks.g2"));
     }
 }

@@ -65,6 +65,13 @@ pub(crate) trait Brokers {
     /// Writes records and positions together, or neither. Gives each record's offset. After an error nobody knows which.
     fn transact(&self, records: &[Sent<'_>], reached: Option<&Reached<'_, Self::Group>>) -> Result<Vec<u64>, HostError>;
 
+    /// The same for a commit of a task: so many records are its outputs, the others rows of its changelog. The last offset is the highest
+    /// there.
+    fn commit(&self, records: &[Sent<'_>], said: usize, reached: &Reached<'_, Self::Group>) -> Result<Vec<u64>, HostError> {
+        let _ = said;
+        self.transact(records, Some(reached))
+    }
+
     /// A task is at this position for good: what was read ahead below it is of no more use.
     fn passed(&self, place: Place, position: u64);
 }

@@ -17,7 +17,8 @@ use super::opening::{Wanted, open};
 use super::restore::{BrokersChangelog, Restorer};
 use super::stale;
 use super::standby::View;
-use super::{KafkaError, KafkaLog, LOOK, Membership};
+use super::unfenced::{Mender, Mends};
+use super::{Guarantee, KafkaError, KafkaLog, LOOK, Membership};
 use crate::clock::Clock;
 use crate::commit::TaskId;
 use crate::error::HostError;
@@ -290,7 +291,9 @@ impl Opener {
         };
         let changelog = BrokersChangelog::new(restorer, task, member);
         let is_stale = stale::was_gone_long(&log.folder, task, log.horizon, SystemTime::now());
-        let wanted = Wanted { task, keyed: &keyed, globals: &kind.globals, topics: &log.topics, is_stale };
+        let mender = Mender { log, task };
+        let mends = (log.options.guarantee == Guarantee::AtLeastOnce).then_some(&mender as &dyn Mends);
+        let wanted = Wanted { task, keyed: &keyed, globals: &kind.globals, topics: &log.topics, is_stale, mends };
         let (told, before) = (std::cell::Cell::new(None), std::cell::Cell::new(None));
         let goes_on = |restored, of| {
             let is_waiting = before.replace(Some(restored)) == Some(restored);

@@ -11,13 +11,13 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use faultline_core::store::Changes;
-use rdkafka::consumer::ConsumerGroupMetadata;
 
 use super::cluster::{Brokers, Kept};
 use super::lanes::Fetchers;
 use super::opening::encode_positions;
-use super::options::KafkaOptions;
-use super::transact::{Reached, Sent, Transactor, sent};
+use super::options::{Guarantee, KafkaOptions};
+use super::transact::{Reached, Sent, Transactor, row_of, sent};
+use super::unfenced::{Joined, in_order};
 use super::{KafkaError, POSITIONS_ROW};
 use crate::commit::{Commit, Ending, TaskId};
 use crate::embedded::EmbeddedLog;
@@ -52,7 +52,11 @@ impl Transactors {
 
     /// At once: each ends the transaction that its forerunner may have left open, which readers of what is committed wait for.
     pub(crate) fn new(options: &KafkaOptions, writers: usize) -> Result<Self, HostError> {
-        let made = |number| Ok((number, Some(Transactor::new(options, number)?)));
+        let refused = |error| match error {
+            HostError::Kafka(KafkaError::Transaction { reason }) => KafkaError::NoTransactions { reason }.into(),
+            error => error,
+        };
+        let made = |number| Ok((number, Some(Transactor::new(options, number).map_err(refused)?)));
         let free = (0..writers).map(made).collect::<Result<_, HostError>>()?;
         Ok(Self {
             options: options.clone(),
@@ -89,7 +93,7 @@ impl Transactors {
 }
 
 /// A commit on its way, by a member of a group.
-pub(crate) struct Job<G = ConsumerGroupMetadata> {
+pub(crate) struct Job<G = Joined> {
     pub(crate) task: TaskId,
     pub(crate) outputs: Vec<Record>,
     pub(crate) changes: Arc<Changes>,
@@ -130,7 +134,7 @@ pub(crate) struct ToBrokers {
 }
 
 impl Brokers for ToBrokers {
-    type Group = ConsumerGroupMetadata;
+    type Group = Joined;
 
     fn changelog(&self, stage: &str) -> String {
         self.transactors.options.names.changelog(stage)
@@ -138,6 +142,17 @@ impl Brokers for ToBrokers {
 
     fn transact(&self, records: &[Sent<'_>], reached: Option<&Reached<'_>>) -> Outcome {
         self.transactors.transact(records, reached)
+    }
+
+    fn commit(&self, records: &[Sent<'_>], said: usize, reached: &Reached<'_>) -> Outcome {
+        match self.transactors.options.guarantee {
+            Guarantee::ExactlyOnce => self.transact(records, Some(reached)),
+            Guarantee::AtLeastOnce => {
+                let (outputs, rows) = records.split_at(said);
+                let rows = in_order(rows, |rows| self.transact(rows, None))?;
+                Ok([self.transact(outputs, Some(reached))?, rows].concat())
+            }
+        }
     }
 
     fn passed(&self, place: Place, position: u64) {
@@ -151,15 +166,8 @@ impl<B: Brokers, K: Kept> Landing<B, K> {
         let changelog = self.brokers.changelog(task.stage);
         let mut records: Vec<Sent<'_>> = outputs.iter().map(sent).collect();
         let said = records.len();
-        records.extend(changes.iter().map(|(key, value)| Sent {
-            topic: &changelog,
-            partition: task.partition,
-            key,
-            value: value.as_deref(),
-            headers: &[],
-            timestamp_ms: None,
-        }));
-        let mut offsets = self.brokers.transact(&records, Some(&Reached { positions: &reached, group: &group }))?;
+        records.extend(changes.iter().map(|row| row_of(&changelog, task.partition, row)));
+        let mut offsets = self.brokers.commit(&records, said, &Reached { positions: &reached, group: &group })?;
         drop(records);
         // The store sees nothing before the transaction is committed: what it writes out early could never be taken back.
         let next = offsets.split_off(said).last().map_or(0, |last| last + 1);

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use faultline_core::stage::{Home, Stage, home_of, one_copy};
@@ -20,6 +21,7 @@ use super::opening::encode_positions;
 use super::options::KafkaOptions;
 use super::registry::Wire;
 use super::transact::{Reached, Sent, Transactor, sent};
+use super::unfenced::Joined;
 use super::{CALL, Generation, KafkaError, KafkaLog, Names, POSITIONS_ROW, checked};
 use crate::commit::TaskId;
 use crate::error::HostError;
@@ -287,9 +289,10 @@ impl<'m> Moving<'m> {
         }
         let group = self.options.group_of(stage.name);
         let consumer: Reader = self.options.reader(&group).create_with_context(self.options.context()).map_err(KafkaError::client)?;
+        let consumer = Arc::new(consumer);
         let changelog = self.options.names.changelog(stage.name);
         for partition in 0..self.partitions {
-            let group = consumer.group_metadata().ok_or(KafkaError::NotOwner { task: TaskId { stage: stage.name, partition } })?;
+            let group = Joined::of(&consumer).ok_or(KafkaError::NotOwner { task: TaskId { stage: stage.name, partition } })?;
             let positions: Positions = places(stage, partition).map(|place| (place, self.ends.get(&place).copied().unwrap_or(0))).collect();
             let mut rows = vec![Row { partition, key: POSITIONS_ROW.to_vec(), value: encode_positions(&positions) }];
             rows.extend(newest.iter().filter_map(|(key, value)| Some(Row { partition, key: key.to_vec(), value: value.clone()? })));

@@ -29,6 +29,7 @@ mod stale;
 mod standby;
 mod token;
 pub(crate) mod transact;
+pub(crate) mod unfenced;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -41,7 +42,7 @@ use faultline_model::time::Timestamp;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
 
-pub use self::admin::{Difference, PlannedTopic, apply_topics, compare_topics, make_topics, planned_topics};
+pub use self::admin::{Difference, PlannedTopic, apply_topics, compare_topics, degraded_topics, make_topics, planned_topics};
 use self::context::{Reader, ask};
 pub use self::follow::Follower;
 use self::generation::Heard;
@@ -53,12 +54,13 @@ use self::land::{Job, Lander, Landing, ToBrokers, Transactors};
 use self::lanes::Fetchers;
 pub use self::migrate::{Moved, MovedStage, migrate};
 use self::opening::positions_in_state;
-pub use self::options::KafkaOptions;
+pub use self::options::{Guarantee, KafkaOptions};
 use self::registry::Wire;
 pub use self::registry::{Registry, RegistryAuth, RegistryError, RegistryOptions, SubjectDifference};
 pub use self::repartition::{Repartition, Repartitioned, Repartitioning, repartition};
 use self::standby::Standbys;
 use self::transact::sent;
+use self::unfenced::Joined;
 use crate::commit::{Commit, InFlight, TaskId};
 use crate::embedded::EmbeddedLog;
 use crate::error::HostError;
@@ -92,6 +94,15 @@ pub enum KafkaError {
     },
     #[error("a transaction did not end well, its task goes on from what is committed: {reason}")]
     Transaction { reason: String },
+    #[error(
+        "no transaction can be begun ({reason}), and exactly-once rests on them; for brokers that have none there is \
+         kafka.guarantee: at-least-once, and docs/guarantees.md says what is lost with it"
+    )]
+    NoTransactions { reason: String },
+    #[error("another partition count is written in transactions, and kafka.guarantee is at-least-once; nothing was done")]
+    NeedsTransactions,
+    #[error("kafka.standbys is {standbys}, and kafka.guarantee is at-least-once: a standby cannot tell a torn commit; set it to 0")]
+    Standbys { standbys: usize },
     #[error("{task} is no longer this process's: its group has given it to another, or forgotten this process")]
     NotOwner { task: TaskId },
     #[error(
@@ -175,8 +186,11 @@ fn is_final(code: RDKafkaErrorCode) -> bool {
     )
 }
 
+/// What the name of a stage's changelog ends with.
+const CHANGELOG: &str = ".changelog";
+
 pub(crate) fn changelog_of(stage: &str) -> String {
-    format!("{stage}.changelog")
+    format!("{stage}{CHANGELOG}")
 }
 
 pub struct KafkaLog {
@@ -223,6 +237,7 @@ impl KafkaLog {
     /// Reaches a cluster, checks its topics against the plans, and waits until the global topics are here. `writers` is how many
     /// transactions may be open at once.
     pub fn open(path: impl AsRef<Path>, plans: &[TopicPlan], options: KafkaOptions, writers: usize) -> Result<Self, HostError> {
+        options.check()?;
         let group = options.group("reader");
         let asking: Reader = options.reader_to_end(&group).create_with_context(options.context()).map_err(KafkaError::client)?;
         let generation = Generation::that_holds(&asking)?;
@@ -331,6 +346,18 @@ impl KafkaLog {
         consumer.context().serve_tokens(consumer);
         let committed = group::committed(consumer, &self.options.names, &places)?;
         Ok(places.iter().map(|place| committed.get(place).copied().unwrap_or(0)).collect())
+    }
+
+    /// The modes in which a guarantee is gone.
+    fn degraded(&self) -> impl Iterator<Item = Gauge> {
+        let modes = [("at-least-once", self.options.guarantee == Guarantee::AtLeastOnce), ("no-compaction", !self.options.has_compaction)];
+        modes.into_iter().filter(|(_, is_on)| *is_on).map(|(mode, _)| Gauge {
+            name: "faultline_degraded",
+            help: "A mode in which a guarantee is gone, as docs/guarantees.md says.",
+            kind: Kind::Gauge,
+            label: Some(("mode", mode)),
+            value: 1,
+        })
     }
 
     /// How many tasks of a stage are at work here.
@@ -477,8 +504,12 @@ impl Log for KafkaLog {
         self.topics.check_outputs(&commit.outputs)?;
         let task = commit.task;
         let membership = held(&self.members).get(task.stage).cloned().ok_or(KafkaError::NotOwner { task })?;
-        let group = membership.seat.upgrade().and_then(|seat| seat.consumer().group_metadata()).ok_or(KafkaError::NotOwner { task })?;
-        let job = Job::new(commit, self.positions(task)?, membership.topic, group);
+        let group = membership.seat.upgrade().and_then(|seat| Joined::of(&seat.consumer())).ok_or(KafkaError::NotOwner { task })?;
+        let before = self.positions(task)?;
+        if self.options.guarantee == Guarantee::AtLeastOnce {
+            unfenced::keep_outputs(&mut commit, &before);
+        }
+        let job = Job::new(commit, before, membership.topic, group);
         let changes = job.changes.clone();
         let ending = self.lander.begin(job)?;
         Ok(Some(InFlight { changes, ending: Box::new(ending) }))
@@ -553,6 +584,7 @@ impl Log for KafkaLog {
             label: None,
             value: u64::from(self.is_anew),
         });
+        gauges.extend(self.degraded());
         for membership in held(&self.members).values() {
             let Some(seat) = membership.seat.upgrade() else { continue };
             let rebalances = seat.rebalances();

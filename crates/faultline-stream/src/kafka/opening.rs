@@ -6,6 +6,7 @@ use faultline_model::topic::Topic;
 
 use super::cluster::{Changelog, Kept};
 use super::restore::restore;
+use super::unfenced::{self, Mends};
 use super::{KafkaError, POSITIONS_ROW};
 use crate::commit::TaskId;
 use crate::error::HostError;
@@ -22,6 +23,8 @@ pub(crate) struct Wanted<'w> {
     pub(crate) topics: &'w Topics,
     /// It was elsewhere for so long that its changelog may have forgotten that a row went.
     pub(crate) is_stale: bool,
+    /// Where there are no transactions: who puts its changelog in order.
+    pub(crate) mends: Option<&'w dyn Mends>,
 }
 
 /// Where the task goes on, with its state here; nothing if it was told to stop on the way. `goes_on` hears how many offsets of the
@@ -32,7 +35,7 @@ pub(crate) fn open(
     wanted: &Wanted<'_>,
     goes_on: &dyn Fn(u64, u64) -> bool,
 ) -> Result<Option<Positions>, HostError> {
-    let Wanted { task, keyed, globals, topics, is_stale } = *wanted;
+    let Wanted { task, keyed, globals, topics, is_stale, mends } = *wanted;
     // Positions first: what is written to the changelog after them is by nobody else.
     let committed = changelog.committed(keyed)?;
     if is_stale {
@@ -43,7 +46,11 @@ pub(crate) fn open(
         heard.set((restored, of));
         goes_on(restored, of)
     };
-    if !restore(changelog, local, task, &restores)? {
+    let is_restored = match mends {
+        None => restore(changelog, local, task, &restores)?,
+        Some(mends) => unfenced::restore(changelog, local, task, mends, &restores)?,
+    };
+    if !is_restored {
         return Ok(None);
     }
     let positions = positions_in_state(local, topics, task)?;
@@ -53,8 +60,12 @@ pub(crate) fn open(
             // The new owner is at work, and this process has not heard that it is no owner any more.
             return Err(KafkaError::NotOwner { task }.into());
         }
-        let (state, group) = (format!("{positions:?}"), format!("{committed:?}"));
-        return Err(KafkaError::PositionsDiffer { task, state, group }.into());
+        if mends.is_none() {
+            let (state, group) = (format!("{positions:?}"), format!("{committed:?}"));
+            return Err(KafkaError::PositionsDiffer { task, state, group }.into());
+        }
+        // The group hears them last, and who slept may have told it older ones.
+        tracing::warn!(%task, state = ?positions, group = ?committed, "the group has other positions than the state, whose hold");
     }
     for topic in globals {
         let position = positions.get(&(topic.name, 0)).copied().unwrap_or(0);

@@ -43,6 +43,16 @@ const OWN: [&str; 19] = [
     "message.max.bytes",
 ];
 
+/// What a commit is, where a process is killed in its midst.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Guarantee {
+    /// State, outputs and positions are there together or not at all.
+    #[default]
+    ExactlyOnce,
+    /// For brokers without transactions: what was said last may be said again, and a process that slept is not fenced.
+    AtLeastOnce,
+}
+
 #[derive(Clone)]
 pub struct KafkaOptions {
     /// `host:port`, several with commas between.
@@ -65,6 +75,9 @@ pub struct KafkaOptions {
     pub transaction_timeout: Duration,
     /// After so long without a word a process is taken for dead. Default 10 s.
     pub session_timeout: Duration,
+    pub guarantee: Guarantee,
+    /// Whether the brokers compact topics. Without it what is kept by key is kept for ever, each word of it.
+    pub has_compaction: bool,
     /// A schema registry, whose ids the values on the cluster then have.
     pub registry: Option<RegistryOptions>,
     /// What the cluster calls topics and groups; who opens a log of it finds that out.
@@ -84,6 +97,8 @@ impl KafkaOptions {
             standbys: 0,
             transaction_timeout: Duration::from_secs(30),
             session_timeout: Duration::from_secs(10),
+            guarantee: Guarantee::ExactlyOnce,
+            has_compaction: true,
             registry: None,
             names: Names::default(),
         }
@@ -93,6 +108,9 @@ impl KafkaOptions {
     pub fn check(&self) -> Result<(), HostError> {
         if let Some(name) = self.client.keys().find(|name| OWN.contains(&name.as_str())) {
             return Err(KafkaError::OwnOption { name: name.clone() }.into());
+        }
+        if self.guarantee == Guarantee::AtLeastOnce && self.standbys > 0 {
+            return Err(KafkaError::Standbys { standbys: self.standbys }.into());
         }
         // Both kinds of client know options that the other one takes without a word.
         self.client().create_native_config().map_err(|error| match error {
@@ -208,9 +226,16 @@ impl KafkaOptions {
 
     pub(crate) fn producer(&self, number: usize) -> ClientConfig {
         let mut config = self.client();
-        config.set("transactional.id", format!("{}.{}.{number}", self.installation, self.instance));
+        let timeout = self.transaction_timeout.as_millis().to_string();
+        match self.guarantee {
+            Guarantee::ExactlyOnce => {
+                config.set("transactional.id", format!("{}.{}.{number}", self.installation, self.instance));
+                config.set("transaction.timeout.ms", timeout);
+            }
+            // What is not delivered by then never is: it would stand behind what is said instead of it.
+            Guarantee::AtLeastOnce => drop(config.set("message.timeout.ms", timeout)),
+        }
         config.set("enable.idempotence", "true");
-        config.set("transaction.timeout.ms", self.transaction_timeout.as_millis().to_string());
         config.set("partitioner", "murmur2_random");
         config.set("message.max.bytes", Self::batch_bytes(self.local.max_record_bytes).to_string());
         if !self.client.contains_key("compression.type") {

@@ -11,11 +11,11 @@ use std::time::Instant;
 
 use rdkafka::consumer::Consumer;
 
-use super::admin::{PlannedTopic, grow, make_anew, planned_topics};
+use super::admin::{PlannedTopic, degraded_topics, grow, make_anew, planned_topics};
 use super::context::{Reader, ask};
 use super::generation::{GENERATIONS, Generation, Names, parts};
 use super::migrate::{Moved, MovedStage, Moving, check_rest, has_members, places, settled, tasks};
-use super::options::KafkaOptions;
+use super::options::{Guarantee, KafkaOptions};
 use super::restore::{BrokersChangelog, Restorer, restore};
 use super::transact::{Sent, Transactor};
 use super::{CALL, KafkaError, KafkaLog, checked};
@@ -71,6 +71,9 @@ pub struct Repartitioned {
 /// Does it, or ends what was broken off.
 pub fn repartition(asked: Repartition<'_>, progress: &mut dyn FnMut(Repartitioning)) -> Result<Repartitioned, HostError> {
     let Repartition { plans, options, folder, partitions, .. } = asked;
+    if options.guarantee == Guarantee::AtLeastOnce {
+        return Err(KafkaError::NeedsTransactions.into());
+    }
     let config = options.reader_to_end(&options.group("reader"));
     let asking: Reader = config.create_with_context(options.context()).map_err(KafkaError::client)?;
     let mut holds = Generation::that_holds(&asking)?;
@@ -194,7 +197,9 @@ fn keyed(asked: Repartition<'_>, names: &Names) -> Vec<PlannedTopic> {
 
 fn planned(asked: Repartition<'_>, names: &Names) -> Vec<PlannedTopic> {
     let stages: Vec<&str> = asked.stages.iter().map(|stage| stage.name).collect();
-    planned_topics(names, asked.plans, &stages, asked.partitions, asked.replicas, asked.options.local.max_record_bytes)
+    let options = asked.options;
+    let topics = planned_topics(names, asked.plans, &stages, asked.partitions, asked.replicas, options.local.max_record_bytes);
+    degraded_topics(topics, options.guarantee, options.has_compaction)
 }
 
 fn make(asking: &Reader, topics: &[PlannedTopic], options: &KafkaOptions) -> Result<(), HostError> {

@@ -195,6 +195,17 @@ pub(crate) fn restore(
     task: TaskId,
     goes_on: &dyn Fn(u64, u64) -> bool,
 ) -> Result<bool, HostError> {
+    let Some((from, of)) = begin(changelog, local, task, goes_on)? else { return Ok(false) };
+    read(changelog, local, task, from, &|next| goes_on(next - from, of))
+}
+
+/// From which offset on a task needs its changelog, which stands there then, and how many there are. Nothing if it was told to stop.
+pub(super) fn begin(
+    changelog: &impl Changelog,
+    local: &impl Kept,
+    task: TaskId,
+    goes_on: &dyn Fn(u64, u64) -> bool,
+) -> Result<Option<(u64, u64)>, HostError> {
     let written = changelog.written()?;
     // A transaction is committed before its mark stands in each partition: its positions can be there already, and its rows not
     // yet to be read. Beyond what is written now nothing comes, as a former owner is fenced.
@@ -204,7 +215,7 @@ pub(crate) fn restore(
             break (first, end);
         }
         if !goes_on(0, written) {
-            return Ok(false);
+            return Ok(None);
         }
         changelog.pause();
     };
@@ -218,8 +229,7 @@ pub(crate) fn restore(
         None => 0,
     };
     changelog.seek(from)?;
-    let of = end.saturating_sub(from);
-    read(changelog, local, task, from, &|next| goes_on(next - from, of))
+    Ok(Some((from, end.saturating_sub(from))))
 }
 
 fn read(changelog: &impl Changelog, local: &impl Kept, task: TaskId, from: u64, goes_on: &dyn Fn(u64) -> bool) -> Result<bool, HostError> {

@@ -3,7 +3,6 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
@@ -12,7 +11,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::KafkaError;
 use super::context::{Context, SERVE, hears};
 use super::generation::Names;
-use super::options::KafkaOptions;
+use super::options::{Guarantee, KafkaOptions};
+use super::unfenced::{Commits, Joined};
 use crate::error::HostError;
 use crate::log::{Positions, Record};
 use crate::sync::held;
@@ -23,6 +23,7 @@ const LOOK: Duration = Duration::from_micros(500);
 const QUEUE_IS_FULL: Duration = Duration::from_millis(10);
 
 /// A record to be written.
+#[derive(Clone, Copy)]
 pub(crate) struct Sent<'r> {
     pub(crate) topic: &'r str,
     pub(crate) partition: u32,
@@ -43,9 +44,14 @@ pub(crate) fn sent(record: &Record) -> Sent<'_> {
     }
 }
 
+/// A row of state, as a record of its changelog.
+pub(crate) fn row_of<'r>(changelog: &'r str, partition: u32, (key, value): (&'r Vec<u8>, &'r Option<Vec<u8>>)) -> Sent<'r> {
+    Sent { topic: changelog, partition, key, value: value.as_deref(), headers: &[], timestamp_ms: None }
+}
+
 /// Positions that a transaction commits, as a member of a group. There is one at least: without any the group's generation would not be
 /// looked at, and a former owner not be fenced.
-pub(crate) struct Reached<'r, G = ConsumerGroupMetadata> {
+pub(crate) struct Reached<'r, G = Joined> {
     pub(crate) positions: &'r Positions,
     pub(crate) group: &'r G,
 }
@@ -54,6 +60,7 @@ pub(crate) struct Transactor {
     producer: BaseProducer<Deliveries>,
     timeout: Duration,
     names: Names,
+    guarantee: Guarantee,
 }
 
 /// Where each record of the transaction came to stand.
@@ -86,12 +93,15 @@ impl Transactor {
         let producer: BaseProducer<Deliveries> =
             config.create_with_context(Deliveries { context: options.context(), ..Deliveries::default() }).map_err(KafkaError::client)?;
         let until = Instant::now() + options.transaction_timeout * 2;
-        again(until, || {
-            // The first token is asked for here.
-            producer.poll(SERVE);
-            producer.init_transactions(CALL)
-        })?;
-        Ok(Self { producer, timeout: options.transaction_timeout, names: options.names.clone() })
+        let guarantee = options.guarantee;
+        if guarantee == Guarantee::ExactlyOnce {
+            again(until, || {
+                // The first token is asked for here.
+                producer.poll(SERVE);
+                producer.init_transactions(CALL)
+            })?;
+        }
+        Ok(Self { producer, timeout: options.transaction_timeout, names: options.names.clone(), guarantee })
     }
 
     /// Gives each record's offset. After an error this transactor is to be dropped: what became of the transaction is what a new
@@ -103,6 +113,10 @@ impl Transactor {
         if self.producer.context().context.needs_tokens() {
             self.producer.poll(SERVE);
         }
+        if self.guarantee == Guarantee::AtLeastOnce {
+            self.write(records, reached, until)?;
+            return self.offsets();
+        }
         self.producer.begin_transaction().map_err(KafkaError::transaction)?;
         let written = self.write(records, reached, until);
         if let Err(error) = written {
@@ -111,8 +125,12 @@ impl Transactor {
             return Err(error);
         }
         again(until, || self.producer.commit_transaction(CALL))?;
+        self.offsets()
+    }
+
+    fn offsets(&self) -> Result<Vec<u64>, HostError> {
         let offsets: Option<Vec<u64>> = held(&self.producer.context().offsets).drain(..).collect();
-        offsets.ok_or_else(|| KafkaError::Transaction { reason: "a committed record was never said to be delivered".to_owned() }.into())
+        offsets.ok_or_else(not_delivered)
     }
 
     fn write(&self, records: &[Sent<'_>], reached: Option<&Reached<'_>>, until: Instant) -> Result<(), HostError> {
@@ -126,7 +144,16 @@ impl Transactor {
                 let offset = Offset::Offset(*position as i64);
                 list.add_partition_offset(self.names.topic(topic), *partition as i32, offset).map_err(KafkaError::client)?;
             }
-            again(until, || self.producer.send_offsets_to_transaction(&list, group, CALL))?;
+            match self.guarantee {
+                Guarantee::ExactlyOnce => again(until, || self.producer.send_offsets_to_transaction(&list, &group.metadata, CALL))?,
+                Guarantee::AtLeastOnce => {
+                    // Before the positions move all of it is there.
+                    if held(&self.producer.context().offsets).iter().any(Option::is_none) {
+                        return Err(not_delivered());
+                    }
+                    group.commit_positions(&list).map_err(KafkaError::transaction)?;
+                }
+            }
         }
         Ok(())
     }
@@ -171,6 +198,10 @@ impl Transactor {
             }
         }
     }
+}
+
+fn not_delivered() -> HostError {
+    KafkaError::Transaction { reason: "a record was never said to be delivered".to_owned() }.into()
 }
 
 /// Calls until there is an answer that is final, or the time is over.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use faultline_stream::testing::Rest;
-use faultline_stream::{InputStatus, KafkaLog, KafkaOptions, KafkaRunning, Log, RegistryOptions, TopicPlan, make_topics};
+use faultline_stream::{Guarantee, InputStatus, KafkaLog, KafkaOptions, KafkaRunning, Log, RegistryOptions, TopicPlan, make_topics};
 
 pub const PARTITIONS: u32 = 4;
 /// How long something may take that takes seconds.
@@ -27,6 +27,7 @@ pub struct Broker {
     session: Option<Duration>,
     bootstrap: String,
     plans: Vec<TopicPlan>,
+    guarantee: Guarantee,
 }
 
 fn script(arguments: &[&str]) -> Command {
@@ -38,22 +39,34 @@ fn script(arguments: &[&str]) -> Command {
 impl Broker {
     /// Nothing where Kafka cannot be had, which is said, and is a failure in CI.
     pub fn start(plans: Vec<TopicPlan>, stages: &[&str]) -> Option<Self> {
-        Self::start_with(1, None, plans, stages)
+        Self::start_of(1, plans, stages)
     }
 
     /// A broker that may be silent for so long before it is fenced. Where there is no other, that must outlast what silences it: a
     /// transaction that is committed while its only replica is fenced is left hanging by Kafka 4.3.1 (its coordinator notes it as
     /// complete, and partitions have no marker of it).
     pub fn start_silent_for(session: Duration, plans: Vec<TopicPlan>, stages: &[&str]) -> Option<Self> {
-        Self::start_with(1, Some(session), plans, stages)
+        Self::start_with(1, Some(session), Guarantee::ExactlyOnce, true, plans, stages)
     }
 
     /// A cluster of so many; three have three copies of all, of which two must be in sync.
     pub fn start_of(nodes: u16, plans: Vec<TopicPlan>, stages: &[&str]) -> Option<Self> {
-        Self::start_with(nodes, None, plans, stages)
+        Self::start_with(nodes, None, Guarantee::ExactlyOnce, true, plans, stages)
     }
 
-    fn start_with(nodes: u16, session: Option<Duration>, plans: Vec<TopicPlan>, stages: &[&str]) -> Option<Self> {
+    /// With what its clients are to do without.
+    pub fn start_for(guarantee: Guarantee, has_compaction: bool, plans: Vec<TopicPlan>, stages: &[&str]) -> Option<Self> {
+        Self::start_with(1, None, guarantee, has_compaction, plans, stages)
+    }
+
+    fn start_with(
+        nodes: u16,
+        session: Option<Duration>,
+        guarantee: Guarantee,
+        has_compaction: bool,
+        plans: Vec<TopicPlan>,
+        stages: &[&str],
+    ) -> Option<Self> {
         let ready = script(&["ready"]).output().unwrap();
         if !ready.status.success() {
             let reason = String::from_utf8_lossy(&ready.stderr).into_owned();
@@ -65,9 +78,10 @@ impl Broker {
         let folder = tempfile::tempdir().unwrap();
         let port = free_ports(2 * nodes);
         let bootstrap: Vec<String> = (0..nodes).map(|node| format!("127.0.0.1:{}", port + 2 * node)).collect();
-        let broker = Self { folder, port, nodes, session, bootstrap: bootstrap.join(","), plans };
+        let broker = Self { folder, port, nodes, session, bootstrap: bootstrap.join(","), plans, guarantee };
         broker.begin();
-        make_topics(&options(&broker.bootstrap, "maker"), &broker.plans, stages, PARTITIONS, u32::from(nodes)).unwrap();
+        let options = KafkaOptions { has_compaction, ..broker.options("maker") };
+        make_topics(&options, &broker.plans, stages, PARTITIONS, u32::from(nodes)).unwrap();
         Some(broker)
     }
 
@@ -94,28 +108,32 @@ impl Broker {
 
     /// The same with more in its environment.
     pub fn worker_with(&self, test: &str, instance: &str, environment: &[(&str, &str)]) -> Worker {
-        let worker = format!("{} {instance} {}", self.bootstrap, self.state(instance).display());
+        let worker = format!("{} {:?} {instance} {}", self.bootstrap, self.guarantee, self.state(instance).display());
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", test]).env(WORKER, worker).envs(environment.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::null());
         Worker(command.spawn().unwrap())
     }
 
     pub fn log(&self, instance: &str) -> Arc<KafkaLog> {
-        open(&self.bootstrap, instance, &self.state(instance), &self.plans)
+        Arc::new(KafkaLog::open(self.state(instance), &self.plans, self.options(instance), 2).unwrap())
+    }
+
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
     }
 
     pub fn options(&self, instance: &str) -> KafkaOptions {
-        options(&self.bootstrap, instance)
+        options(&self.bootstrap, self.guarantee, instance)
     }
 
     /// State in a folder of its own, and a bound of what waits to be worked on.
     pub fn log_in(&self, instance: &str, folder: &Path, buffer_bytes: usize) -> Arc<KafkaLog> {
-        let options = KafkaOptions { buffer_bytes, ..options(&self.bootstrap, instance) };
+        let options = KafkaOptions { buffer_bytes, ..self.options(instance) };
         Arc::new(KafkaLog::open(folder, &self.plans, options, 2).unwrap())
     }
 
     pub fn log_with_registry(&self, instance: &str, registry: RegistryOptions) -> Arc<KafkaLog> {
-        let options = KafkaOptions { registry: Some(registry), ..options(&self.bootstrap, instance) };
+        let options = KafkaOptions { registry: Some(registry), ..self.options(instance) };
         Arc::new(KafkaLog::open(self.state(instance), &self.plans, options, 2).unwrap())
     }
 
@@ -130,16 +148,14 @@ impl Drop for Broker {
     }
 }
 
-fn open(bootstrap: &str, instance: &str, folder: &Path, plans: &[TopicPlan]) -> Arc<KafkaLog> {
-    Arc::new(KafkaLog::open(folder, plans, options(bootstrap, instance), 2).unwrap())
-}
-
-fn options(bootstrap: &str, instance: &str) -> KafkaOptions {
+fn options(bootstrap: &str, guarantee: Guarantee, instance: &str) -> KafkaOptions {
     let mut options = KafkaOptions::new(bootstrap, "test", instance);
+    options.guarantee = guarantee;
     options.local.memory_budget_bytes = 16 << 20;
     options.session_timeout = Duration::from_secs(3);
     options.transaction_timeout = Duration::from_secs(5);
-    options.standbys = 1;
+    // At least once there are none.
+    options.standbys = usize::from(guarantee == Guarantee::ExactlyOnce);
     if let Ok(protocol) = std::env::var(PROTOCOL) {
         options.client.insert("group.protocol".to_owned(), protocol);
     }
@@ -170,8 +186,10 @@ pub fn lasting(variable: &str, seconds: u64) -> Duration {
 /// In a child: works until it is killed, or told to stop.
 pub fn work_if_child(plans: &[TopicPlan], run: impl FnOnce(Arc<KafkaLog>) -> KafkaRunning) {
     let Ok(worker) = std::env::var(WORKER) else { return };
-    let [bootstrap, instance, folder] = worker.splitn(3, ' ').collect::<Vec<_>>().try_into().unwrap();
-    let running = run(open(bootstrap, instance, Path::new(folder), plans));
+    let [bootstrap, guarantee, instance, folder] = worker.splitn(4, ' ').collect::<Vec<_>>().try_into().unwrap();
+    let guarantee = if guarantee == format!("{:?}", Guarantee::AtLeastOnce) { Guarantee::AtLeastOnce } else { Guarantee::ExactlyOnce };
+    let options = options(bootstrap, guarantee, instance);
+    let running = run(Arc::new(KafkaLog::open(Path::new(folder), plans, options, 2).unwrap()));
     // Its end is the word to stop, also where the test has gone without one.
     let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
     let stopped = running.stop();

@@ -7,7 +7,7 @@ use faultline_core::stage::Stage;
 use faultline_core::track::Track;
 use faultline_stream::{
     Difference, Generation, HostError, KafkaOptions, MAX_RECORD_BYTES, Names, PlannedTopic, Registry, RegistryError, TopicPlan,
-    apply_topics, compare_topics, planned_topics,
+    apply_topics, compare_topics, degraded_topics, planned_topics,
 };
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use crate::cli::Common;
 use crate::client::settings;
 use crate::commands::{confirmed, note, print_json, print_line, print_text};
 use crate::failure::{Exit, Failure};
-use crate::service::{Role, kafka_options, plans};
+use crate::service::{Role, guarantee, kafka_options, plans};
 use crate::settings::Settings;
 use crate::show::{Table, counted};
 
@@ -148,7 +148,11 @@ pub fn planned(settings: &Settings, options: &KafkaOptions) -> Result<Vec<Planne
 fn planned_as(settings: &Settings, names: &Names) -> Vec<PlannedTopic> {
     // Without a cluster the plan is for the usual one.
     let replicas = settings.kafka.as_ref().map_or(3, |kafka| kafka.replicas);
-    planned_topics(names, &plans(settings), &[Track::NAME, Correlate::NAME], settings.partitions, replicas, MAX_RECORD_BYTES)
+    let topics = planned_topics(names, &plans(settings), &[Track::NAME, Correlate::NAME], settings.partitions, replicas, MAX_RECORD_BYTES);
+    match &settings.kafka {
+        Some(kafka) => degraded_topics(topics, guarantee(kafka), kafka.has_compaction),
+        None => topics,
+    }
 }
 
 pub fn for_administration(settings: &Settings, instance: &str) -> Result<KafkaOptions, Failure> {
@@ -184,13 +188,15 @@ fn acls(role: Role, settings: &Settings) -> Vec<Acl> {
     let mut acls = vec![
         ("cluster", "kafka-cluster".to_owned(), "Describe"),
         ("group", format!("{installation}.*"), "Describe, Read"),
-        ("transactional id", format!("{installation}.*"), "Describe, Write"),
         // Which generation of the topics holds.
         read("generations"),
         // Their copies are in each process.
         read("catalog"),
         read("intel"),
     ];
+    if settings.kafka.as_ref().is_none_or(|kafka| !kafka.is_at_least_once) {
+        acls.push(("transactional id", format!("{installation}.*"), "Describe, Write"));
+    }
     let stage = |name: &str, reads: &[&str], writes: &[&str]| {
         let changelog = format!("{name}.changelog");
         let mut acls = vec![("topic", changelog, "Describe, Read, Write")];

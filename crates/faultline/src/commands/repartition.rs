@@ -43,9 +43,9 @@ fn failure(error: &HostError, holds: bool) -> Failure {
     let next = "the installation is as it was, with the partitions that it had; mend the cause, and begin again";
     match error {
         _ if holds => Failure::of(Exit::Failed, error, "the new partitions hold, and not all topics have them: run this again to end it"),
-        HostError::Kafka(KafkaError::GroupAtWork { .. } | KafkaError::Written { .. } | KafkaError::NotMore { .. }) => {
-            Failure::of(Exit::Refused, error, "")
-        }
+        HostError::Kafka(
+            KafkaError::GroupAtWork { .. } | KafkaError::Written { .. } | KafkaError::NotMore { .. } | KafkaError::NeedsTransactions,
+        ) => Failure::of(Exit::Refused, error, ""),
         HostError::Kafka(KafkaError::NotAtRest { .. }) => Failure::of(
             Exit::Refused,
             error,

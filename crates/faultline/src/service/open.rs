@@ -8,8 +8,8 @@ use faultline_core::correlate::Correlate;
 use faultline_core::track::Track;
 use faultline_server::{Limits, Serves, Settings as ServerSettings, TlsFiles, Token};
 use faultline_stream::{
-    EmbeddedLog, Host, HostError, HostOptions, KafkaHost, KafkaLog, KafkaOptions, Options, RegistryAuth, RegistryOptions, SystemClock,
-    TopicPlan, topic_plans,
+    EmbeddedLog, Guarantee, Host, HostError, HostOptions, KafkaHost, KafkaLog, KafkaOptions, Options, RegistryAuth, RegistryOptions,
+    SystemClock, TopicPlan, topic_plans,
 };
 
 use super::ServiceError;
@@ -85,9 +85,31 @@ pub fn kafka_options(settings: &Settings, kafka: &Kafka, instance: String) -> Ka
         local: Options { memory_budget_bytes, ..Options::default() },
         buffer_bytes: usize::try_from(kafka.buffer_bytes).unwrap_or(usize::MAX),
         transaction_timeout: kafka.transaction_timeout,
+        guarantee: guarantee(kafka),
+        has_compaction: kafka.has_compaction,
         session_timeout: kafka.session_timeout,
         standbys: kafka.standbys as usize,
         ..KafkaOptions::new(kafka.bootstrap.clone(), kafka.installation.clone(), instance)
+    }
+}
+
+pub fn guarantee(kafka: &Kafka) -> Guarantee {
+    if kafka.is_at_least_once { Guarantee::AtLeastOnce } else { Guarantee::ExactlyOnce }
+}
+
+/// Says which guarantees are gone, where some are.
+fn tell_of_degraded(kafka: &Kafka) {
+    if kafka.is_at_least_once {
+        tracing::warn!(
+            "degraded: kafka.guarantee is at-least-once. What a process had said when it was killed is said again; one that slept past its \
+             session is not fenced and may write over its successor's work; what a door appends may be there in part. docs/guarantees.md"
+        );
+    }
+    if !kafka.has_compaction {
+        tracing::warn!(
+            "degraded: kafka.cleanup_policy is delete. Topics kept by key and changelogs grow without end; a restore, and views that are filled anew, \
+             read all that was ever said; what was removed stays on the brokers. docs/guarantees.md"
+        );
     }
 }
 
@@ -101,6 +123,7 @@ pub fn kafka_log(settings: &Settings, kafka: &Kafka, roles: &Roles) -> Result<Ka
     let path = settings.data_folder.join("kafka");
     let options = kafka_options(settings, kafka, instance);
     options.check()?;
+    tell_of_degraded(kafka);
     Ok(KafkaLog::open(path, &plans(settings), options, writers)?)
 }
 

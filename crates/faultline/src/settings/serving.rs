@@ -21,7 +21,11 @@ pub fn serving(layers: &Layers, roles: &Roles) -> Result<(), SettingsError> {
             let why = "is empty, and gateways on Kafka must hash secrets alike; set the same one for all, such as `openssl rand -hex 32` gives, or copy the file of an installation that moved";
             wrong("secrets.key", why.to_owned());
         }
-        if let Err(error) = kafka_options(&settings, kafka, "check".to_owned()).check() {
+        if kafka.is_at_least_once && kafka.standbys > 0 {
+            let why =
+                format!("is {}, and kafka.guarantee is at-least-once: a standby cannot tell a torn commit; set it to 0", kafka.standbys);
+            wrong("kafka.standbys", why);
+        } else if let Err(error) = kafka_options(&settings, kafka, "check".to_owned()).check() {
             wrong("kafka.client.*", format!("cannot be used: {error}"));
         }
     }
@@ -80,6 +84,15 @@ mod tests {
             ),
             (vec![("kafka.bootstrap", "127.0.0.1:1"), ("secrets.key", &token), ("kafka.client.acks", "1")], vec!["client option acks"]),
             (vec![("kafka.bootstrap", "127.0.0.1:1"), ("secrets.key", &token), ("kafka.client.sasl.pasword", "x")], vec!["sasl.pasword"]),
+            (
+                vec![
+                    ("kafka.bootstrap", "127.0.0.1:1"),
+                    ("secrets.key", &token),
+                    ("kafka.guarantee", "at-least-once"),
+                    ("kafka.standbys", "1"),
+                ],
+                vec!["kafka.standbys", "a standby cannot tell a torn commit"],
+            ),
             (vec![(CERTIFICATE, "/nowhere/c.pem"), (KEY, "/nowhere/k.pem")], vec!["/nowhere/c.pem"]),
         ] {
             let flags: Vec<_> = flags.into_iter().map(|(key, value)| (key, value.to_owned())).collect();

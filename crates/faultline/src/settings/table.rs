@@ -67,6 +67,14 @@ fn is_level(text: &str) -> bool {
     ["error", "warn", "info", "debug", "trace"].contains(&text)
 }
 
+fn is_guarantee(text: &str) -> bool {
+    ["exactly-once", "at-least-once"].contains(&text)
+}
+
+fn is_cleanup(text: &str) -> bool {
+    ["compact", "delete"].contains(&text)
+}
+
 fn is_format(text: &str) -> bool {
     ["text", "json"].contains(&text)
 }
@@ -223,6 +231,20 @@ pub const SETTINGS: &[Setting] = &[
         is_name,
     ),
     setting("kafka.replicas", "3", "Replicas of each topic that `topics apply` makes.", "a number from 1 to 256", is_small_number),
+    setting(
+        "kafka.guarantee",
+        "exactly-once",
+        "What a commit is: a transaction, or without transactions, where brokers have none, at-least-once. `docs/guarantees.md` says what is lost.",
+        "exactly-once or at-least-once",
+        is_guarantee,
+    ),
+    setting(
+        "kafka.cleanup_policy",
+        "compact",
+        "How brokers keep what is kept by key: compacted, or, where they cannot compact, for ever. `docs/guarantees.md` says what is lost.",
+        "compact or delete",
+        is_cleanup,
+    ),
     setting(
         "kafka.session_timeout",
         "45s",

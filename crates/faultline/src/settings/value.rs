@@ -49,6 +49,8 @@ pub struct Kafka {
     /// None for one that the data folder keeps.
     pub instance: Option<String>,
     pub replicas: u32,
+    pub is_at_least_once: bool,
+    pub has_compaction: bool,
     pub session_timeout: Duration,
     pub standbys: u32,
     pub transaction_timeout: Duration,
@@ -132,6 +134,8 @@ impl Settings {
                 installation: text("kafka.installation"),
                 instance: Some(text("kafka.instance")).filter(|text| !text.is_empty()),
                 replicas: number("kafka.replicas"),
+                is_at_least_once: text("kafka.guarantee") == "at-least-once",
+                has_compaction: text("kafka.cleanup_policy") == "compact",
                 session_timeout: span("kafka.session_timeout"),
                 standbys: number("kafka.standbys"),
                 transaction_timeout: span("kafka.transaction_timeout"),

@@ -222,7 +222,7 @@ impl Process {
         let changelog = OfCluster { shared: self.shared.clone(), task, next: Mutex::default() };
         let horizon = held(&self.shared.brokers).horizon(&changelog.at());
         let is_stale = self.disk.kept(task)?.is_some_and(|kept| kept < horizon);
-        let wanted = Wanted { task, keyed: &keyed, globals: stage.globals, topics: &self.shared.topics, is_stale };
+        let wanted = Wanted { task, keyed: &keyed, globals: stage.globals, topics: &self.shared.topics, is_stale, mends: None };
         let owns = |_, _| held(&self.inner).owned.get(&task) == Some(&given);
         let Some(positions) = open(&changelog, &*self.disk, &wanted, &owns)? else { return Ok(()) };
         let mut inner = held(&self.inner);
