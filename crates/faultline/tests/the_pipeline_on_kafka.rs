@@ -13,13 +13,12 @@ use faultline_core::track::Track;
 use faultline_model::avro::{self, TopicValue};
 use faultline_model::testing::scale::{Order, Scale};
 use faultline_model::time::Timestamp;
-use faultline_model::topic::{CATALOG, FINDINGS, INTEL, RISKS, Topic};
+use faultline_model::topic::{CATALOG, FINDINGS, FINDINGS_BULK, INTEL, RISKS, Topic};
 use faultline_stream::testing::{Random, Rest};
 use faultline_stream::{
-    Clock, EmbeddedLog, Host, HostOptions, KafkaHost, KafkaLog, KafkaRunning, Log, Options, SystemClock, append, topic_plans,
+    Clock, EmbeddedLog, Guarantee, Host, HostOptions, KafkaHost, KafkaLog, KafkaRunning, Log, Options, SystemClock, append, topic_plans,
 };
 
-const NAME: &str = "killed_processes_come_to_what_an_embedded_run_comes_to";
 /// Stops the clock of all processes of a test at one moment.
 const NOW: &str = "FAULTLINE_TEST_NOW";
 const FINDINGS_IN_ALL: u64 = 3_000;
@@ -31,7 +30,7 @@ fn said<T: TopicValue>(topic: Topic, records: impl Iterator<Item = (String, T)>)
     (topic, records.map(|(key, record)| (key, Some(avro::encode(record).unwrap()))).collect())
 }
 
-/// An organisation, its scans, the same scans in another order, and a KEV entry.
+/// An organisation, its scans, the same scans in another order by the bulk lane, and a KEV entry.
 fn history(scale: &Scale) -> Vec<Said> {
     let mut history = vec![said(CATALOG, scale.catalog()), said(INTEL, scale.intel())];
     for scan in scale.scans() {
@@ -40,7 +39,7 @@ fn history(scale: &Scale) -> Vec<Said> {
     }
     for scan in scale.rescans(1) {
         let asset = scan.asset().to_string();
-        history.push(said(FINDINGS, scan.records(Order::Shuffled).map(|record| (asset.clone(), record))));
+        history.push(said(FINDINGS_BULK, scan.records(Order::Shuffled).map(|record| (asset.clone(), record))));
     }
     history.push(said(INTEL, scale.kev(10).into_iter()));
     history
@@ -77,8 +76,17 @@ fn embedded(history: &[Said], now: Timestamp) -> Rest {
 
 #[test]
 fn killed_processes_come_to_what_an_embedded_run_comes_to() {
+    killed_processes_come_to_it("killed_processes_come_to_what_an_embedded_run_comes_to", Guarantee::ExactlyOnce);
+}
+
+#[test]
+fn so_they_do_without_transactions() {
+    killed_processes_come_to_it("so_they_do_without_transactions", Guarantee::AtLeastOnce);
+}
+
+fn killed_processes_come_to_it(test: &str, guarantee: Guarantee) {
     work_if_child(&topic_plans(), run);
-    let Some(broker) = Broker::start(topic_plans(), &[Track::NAME, Correlate::NAME]) else { return };
+    let Some(broker) = Broker::start_for(guarantee, true, topic_plans(), &[Track::NAME, Correlate::NAME]) else { return };
     // Brokers drop what is old by its own time, so it is a real one; but one for all, as scores follow the time.
     let now = SystemClock.now();
     let scale = Scale::new(5, FINDINGS_IN_ALL);
@@ -88,7 +96,7 @@ fn killed_processes_come_to_what_an_embedded_run_comes_to() {
 
     let reader = broker.log("reader");
     let names = ["a", "b"];
-    let worker = |name: &str| broker.worker_with(NAME, name, &[(NOW, &now.millis().to_string())]);
+    let worker = |name: &str| broker.worker_with(test, name, &[(NOW, &now.millis().to_string())]);
     let mut workers = names.map(worker);
     let mut random = Random::new(1);
     for (at, said) in history.iter().enumerate() {
