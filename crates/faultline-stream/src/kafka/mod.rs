@@ -539,6 +539,7 @@ impl Log for KafkaLog {
         let mut gauges = self.local.gauges();
         gauges.extend(self.transactors.gauges());
         gauges.extend(self.standbys.gauges());
+        gauges.extend(self.wire.registry().into_iter().flat_map(Registry::gauges));
         gauges.push(Gauge {
             name: "faultline_restored_records_total",
             help: "Rows of changelogs that were read before tasks could work.",
