@@ -157,7 +157,8 @@ fn tasks_whose_topic_was_made_anew_stop_and_go_on_where_somebody_says() {
     // At work, and after a restart as well.
     make_anew(&broker, VETOES, PARTITIONS as i32);
     wait_until("the tasks stop", || stopped_at(&running, VETOES) == all);
-    drop(running);
+    let stopped = running.stop().unwrap_err().to_string();
+    assert!(stopped.starts_with(&format!("{PARTITIONS} of the tasks stopped")) && stopped.contains("vetoes/"), "{stopped}");
     let running = run(broker.log("one"));
     wait_until("the tasks stop again", || stopped_at(&running, VETOES) == all);
     drop(running);

@@ -171,8 +171,15 @@ impl KafkaRunning {
 
     /// Ends each batch that has begun, leaves the groups, and tells what had stopped before.
     pub fn stop(mut self) -> Result<(), HostError> {
+        // A task that is given up takes along what is known of it.
+        let failures = self.running.as_ref().map(Running::failures).unwrap_or_default();
+        let ended = self.ends().first().map(|reason| KafkaError::Ended { reason: (*reason).to_owned() });
         self.leave();
-        self.running.take().map_or(Ok(()), Running::stop)
+        let stopped = self.running.take().map_or(Ok(()), Running::stop);
+        if !failures.is_empty() {
+            return Err(HostError::TasksFailed { failures });
+        }
+        ended.map_or(stopped, |ended| Err(ended.into()))
     }
 
     fn leave(&mut self) {

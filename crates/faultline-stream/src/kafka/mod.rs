@@ -98,6 +98,8 @@ pub enum KafkaError {
         "topic {topic} has {found} partitions, {asked} are expected: all topics but the global ones have the same count; if a change of it was broken off, run `faultline topics repartition` again"
     )]
     Partitions { topic: String, found: usize, asked: usize },
+    #[error("this process had stopped working before it was told to stop: {reason}")]
+    Ended { reason: String },
     #[error("there is no topic {topic} in the cluster; create the planned topics first")]
     NoTopic { topic: String },
     #[error("topic {topic} could not be made: {reason}")]
