@@ -57,10 +57,7 @@ impl Default for Options {
 
 pub(crate) fn open(path: &Path, options: &Options) -> Result<DB, HostError> {
     std::fs::create_dir_all(path).map_err(|source| HostError::Folder { path: path.to_owned(), source })?;
-    let cannot = |source: rocksdb::Error| {
-        let path = path.to_owned();
-        if is_lock(&source) { HostError::InUse { path, source } } else { HostError::Open { path, source } }
-    };
+    let cannot = |source| refused(path, source);
     let budget = Budget::new(options);
     let settings = settings(&budget);
     let mut families: Vec<String> = FAMILIES.map(str::to_owned).to_vec();
@@ -76,6 +73,17 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<DB, HostError> {
     let db = DB::open_cf_descriptors(&settings, path, families).map_err(cannot)?;
     agree(&db, path, options.partitions)?;
     Ok(db)
+}
+
+/// Removes a folder with all that RocksDB keeps in it, unless somebody has it open.
+#[cfg(feature = "kafka")]
+pub(crate) fn remove(path: &Path) -> Result<(), HostError> {
+    DB::destroy(&rocksdb::Options::default(), path).map_err(|source| refused(path, source))
+}
+
+fn refused(path: &Path, source: rocksdb::Error) -> HostError {
+    let path = path.to_owned();
+    if is_lock(&source) { HostError::InUse { path, source } } else { HostError::Open { path, source } }
 }
 
 /// RocksDB has no error kind for it; a process that holds the lock itself is told in other words than a second process.

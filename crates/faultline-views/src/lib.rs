@@ -38,5 +38,5 @@ pub use read::findings::ListedFinding;
 pub use read::named::Named;
 pub use read::summary::Summary;
 pub use read::times::{Moment, Step};
-pub use read::trace::{KeptDeadLetter, Trace};
+pub use read::trace::Trace;
 pub use views::{Positions, TOPICS, Views};

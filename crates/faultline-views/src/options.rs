@@ -19,8 +19,6 @@ pub struct Options {
     pub idle_readers: usize,
     /// How many outcomes are kept, the newest. Default 100,000.
     pub outcomes_kept: u32,
-    /// How many dead letters are kept, the newest. Default 10,000.
-    pub dead_letters_kept: u32,
     /// What a page of a list may cost.
     pub bounds: Bounds,
     /// Where bodies of risks and findings are kept.
@@ -34,7 +32,6 @@ impl Default for Options {
             reader_cache_bytes: 8 << 20,
             idle_readers: 4,
             outcomes_kept: 100_000,
-            dead_letters_kept: 10_000,
             bounds: Bounds::default(),
             bodies: Bodies::Here,
         }

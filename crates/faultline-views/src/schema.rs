@@ -7,7 +7,7 @@
 use rusqlite::{Connection, ErrorCode};
 
 /// Raised with every change of a table's meaning.
-pub(crate) const VERSION: i64 = 2;
+pub(crate) const VERSION: i64 = 3;
 
 pub(crate) const TABLES: &str = "
 CREATE TABLE position (topic TEXT NOT NULL, part INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, part)) WITHOUT ROWID;
@@ -62,7 +62,6 @@ CREATE TABLE outcome (
     body BLOB NOT NULL
 );
 CREATE UNIQUE INDEX outcome_id ON outcome (id);
-CREATE TABLE dead_letter (n INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, body BLOB NOT NULL);
 CREATE TABLE catalog (key TEXT NOT NULL PRIMARY KEY, kind TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE service_of_node (node TEXT NOT NULL, service INTEGER NOT NULL, PRIMARY KEY (node, service)) WITHOUT ROWID;
 ";

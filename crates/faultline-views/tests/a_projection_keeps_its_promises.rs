@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{apply, apply_at, finding, finding_id, finding_record, gone, line, line_record, member, put, risk, risk_record};
 use faultline_model::catalog::{CatalogRecord, Head, Node, Service, node_key, service_key};
-use faultline_model::dead_letter::DeadLetter;
 use faultline_model::decision::{Outcome, OutcomeStatus};
 use faultline_model::id::Id;
 use faultline_model::observation::{ScanKind, Severity};
@@ -233,25 +232,18 @@ fn a_node_rolls_up_what_stands_below_it_after_a_move_too() {
 }
 
 #[test]
-fn the_newest_outcomes_and_dead_letters_are_kept_up_to_their_bounds() {
-    let views = Views::in_memory_with(Options { outcomes_kept: 3, dead_letters_kept: 2, ..Options::default() }).unwrap();
+fn the_newest_outcomes_are_kept_up_to_their_bound() {
+    let views = Views::in_memory_with(Options { outcomes_kept: 3, ..Options::default() }).unwrap();
     let outcome = |id: &str, status| {
         let (asset, at) = (common::asset("repo:github.com/acme/shop"), Timestamp::from_millis(0));
         put(topic::OUTCOMES, id, Outcome { id: id.into(), status, reason: String::new(), asset, at, counts: None })
     };
-    let letter = |offset| {
-        let letter = DeadLetter { topic: "findings".into(), partition: 0, offset, reason: "no".into(), stage: "track".into(), value: None };
-        put(topic::DEAD_LETTERS, "repo:github.com/acme/shop", letter)
-    };
     for id in ["1", "2", "3", "4"] {
-        apply(&views, &[outcome(id, OutcomeStatus::Done), letter(id.parse().unwrap())]);
+        apply(&views, &[outcome(id, OutcomeStatus::Done)]);
     }
     apply(&views, &[outcome("2", OutcomeStatus::Refused)]);
     let status = |id| views.outcome(id).unwrap().map(|outcome| outcome.status);
     assert_eq!((status("1"), status("2"), status("4")), (None, Some(OutcomeStatus::Refused), Some(OutcomeStatus::Done)));
-    let letters = views.dead_letters(None, 10).unwrap();
-    assert_eq!(letters.iter().map(|kept| kept.letter.offset).collect::<Vec<_>>(), [4, 3]);
-    assert_eq!(views.dead_letters(Some(letters[0].number), 10).unwrap().len(), 1);
 }
 
 /// A log with one risk.

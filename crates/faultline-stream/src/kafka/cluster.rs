@@ -18,6 +18,9 @@ pub(crate) trait Changelog {
     /// Positions that the group has committed, once no transaction that could change them is open.
     fn committed(&self, places: &[Place]) -> Result<Positions, HostError>;
 
+    /// The first offset of an input that is there, and the end of what is written of it.
+    fn bounds(&self, place: Place) -> Result<(u64, u64), HostError>;
+
     /// The end of what is written, committed or not.
     fn written(&self) -> Result<u64, HostError>;
 

@@ -12,8 +12,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::KafkaError;
 use super::context::Reader;
@@ -37,8 +38,23 @@ pub(crate) struct Fetcher {
 }
 
 enum Change {
-    Add(Place, u64),
+    Add(Place, Start),
     Remove(Place),
+}
+
+/// Where a place is read.
+#[derive(Clone, Copy)]
+pub(crate) struct Start {
+    /// Where its reader stands.
+    pub(crate) position: u64,
+    /// The first offset that is fetched: the position, or behind it what is there as yet.
+    pub(crate) first: u64,
+}
+
+impl Start {
+    pub(crate) fn at(position: u64) -> Self {
+        Self { position, first: position }
+    }
 }
 
 /// A change, and where to say what became of it.
@@ -64,11 +80,14 @@ struct Buffer {
     end: u64,
     asked_at: Instant,
     is_paused: bool,
+    /// Where it was to be read next there is nothing, or may be nothing: which place of a client's it is, the client does not say.
+    is_lost: bool,
 }
 
 impl Fetcher {
-    pub(crate) fn start(options: &KafkaOptions, group: &str, bell: Arc<Bell>) -> Result<Self, HostError> {
-        let consumer = options.reader(group).create_with_context(options.context()).map_err(KafkaError::client)?;
+    /// By a client that is configured so.
+    pub(crate) fn start(options: &KafkaOptions, config: &ClientConfig, bell: Arc<Bell>) -> Result<Self, HostError> {
+        let consumer = config.create_with_context(options.context()).map_err(KafkaError::client)?;
         let (places, is_stopping, names) = (Mutex::default(), AtomicBool::new(false), options.names.clone());
         let shared =
             Arc::new(Shared { consumer, names, places, room: Condvar::new(), bell, bound_bytes: options.buffer_bytes / 2, is_stopping });
@@ -82,8 +101,7 @@ impl Fetcher {
         Ok(Self { shared, changes, thread: Some(thread.map_err(|source| HostError::Thread { source })?) })
     }
 
-    /// Reads a place from an offset on.
-    pub(crate) fn add(&self, place: Place, from: u64) -> Result<(), HostError> {
+    pub(crate) fn add(&self, place: Place, from: Start) -> Result<(), HostError> {
         self.ask(Change::Add(place, from))
     }
 
@@ -102,9 +120,16 @@ impl Fetcher {
     }
 
     /// What waits of a place, from an offset on; nothing if the place is not read here, or no more from there.
-    pub(crate) fn read(&self, place: Place, from: u64, max_records: usize, max_bytes: usize) -> Option<Vec<Arc<Stored>>> {
+    pub(crate) fn read(
+        &self,
+        place: Place,
+        from: u64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Option<Vec<Arc<Stored>>>, HostError> {
         let mut places = held(&self.shared.places);
-        let buffer = places.get_mut(&place).filter(|buffer| from >= buffer.start)?;
+        let Some(buffer) = places.get_mut(&place).filter(|buffer| from >= buffer.start) else { return Ok(None) };
+        buffer.check(place)?;
         buffer.asked_at = Instant::now();
         if buffer.is_paused {
             buffer.is_paused = self.shared.consumer.resume(&self.shared.list_of(place)).is_err();
@@ -116,12 +141,15 @@ impl Fetcher {
                 break;
             }
         }
-        Some(page.into_records())
+        Ok(Some(page.into_records()))
     }
 
     /// The offset behind what waits of a place.
-    pub(crate) fn end(&self, place: Place) -> Option<u64> {
-        held(&self.shared.places).get(&place).map(|buffer| buffer.end)
+    pub(crate) fn end(&self, place: Place) -> Result<Option<u64>, HostError> {
+        let places = held(&self.shared.places);
+        let Some(buffer) = places.get(&place) else { return Ok(None) };
+        buffer.check(place)?;
+        Ok(Some(buffer.end))
     }
 
     /// Gives room back: a reader is at this position for good.
@@ -146,6 +174,17 @@ impl Drop for Fetcher {
     }
 }
 
+impl Buffer {
+    fn new(Start { position, first }: Start) -> Self {
+        let (records, asked_at) = (VecDeque::new(), Instant::now());
+        Self { records, bytes: 0, start: position, end: first, asked_at, is_paused: false, is_lost: false }
+    }
+
+    fn check(&self, place: Place) -> Result<(), KafkaError> {
+        if self.is_lost { Err(KafkaError::NotThere { topic: place.0, partition: place.1, offset: self.end }) } else { Ok(()) }
+    }
+}
+
 impl Shared {
     fn run(&self, asked: &Receiver<Asked>) {
         while !self.is_stopping.load(Ordering::Acquire) {
@@ -156,22 +195,29 @@ impl Shared {
             if !self.has_room() {
                 continue;
             }
-            let (mut wait, mut taken, mut known) = (POLL, Vec::new(), None::<&'static str>);
+            let (mut wait, mut taken, mut known, mut is_lost) = (POLL, Vec::new(), None::<&'static str>, false);
             // Errors that concern all (brokers away) are librdkafka's to retry; the end of a partition is none.
             while taken.len() < RING_AFTER
                 && let Some(polled) = self.consumer.poll(wait)
             {
-                if let Ok(message) = polled {
-                    // Most are of the same topic as the one before.
-                    let name = message.topic();
-                    known = known.filter(|topic| self.names.topic(topic) == name).or_else(|| self.topic(name));
-                    if let Some(topic) = known {
-                        taken.push(((topic, message.partition().unsigned_abs()), Arc::new(stored(&message))));
+                match polled {
+                    Ok(message) => {
+                        // Most are of the same topic as the one before.
+                        let name = message.topic();
+                        known = known.filter(|topic| self.names.topic(topic) == name).or_else(|| self.topic(name));
+                        if let Some(topic) = known {
+                            taken.push(((topic, message.partition().unsigned_abs()), Arc::new(stored(&message))));
+                        }
                     }
+                    Err(error) => is_lost |= error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset),
                 }
                 wait = Duration::ZERO;
             }
-            if !taken.is_empty() {
+            if is_lost {
+                // Whoever reads looks where he stands.
+                held(&self.places).values_mut().for_each(|buffer| buffer.is_lost = true);
+            }
+            if is_lost || !taken.is_empty() {
                 self.take(taken);
                 self.bell.ring();
             }
@@ -182,12 +228,10 @@ impl Shared {
         match *change {
             Change::Add(place, from) => {
                 let mut list = TopicPartitionList::new();
-                list.add_partition_offset(self.names.topic(place.0), place.1 as i32, Offset::Offset(from as i64))
+                list.add_partition_offset(self.names.topic(place.0), place.1 as i32, Offset::Offset(from.first as i64))
                     .map_err(KafkaError::client)?;
                 self.consumer.incremental_assign(&list).map_err(KafkaError::client)?;
-                let buffer =
-                    Buffer { records: VecDeque::new(), bytes: 0, start: from, end: from, asked_at: Instant::now(), is_paused: false };
-                held(&self.places).insert(place, buffer);
+                held(&self.places).insert(place, Buffer::new(from));
                 Ok(())
             }
             Change::Remove(place) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use super::KafkaLog;
-use super::fetch::Fetcher;
+use super::fetch::{Fetcher, Start};
 use crate::error::HostError;
 use crate::log::{Log, Place, Stored};
 use crate::sync::held;
@@ -19,7 +19,9 @@ pub struct Follower {
 
 impl Follower {
     pub(super) fn new(log: Arc<KafkaLog>) -> Result<Self, HostError> {
-        let fetcher = Fetcher::start(&log.options, &log.options.group("follower"), log.local.bell())?;
+        // Who follows begins anew where a topic is another one, and otherwise wants what is left.
+        let config = log.options.reader(&log.options.group("follower"));
+        let fetcher = Fetcher::start(&log.options, &config, log.local.bell())?;
         Ok(Self { log, fetcher, places: Mutex::default() })
     }
 
@@ -42,10 +44,10 @@ impl Follower {
         if places.get(&place) != Some(&from) {
             // Asked for the first time, or from elsewhere: who follows has begun anew.
             self.fetcher.remove(place);
-            self.fetcher.add(place, from)?;
+            self.fetcher.add(place, Start::at(from))?;
         }
         self.fetcher.committed(place, from);
-        let page = self.fetcher.read(place, from, max_records, max_bytes).unwrap_or_default();
+        let page = self.fetcher.read(place, from, max_records, max_bytes)?.unwrap_or_default();
         let page = page.into_iter().map(Arc::unwrap_or_clone).collect();
         let page = match self.log.wire.incoming(place, page) {
             // What its first record says is not known now: this place waits, the others go on.

@@ -11,6 +11,7 @@ use faultline_core::stage::{Bulk, Stage};
 use faultline_model::topic::Topic;
 use rdkafka::consumer::Consumer;
 
+use super::fetch::Start;
 use super::group::{Asks, Member, Owned, Rebalances, peers};
 use super::lanes::{Allowance, Asker};
 use super::opening::{Wanted, open};
@@ -171,8 +172,15 @@ impl KafkaRunning {
 
     /// Ends each batch that has begun, leaves the groups, and tells what had stopped before.
     pub fn stop(mut self) -> Result<(), HostError> {
+        // A task that is given up takes along what is known of it.
+        let failures = self.running.as_ref().map(Running::failures).unwrap_or_default();
+        let ended = self.ends().first().map(|reason| KafkaError::Ended { reason: (*reason).to_owned() });
         self.leave();
-        self.running.take().map_or(Ok(()), Running::stop)
+        let stopped = self.running.take().map_or(Ok(()), Running::stop);
+        if !failures.is_empty() {
+            return Err(HostError::TasksFailed { failures });
+        }
+        ended.map_or(stopped, |ended| Err(ended.into()))
     }
 
     fn leave(&mut self) {
@@ -304,10 +312,12 @@ impl Opener {
             // Neither for each row: both take locks that others take.
             (is_told && !is_waiting) || self.owns(task, given)
         };
-        let Some(positions) = open(&changelog, &*log.local, &wanted, &goes_on)? else { return Ok(()) };
-        held(&self.log.positions).insert(task, positions.clone());
+        let Some(opened) = open(&changelog, &*log.local, &wanted, &goes_on)? else { return Ok(()) };
+        held(&self.log.positions).insert(task, opened.positions.clone());
         for (place, topic) in keyed.iter().zip(&kind.inputs) {
-            self.log.fetcher.add(*place, positions.get(place).copied().unwrap_or(0), kind.is_bulk(*topic))?;
+            let position = opened.positions.get(place).copied().unwrap_or(0);
+            let first = opened.begins.get(place).copied().unwrap_or(position);
+            self.log.fetcher.add(*place, Start { position, first }, kind.is_bulk(*topic))?;
         }
         let meter = Arc::default();
         let work = (kind.open)(task.partition, Arc::clone(&meter))?;
@@ -319,6 +329,7 @@ impl Opener {
             self.running.telemetry.remove(task);
             self.running.telemetry.add(task, meter);
             self.running.pool.add(task, Mutex::new(work));
+            self.log.tell_of_lost(task, &opened);
             self.log.wake();
             return Ok(());
         }

@@ -68,27 +68,41 @@ impl Transactors {
     }
 
     pub(crate) fn transact(&self, records: &[Sent<'_>], reached: Option<&Reached<'_>>) -> Outcome {
-        let mut free = held(&self.free);
-        let (number, transactor) = loop {
-            match free.pop() {
-                Some(transactor) => break transactor,
-                None => free = self.given_back.wait(free).unwrap_or_else(PoisonError::into_inner),
-            }
-        };
-        drop(free);
-        let made = transactor.map_or_else(|| Transactor::new(&self.options, number), Ok);
-        let (transactor, written) = match made {
-            Ok(transactor) => {
-                let written = transactor.commit(records, reached);
-                (written.is_ok().then_some(transactor), written)
-            }
-            Err(error) => (None, Err(error)),
-        };
+        let mut taken = self.take();
+        let made = taken.transactor.take().map_or_else(|| Transactor::new(&self.options, taken.number), Ok);
+        let written = made.and_then(|transactor| {
+            let written = transactor.commit(records, reached);
+            taken.transactor = written.is_ok().then_some(transactor);
+            written
+        });
         let count = if written.is_ok() { &self.committed } else { &self.failed };
         count.fetch_add(1, Ordering::Relaxed);
-        held(&self.free).push((number, transactor));
-        self.given_back.notify_one();
         written
+    }
+
+    /// Waits for one that is free.
+    fn take(&self) -> Taken<'_> {
+        let mut free = held(&self.free);
+        loop {
+            match free.pop() {
+                Some((number, transactor)) => return Taken { of: self, number, transactor },
+                None => free = self.given_back.wait(free).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+}
+
+/// A producer in somebody's hands. It is given back however that ends: after a panic there is none of its number, and it is made anew.
+struct Taken<'t> {
+    of: &'t Transactors,
+    number: usize,
+    transactor: Option<Transactor>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        held(&self.of.free).push((self.number, self.transactor.take()));
+        self.of.given_back.notify_one();
     }
 }
 
@@ -248,5 +262,29 @@ impl Ending for OnItsWay {
 
     fn wait(self: Box<Self>) -> Outcome {
         self.outcome.unwrap_or_else(|| self.answer.recv().unwrap_or_else(|_| Err(gone())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_gives_the_producer_back_to_be_made_anew() {
+        let transactors = Transactors {
+            options: KafkaOptions::new("127.0.0.1:1", "test", "one"),
+            free: Mutex::new(vec![(7, None)]),
+            given_back: Condvar::new(),
+            committed: AtomicU64::default(),
+            failed: AtomicU64::default(),
+        };
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _taken = transactors.take();
+            assert!(held(&transactors.free).is_empty());
+            std::panic::resume_unwind(Box::new("at work"));
+        }));
+        assert!(panicked.is_err());
+        let taken = transactors.take();
+        assert!(taken.number == 7 && taken.transactor.is_none());
     }
 }

@@ -12,7 +12,7 @@ use faultline_core::stage::Bulk;
 use rdkafka::consumer::Consumer;
 
 use super::context::{Reader, ask};
-use super::fetch::Fetcher;
+use super::fetch::{Fetcher, Start};
 use super::options::KafkaOptions;
 use super::{KafkaError, KafkaLog, group};
 use crate::error::HostError;
@@ -39,11 +39,11 @@ pub(crate) struct Fetchers {
 impl Fetchers {
     pub(crate) fn start(options: &KafkaOptions, group: &str, bell: &Arc<Bell>) -> Result<Self, HostError> {
         let small = KafkaOptions { buffer_bytes: options.buffer_bytes / 4, ..options.clone() };
-        Ok(Self { urgent: Fetcher::start(options, group, bell.clone())?, bulk: Fetcher::start(&small, group, bell.clone())? })
+        let start = |options: &KafkaOptions| Fetcher::start(options, &options.fetcher(group), bell.clone());
+        Ok(Self { urgent: start(options)?, bulk: start(&small)? })
     }
 
-    /// Reads a place from an offset on.
-    pub(crate) fn add(&self, place: Place, from: u64, is_bulk: bool) -> Result<(), HostError> {
+    pub(crate) fn add(&self, place: Place, from: Start, is_bulk: bool) -> Result<(), HostError> {
         if is_bulk { self.bulk.add(place, from) } else { self.urgent.add(place, from) }
     }
 
@@ -52,14 +52,20 @@ impl Fetchers {
     }
 
     /// What waits of a place, from an offset on; nothing if the place is not read here.
-    pub(crate) fn read(&self, place: Place, from: u64, max_records: usize, max_bytes: usize) -> Option<Vec<Arc<Stored>>> {
-        let urgent = self.urgent.read(place, from, max_records, max_bytes);
-        urgent.or_else(|| self.bulk.read(place, from, max_records, max_bytes))
+    pub(crate) fn read(
+        &self,
+        place: Place,
+        from: u64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Option<Vec<Arc<Stored>>>, HostError> {
+        let urgent = self.urgent.read(place, from, max_records, max_bytes)?;
+        urgent.map_or_else(|| self.bulk.read(place, from, max_records, max_bytes), |urgent| Ok(Some(urgent)))
     }
 
     /// The offset behind what waits of a place.
-    pub(crate) fn end(&self, place: Place) -> Option<u64> {
-        self.urgent.end(place).or_else(|| self.bulk.end(place))
+    pub(crate) fn end(&self, place: Place) -> Result<Option<u64>, HostError> {
+        self.urgent.end(place)?.map_or_else(|| self.bulk.end(place), |end| Ok(Some(end)))
     }
 
     /// Gives room back: a reader is at this position for good.

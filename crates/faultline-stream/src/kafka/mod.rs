@@ -53,7 +53,7 @@ pub use self::host::{KafkaHost, KafkaRunning};
 use self::land::{Job, Lander, Landing, ToBrokers, Transactors};
 use self::lanes::Fetchers;
 pub use self::migrate::{Moved, MovedStage, migrate};
-use self::opening::positions_in_state;
+use self::opening::{Opened, positions_in_state};
 pub use self::options::{Guarantee, KafkaOptions};
 use self::registry::Wire;
 pub use self::registry::{Registry, RegistryAuth, RegistryError, RegistryOptions, SubjectDifference};
@@ -109,12 +109,20 @@ pub enum KafkaError {
         "topic {topic} has {found} partitions, {asked} are expected: all topics but the global ones have the same count; if a change of it was broken off, run `faultline topics repartition` again"
     )]
     Partitions { topic: String, found: usize, asked: usize },
+    #[error("this process had stopped working before it was told to stop: {reason}")]
+    Ended { reason: String },
     #[error("there is no topic {topic} in the cluster; create the planned topics first")]
     NoTopic { topic: String },
     #[error("topic {topic} could not be made: {reason}")]
     NotMade { topic: String, reason: String },
     #[error("topic {topic} could not be described: {reason}")]
     NotDescribed { topic: String, reason: String },
+    #[error(
+        "{reader} is at {position} of {topic}/{partition}, which ends at {end}: the topic was made anew, or its brokers lost what they had acknowledged; nothing more is read of it until somebody says where to go on (docs/operations.md)"
+    )]
+    BeyondEnd { reader: String, topic: &'static str, partition: u32, position: u64, end: u64 },
+    #[error("{topic}/{partition} has nothing at {offset}, where it was to be read next; it is looked where it begins and ends")]
+    NotThere { topic: &'static str, partition: u32, offset: u64 },
     #[error("positions of {task} differ: its state stands for {state}, its group has committed {group}; one of them was changed by hand")]
     PositionsDiffer { task: TaskId, state: String, group: String },
     #[error("on Kafka only global topics are looked up by key, and {topic} is none; this is a fault of faultline")]
@@ -163,7 +171,7 @@ impl KafkaError {
     /// Whether the task is right to be opened again from what is committed.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
-            Self::Transaction { .. } | Self::NotOwner { .. } => true,
+            Self::Transaction { .. } | Self::NotOwner { .. } | Self::NotThere { .. } => true,
             Self::Registry(error) => error.is_passing(),
             Self::Client { source } | Self::NotLetIn { source, .. } => !source.rdkafka_error_code().is_some_and(is_final),
             _ => false,
@@ -215,6 +223,8 @@ pub struct KafkaLog {
     standbys: Standbys,
     /// Rows of changelogs that were read before tasks could work.
     restored: Arc<AtomicU64>,
+    /// Offsets of inputs that were deleted before they were read.
+    lost: AtomicU64,
     folder: PathBuf,
     /// How long topics know that a key went.
     horizon: Duration,
@@ -281,6 +291,7 @@ impl KafkaLog {
             groups: Mutex::default(),
             standbys,
             restored: Arc::default(),
+            lost: AtomicU64::default(),
             folder: path.as_ref().to_owned(),
             horizon,
             is_anew,
@@ -374,6 +385,15 @@ impl KafkaLog {
         if found == 0 { Err(KafkaError::NoTopic { topic: topic.to_owned() }.into()) } else { Ok(found as u32) }
     }
 
+    /// Says of a task's inputs what was deleted before it was read.
+    fn tell_of_lost(&self, task: TaskId, Opened { positions, begins }: &Opened) {
+        for (place, begin) in begins {
+            let lost = begin - positions.get(place).copied().unwrap_or(0);
+            self.lost.fetch_add(lost, Ordering::Relaxed);
+            tracing::warn!(%task, topic = place.0, partition = place.1, lost, "records were deleted before they were read; it goes on at what is left");
+        }
+    }
+
     /// A changelog is there, with a partition for each task.
     fn check_changelog(&self, stage: &str) -> Result<(), HostError> {
         let (topic, asked) = (self.options.names.changelog(stage), self.partitions as usize);
@@ -446,7 +466,7 @@ impl Log for KafkaLog {
         let place = (plan.name, partition);
         let page = if plan.is_global {
             self.local.read(topic, partition, from, max_records, max_bytes)?
-        } else if let Some(page) = self.fetcher.read(place, from, max_records, max_bytes) {
+        } else if let Some(page) = self.fetcher.read(place, from, max_records, max_bytes)? {
             page.into_iter().map(Arc::unwrap_or_clone).collect()
         } else {
             globals::once(&held(&self.asking), self.named(place), from, max_records, max_bytes)?
@@ -458,7 +478,7 @@ impl Log for KafkaLog {
         let plan = self.topics.plan(topic, partition)?;
         // Where values are changed on their way in nothing can be shared.
         if self.wire.registry().is_none()
-            && let Some(page) = self.fetcher.read((plan.name, partition), from, max_records, max_bytes)
+            && let Some(page) = self.fetcher.read((plan.name, partition), from, max_records, max_bytes)?
         {
             return Ok(page);
         }
@@ -470,7 +490,7 @@ impl Log for KafkaLog {
         let place = (plan.name, partition);
         let end = if plan.is_global {
             self.local.end_offset(topic, partition)?
-        } else if let Some(end) = self.fetcher.end(place) {
+        } else if let Some(end) = self.fetcher.end(place)? {
             end
         } else {
             self.watermarks(topic, partition)?.1
@@ -570,12 +590,20 @@ impl Log for KafkaLog {
         let mut gauges = self.local.gauges();
         gauges.extend(self.transactors.gauges());
         gauges.extend(self.standbys.gauges());
+        gauges.extend(self.wire.registry().into_iter().flat_map(Registry::gauges));
         gauges.push(Gauge {
             name: "faultline_restored_records_total",
             help: "Rows of changelogs that were read before tasks could work.",
             kind: Kind::Counter,
             label: None,
             value: self.restored.load(Ordering::Relaxed),
+        });
+        gauges.push(Gauge {
+            name: "faultline_records_lost_total",
+            help: "Offsets of inputs that brokers deleted before they were read here.",
+            kind: Kind::Counter,
+            label: None,
+            value: self.lost.load(Ordering::Relaxed),
         });
         gauges.push(Gauge {
             name: "faultline_state_made_anew",

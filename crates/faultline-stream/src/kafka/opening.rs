@@ -27,6 +27,13 @@ pub(crate) struct Wanted<'w> {
     pub(crate) mends: Option<&'w dyn Mends>,
 }
 
+/// Where a task goes on.
+pub(crate) struct Opened {
+    pub(crate) positions: Positions,
+    /// The first offsets of inputs that begin behind the task's position: what was before them is lost.
+    pub(crate) begins: Positions,
+}
+
 /// Where the task goes on, with its state here; nothing if it was told to stop on the way. `goes_on` hears how many offsets of the
 /// changelog were read, of how many.
 pub(crate) fn open(
@@ -34,7 +41,7 @@ pub(crate) fn open(
     local: &impl Kept,
     wanted: &Wanted<'_>,
     goes_on: &dyn Fn(u64, u64) -> bool,
-) -> Result<Option<Positions>, HostError> {
+) -> Result<Option<Opened>, HostError> {
     let Wanted { task, keyed, globals, topics, is_stale, mends } = *wanted;
     // Positions first: what is written to the changelog after them is by nobody else.
     let committed = changelog.committed(keyed)?;
@@ -53,7 +60,8 @@ pub(crate) fn open(
     if !is_restored {
         return Ok(None);
     }
-    let positions = positions_in_state(local, topics, task)?;
+    let mut positions = positions_in_state(local, topics, task)?;
+    let begins = begins(changelog, task, keyed, &mut positions, &committed)?;
     // Brokers forget positions of topics to which a group does not subscribe: then the state's are what there is.
     if committed.iter().any(|(place, position)| positions.get(place).copied().unwrap_or(0) != *position) {
         if changelog.committed(keyed)? != committed {
@@ -77,7 +85,36 @@ pub(crate) fn open(
             local.await_copy();
         }
     }
-    Ok(Some(positions))
+    Ok(Some(Opened { positions, begins }))
+}
+
+/// Compares positions with what there is of the inputs. Of one that ends before the position its group's holds, if somebody has set that to
+/// where something is.
+fn begins(
+    changelog: &impl Changelog,
+    task: TaskId,
+    keyed: &[Place],
+    positions: &mut Positions,
+    committed: &Positions,
+) -> Result<Positions, HostError> {
+    let mut begins = Positions::new();
+    for place in keyed {
+        let (first, end) = changelog.bounds(*place)?;
+        let mut position = positions.get(place).copied().unwrap_or(0);
+        if position > end {
+            let Some(told) = committed.get(place).copied().filter(|told| *told <= end) else {
+                let (topic, partition) = *place;
+                return Err(KafkaError::BeyondEnd { reader: task.to_string(), topic, partition, position, end }.into());
+            };
+            tracing::warn!(%task, topic = place.0, partition = place.1, position, end, told, "an input ends before the task's position; it goes on at its group's");
+            positions.insert(*place, told);
+            position = told;
+        }
+        if position < first {
+            begins.insert(*place, first);
+        }
+    }
+    Ok(begins)
 }
 
 /// Positions as the task's state says them.

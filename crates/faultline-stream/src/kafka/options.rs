@@ -172,6 +172,13 @@ impl KafkaOptions {
         config
     }
 
+    /// A reader of what tasks work on: if nothing is where it is told to read, it says so, and does not go on elsewhere.
+    pub(crate) fn fetcher(&self, group: &str) -> ClientConfig {
+        let mut config = self.reader(group);
+        config.set("auto.offset.reset", "error");
+        config
+    }
+
     /// A reader that goes to the end and stops: a broker with nothing more says so at once.
     pub(crate) fn reader_to_end(&self, group: &str) -> ClientConfig {
         let mut config = self.reader(group);

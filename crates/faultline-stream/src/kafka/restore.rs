@@ -95,10 +95,13 @@ impl<'r> BrokersChangelog<'r> {
     }
 
     fn watermarks(&self, reader: &Reader) -> Result<(u64, u64), HostError> {
-        let (topic, partition) = (&self.topic, self.task.partition as i32);
-        let (first, end) = ask(reader, CALL, |reader, within| reader.fetch_watermarks(topic, partition, within))?;
-        Ok((first.unsigned_abs(), end.unsigned_abs()))
+        watermarks(reader, (&self.topic, self.task.partition))
     }
+}
+
+fn watermarks(reader: &Reader, place: (&str, u32)) -> Result<(u64, u64), HostError> {
+    let (first, end) = ask(reader, CALL, |reader, within| reader.fetch_watermarks(place.0, place.1 as i32, within))?;
+    Ok((first.unsigned_abs(), end.unsigned_abs()))
 }
 
 /// What a partition of a changelog said.
@@ -144,6 +147,10 @@ impl Changelog for BrokersChangelog<'_> {
     fn committed(&self, places: &[Place]) -> Result<Positions, HostError> {
         let consumer = self.member.upgrade().ok_or(KafkaError::NotOwner { task: self.task })?.consumer();
         committed(&consumer, &self.restorer.names, places)
+    }
+
+    fn bounds(&self, place: Place) -> Result<(u64, u64), HostError> {
+        watermarks(&self.restorer.asking, (self.restorer.names.topic(place.0), place.1))
     }
 
     fn written(&self) -> Result<u64, HostError> {

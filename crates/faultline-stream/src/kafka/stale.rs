@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::commit::TaskId;
 use crate::error::HostError;
+use crate::rocks;
 
 /// Beside the folder, a file whose time is when it was last known to follow.
 fn mark_of(folder: &Path) -> PathBuf {
@@ -29,7 +30,7 @@ pub(super) fn remove(folder: &Path, horizon: Duration, now: SystemTime) -> Resul
     if followed.is_some_and(|followed| now.duration_since(followed).is_ok_and(|away| away < horizon)) {
         return Ok(false);
     }
-    std::fs::remove_dir_all(folder).map_err(|source| HostError::Folder { path: folder.to_owned(), source })?;
+    rocks::remove(folder)?;
     Ok(true)
 }
 
@@ -47,7 +48,7 @@ pub(super) fn remove_of_other_generation(folder: &Path, generation: u32) -> Resu
         return Ok(());
     }
     if folder.exists() {
-        std::fs::remove_dir_all(folder).map_err(fails)?;
+        rocks::remove(folder)?;
     }
     // Last, so that a folder which is of another generation never has a mark of this one.
     if let Some(above) = folder.parent() {
@@ -85,6 +86,7 @@ pub(super) fn is_back(folder: &Path, task: TaskId) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embedded::EmbeddedLog;
 
     #[test]
     fn a_task_that_was_elsewhere_too_long_is_restored_whole() {
@@ -110,6 +112,24 @@ mod tests {
             remove_of_other_generation(&folder, generation).unwrap();
             assert_eq!(folder.exists(), !goes, "{generation}");
         }
+    }
+
+    #[test]
+    fn a_folder_that_somebody_has_open_stays() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("kafka");
+        let open = || EmbeddedLog::open(&folder, vec![], rocks::Options::default());
+        let log = open().unwrap();
+        for refused in [remove(&folder, Duration::ZERO, SystemTime::now()).map(|_| ()), remove_of_other_generation(&folder, 2)] {
+            assert!(matches!(refused, Err(HostError::InUse { .. })), "{refused:?}");
+        }
+        assert!(folder.join("CURRENT").exists());
+        log.close().unwrap();
+        assert!(remove(&folder, Duration::ZERO, SystemTime::now()).unwrap());
+        assert!(!folder.exists());
+        open().unwrap().close().unwrap();
+        remove_of_other_generation(&folder, 2).unwrap();
+        assert!(!folder.exists());
     }
 
     #[test]

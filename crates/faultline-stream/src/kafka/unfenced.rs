@@ -251,6 +251,10 @@ mod tests {
             Ok(Positions::new())
         }
 
+        fn bounds(&self, _: Place) -> Result<(u64, u64), HostError> {
+            Ok((0, 0))
+        }
+
         fn written(&self) -> Result<u64, HostError> {
             Ok(self.0.len() as u64)
         }

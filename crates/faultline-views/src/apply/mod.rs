@@ -145,13 +145,8 @@ impl Work<'_> {
     }
 
     fn record(&mut self, record: &ViewRecord<'_>) -> Result<(), Fault> {
-        let known = topic::Topic::named(record.topic);
-        if known == Some(topic::DEAD_LETTERS) {
-            // Its key is the refused record's own, which may be what was wrong with it.
-            return self.dead_letter(&String::from_utf8_lossy(record.key), record.value);
-        }
         let key = std::str::from_utf8(record.key).map_err(|_| Fault::record("the key is no UTF-8"))?;
-        match known {
+        match topic::Topic::named(record.topic) {
             Some(topic::RISKS) => self.risk(key, record.value),
             Some(topic::TRACKED) => self.tracked(key, record.value),
             Some(topic::CATALOG) => self.catalog(key, record.value),

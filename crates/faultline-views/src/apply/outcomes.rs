@@ -1,6 +1,5 @@
-//! Outcomes and dead letters: the newest of each, up to a bound.
+//! Outcomes: the newest, up to a bound.
 
-use faultline_model::dead_letter::DeadLetter;
 use faultline_model::decision::Outcome;
 use rusqlite::Connection;
 
@@ -20,23 +19,11 @@ impl Work<'_> {
         statement.execute((key, record.partition, record.offset as i64, value))?;
         Ok(())
     }
-
-    pub(super) fn dead_letter(&mut self, key: &str, value: Option<&[u8]>) -> Result<(), Fault> {
-        let Some(value) = value else {
-            self.connection.prepare_cached("DELETE FROM dead_letter WHERE key = ?")?.execute([key])?;
-            return Ok(());
-        };
-        let _: DeadLetter = decoded(value)?;
-        self.connection.prepare_cached("INSERT INTO dead_letter (key, body) VALUES (?, ?)")?.execute((key, value))?;
-        Ok(())
-    }
 }
 
 /// Removes what is older than the newest so many.
 pub(super) fn prune(connection: &Connection, options: &Options) -> Result<(), ViewError> {
     let mut statement = connection.prepare_cached("DELETE FROM outcome WHERE n <= (SELECT max(n) FROM outcome) - ?")?;
     statement.execute([options.outcomes_kept])?;
-    let mut statement = connection.prepare_cached("DELETE FROM dead_letter WHERE n <= (SELECT max(n) FROM dead_letter) - ?")?;
-    statement.execute([options.dead_letters_kept])?;
     Ok(())
 }

@@ -1,6 +1,5 @@
-//! Where is it? What the views know of an id, whatever it is the id of; and what was refused.
+//! Where is it? What the views know of an id, whatever it is the id of.
 
-use faultline_model::dead_letter::DeadLetter;
 use faultline_model::decision::Outcome;
 use faultline_model::id::Id;
 use faultline_model::risk::Risk;
@@ -13,9 +12,6 @@ use super::times::{Moment, Times};
 use super::{bodies, risks};
 use crate::error::ViewError;
 use crate::views::Views;
-
-/// The most dead letters that are listed at once.
-const DEAD_LETTERS_LISTED: usize = 1000;
 
 /// What is known of an id. All empty if nothing is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,15 +26,6 @@ pub struct Trace {
     pub risks: Vec<Risk>,
     /// When each stage wrote what is shown, the earliest first. Empty where the bodies' source knows no times.
     pub times: Vec<Moment>,
-}
-
-/// A refused record that is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptDeadLetter {
-    /// Newer ones have higher numbers; they begin afresh when the views are filled again.
-    pub number: i64,
-    pub key: String,
-    pub letter: DeadLetter,
 }
 
 impl Views {
@@ -72,21 +59,6 @@ impl Views {
     /// How many entries of route maps, and visits of dynamic scans, a service has.
     pub fn routes(&self, service: &str) -> Result<(u64, u64), ViewError> {
         routes(&*self.reader()?, service)
-    }
-
-    /// Refused records, the newest first, from below a number on.
-    pub fn dead_letters(&self, below: Option<i64>, limit: usize) -> Result<Vec<KeptDeadLetter>, ViewError> {
-        let reader = self.reader()?;
-        let mut statement = reader.prepare_cached("SELECT n, key, body FROM dead_letter WHERE n < ? ORDER BY n DESC LIMIT ?")?;
-        let limit = limit.min(DEAD_LETTERS_LISTED) as i64;
-        let rows =
-            statement.query_map((below.unwrap_or(i64::MAX), limit), |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, Vec<u8>>(2)?)))?;
-        let mut letters = Vec::new();
-        for row in rows {
-            let (number, key, body) = row?;
-            letters.push(KeptDeadLetter { number, key, letter: bodies::decoded(&body, "dead_letter", number)? });
-        }
-        Ok(letters)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::blocking::Response;
@@ -31,6 +32,8 @@ pub(super) struct Client {
     auth: RegistryAuth,
     http: reqwest::blocking::Client,
     outage: Mutex<Option<Outage>>,
+    /// Questions without an answer of a registry.
+    failed: AtomicU64,
 }
 
 /// It did not answer as a registry does, the last time that it was asked.
@@ -85,7 +88,13 @@ impl Client {
             http = http.tls_certs_only(certificates);
         }
         let http = http.build().map_err(|error| wrong(chain(&error)))?;
-        Ok(Self { url: url.as_str().trim_end_matches('/').to_owned(), auth: options.auth.clone(), http, outage: Mutex::default() })
+        Ok(Self {
+            url: url.as_str().trim_end_matches('/').to_owned(),
+            auth: options.auth.clone(),
+            http,
+            outage: Mutex::default(),
+            failed: AtomicU64::default(),
+        })
     }
 
     /// The schema of an id; nothing if the registry has none.
@@ -152,6 +161,11 @@ impl Client {
         held(&self.outage).as_ref().map(|outage| (outage.error.clone(), outage.again))
     }
 
+    /// How many questions had no answer.
+    pub(super) fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
     fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Result<Value, No>, RegistryError> {
         if let Some(outage) = &*held(&self.outage)
             && Instant::now() < outage.again
@@ -162,6 +176,7 @@ impl Client {
         let mut outage = held(&self.outage);
         match &answered {
             Err(error) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
                 let pause = outage.as_ref().map_or(FIRST_PAUSE, |outage| (outage.pause * 2).min(LONGEST_PAUSE));
                 *outage = Some(Outage { error: error.clone(), again: Instant::now() + pause, pause });
             }

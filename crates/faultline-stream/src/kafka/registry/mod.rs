@@ -28,6 +28,8 @@ pub use self::error::RegistryError;
 use self::lookups::{Answer, Lookups};
 pub use self::options::{RegistryAuth, RegistryOptions};
 pub(crate) use self::wire::Wire;
+use crate::log::Gauge;
+use crate::telemetry::Kind;
 
 /// Every published version is read by every other (schemas/README.md).
 const COMPATIBILITY: &str = "FULL_TRANSITIVE";
@@ -119,6 +121,24 @@ impl Registry {
     /// Why it is taken for away, if so.
     pub fn outage(&self) -> Option<RegistryError> {
         self.client.outage().map(|(error, _)| error)
+    }
+
+    pub(crate) fn gauges(&self) -> [Gauge; 2] {
+        let gauge = |name, help, kind, value| Gauge { name, help, kind, label: None, value };
+        [
+            gauge(
+                "faultline_registry_is_away",
+                "Whether the schema registry did not answer as one, the last time that it was asked.",
+                Kind::Gauge,
+                u64::from(self.outage().is_some()),
+            ),
+            gauge(
+                "faultline_registry_failures_total",
+                "Questions that the schema registry did not answer as one.",
+                Kind::Counter,
+                self.client.failed(),
+            ),
+        ]
     }
 
     /// When it is asked again.

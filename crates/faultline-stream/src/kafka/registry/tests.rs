@@ -184,6 +184,10 @@ fn wire(options: &RegistryOptions) -> Wire {
     Wire::open(Some(options), &[TopicPlan::of(topic::INTEL)]).unwrap()
 }
 
+fn gauge(wire: &Wire, name: &str) -> u64 {
+    wire.registry().unwrap().gauges().iter().find(|gauge| gauge.name == name).unwrap().value
+}
+
 const PLACE: crate::log::Place = (topic::INTEL.name, 0);
 
 fn error_of<T>(answered: Result<T, HostError>) -> RegistryError {
@@ -333,6 +337,7 @@ fn an_outage_stops_only_what_needs_an_id_never_seen_and_passes() {
     drop(fake);
     // Ours were learnt at the start.
     let known = |offset| at(offset, &under(&epss(1), INTEL_ID));
+    assert_eq!((gauge(&wire, "faultline_registry_is_away"), gauge(&wire, "faultline_registry_failures_total")), (0, 0));
     assert_eq!(wire.incoming(PLACE, vec![known(0)]).unwrap().len(), 1);
     wire.outgoing(&mut [record(at(0, &epss(1)))]).unwrap();
     // What stands before the one that is not known is read; then the partition ends there, until it is asked again.
@@ -344,6 +349,7 @@ fn an_outage_stops_only_what_needs_an_id_never_seen_and_passes() {
     let error = error_of(wire.incoming(PLACE, vec![unknown.clone()]));
     assert!(matches!(&error, RegistryError::Unreachable { .. }) && error.is_passing(), "{error}");
     assert!(wire.registry().unwrap().outage().is_some());
+    assert!(gauge(&wire, "faultline_registry_is_away") == 1 && gauge(&wire, "faultline_registry_failures_total") > 0);
     assert_eq!(wire.end((topic::INTEL.name, 1), 4), 4);
     // A stage that looked it up is to be opened again, too.
     let looked = wire.latest(PLACE.0, Some(unknown.clone())).unwrap_err();
@@ -354,6 +360,7 @@ fn an_outage_stops_only_what_needs_an_id_never_seen_and_passes() {
     let page = in_time(|| wire.incoming(PLACE, vec![unknown.clone(), known(3)]));
     assert_eq!((page.len(), wire.end(PLACE, 4)), (2, 4));
     assert!(wire.registry().unwrap().outage().is_none());
+    assert!(gauge(&wire, "faultline_registry_is_away") == 0 && gauge(&wire, "faultline_registry_failures_total") > 0);
 }
 
 #[test]

@@ -41,6 +41,10 @@ impl Changelog for OfCluster {
         }
     }
 
+    fn bounds(&self, place: Place) -> Result<(u64, u64), HostError> {
+        Ok((0, held(&self.shared.brokers).end(&at(place.0, place.1))))
+    }
+
     fn written(&self) -> Result<u64, HostError> {
         turns::give_way();
         let end = held(&self.shared.brokers).end(&self.at());

@@ -18,7 +18,7 @@ use crate::error::{Failure, HostError};
 use crate::kafka::KafkaError;
 use crate::kafka::cluster::Kept;
 use crate::kafka::land::{Job, Landing};
-use crate::kafka::opening::{Wanted, open, positions_in_state};
+use crate::kafka::opening::{Opened, Wanted, open, positions_in_state};
 use crate::log::{Log, Page, Place, Positions, Record, Retained, Stored};
 use crate::options::HostOptions;
 use crate::sync::held;
@@ -224,7 +224,7 @@ impl Process {
         let is_stale = self.disk.kept(task)?.is_some_and(|kept| kept < horizon);
         let wanted = Wanted { task, keyed: &keyed, globals: stage.globals, topics: &self.shared.topics, is_stale, mends: None };
         let owns = |_, _| held(&self.inner).owned.get(&task) == Some(&given);
-        let Some(positions) = open(&changelog, &*self.disk, &wanted, &owns)? else { return Ok(()) };
+        let Some(Opened { positions, .. }) = open(&changelog, &*self.disk, &wanted, &owns)? else { return Ok(()) };
         let mut inner = held(&self.inner);
         for place in &keyed {
             inner.ends.insert(*place, positions.get(place).copied().unwrap_or(0));
