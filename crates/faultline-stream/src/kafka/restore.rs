@@ -12,7 +12,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::cluster::{Changelog, Kept, Next};
-use super::context::{Context, Reader, ask};
+use super::context::{Context, Reader, watermarks};
 use super::generation::Names;
 use super::group::{Seat, committed};
 use super::options::KafkaOptions;
@@ -95,9 +95,7 @@ impl<'r> BrokersChangelog<'r> {
     }
 
     fn watermarks(&self, reader: &Reader) -> Result<(u64, u64), HostError> {
-        let (topic, partition) = (&self.topic, self.task.partition as i32);
-        let (first, end) = ask(reader, CALL, |reader, within| reader.fetch_watermarks(topic, partition, within))?;
-        Ok((first.unsigned_abs(), end.unsigned_abs()))
+        watermarks(reader, &self.topic, self.task.partition, CALL)
     }
 }
 
