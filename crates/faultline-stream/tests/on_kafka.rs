@@ -4,65 +4,18 @@
 
 mod broker;
 mod toys;
+mod work;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use broker::{Broker, PARTITIONS, PATIENCE, PROTOCOL, assert_at_rest, assert_comes_to, lasting, work_if_child};
-use faultline_core::stage::Stage;
 use faultline_stream::testing::{Random, Rest};
-use faultline_stream::{Clock, Host, HostOptions, KafkaHost, KafkaLog, KafkaRunning, Log, MemoryLog, SystemClock, append, text};
-use toys::{AMOUNTS, Amounts, FACTORS, FACTS, FACTS_BULK, Sums, VETOES};
-
-/// Of both stages.
-const TASKS: usize = 2 * PARTITIONS as usize;
-
-fn start() -> Option<Broker> {
-    Broker::start(toys::plans(), &[Amounts::NAME, Sums::NAME])
-}
-
-fn small() -> HostOptions {
-    HostOptions { workers: 2, batch_records: 50, page_records: 20, slice_bytes: 500, ..HostOptions::default() }
-}
-
-fn run(log: Arc<KafkaLog>) -> KafkaRunning {
-    let mut host = KafkaHost::new(log, small());
-    host.add(Amounts).unwrap().add(Sums).unwrap();
-    host.start(Arc::new(SystemClock)).unwrap()
-}
-
-/// Facts by both lanes, a veto and a factor, from a seed.
-fn say(log: &dyn Log, seed: u64) {
-    let mut random = Random::new(seed);
-    let facts = (0..200).map(|_| {
-        let n = random.number() % 1000;
-        (format!("service{}-{}", n % 7, n % 31), Some(format!("{n} f{} {n} 9999999999999", n % 3).into_bytes()))
-    });
-    let mut facts: Vec<_> = facts.collect();
-    facts.push(("service1-1".to_owned(), Some(format!("bad{seed}").into_bytes())));
-    let n = random.number() % 1000;
-    let veto = vec![(format!("service{}-{}", n % 7, n % 31), Some(n.to_string().into_bytes()))];
-    let factor = vec![(format!("f{}", seed % 3), Some((seed + 2).to_string().into_bytes()))];
-    let bulk = facts.split_off(facts.len() / 2);
-    for (topic, records) in [(FACTS, facts), (FACTS_BULK, bulk), (VETOES, veto), (FACTORS, factor)] {
-        let until = Instant::now() + PATIENCE;
-        // The brokers drop what is old by its own time. A door says no while no broker answers: who asked asks again.
-        while let Err(error) = append(log, topic, records.clone(), SystemClock.now(), &[]) {
-            assert!(Instant::now() < until, "{error:?}");
-        }
-    }
-}
-
-/// What the same input comes to in memory.
-fn expected(seeds: std::ops::Range<u64>) -> Rest {
-    let log: Arc<dyn Log> = Arc::new(MemoryLog::new(toys::plans(), 1).unwrap());
-    seeds.for_each(|seed| say(&*log, seed));
-    let mut host = Host::new(log.clone(), small());
-    host.add(Amounts).unwrap().add(Sums).unwrap();
-    host.run_until_quiet(&SystemClock, &mut |_| ()).unwrap();
-    Rest::of(&*log).unwrap()
-}
+use faultline_stream::{Clock, HostOptions, KafkaHost, KafkaLog, Log, SystemClock, append, text};
+use toys::{AMOUNTS, Amounts, FACTS, FACTS_BULK, Sums};
+use work::{
+    STAGES, TASKS, assert_each_key_has_one_home, assert_nothing_stopped, expected, expected_of, run, say, say_and_see, small, start,
+};
 
 #[test]
 fn one_process_comes_to_the_same_rest_with_its_state_and_without() {
@@ -148,20 +101,6 @@ fn processes_that_are_killed_lose_and_double_nothing() {
     }
     assert_comes_to(&reader, &expected(0..kills));
     assert_each_key_has_one_home(&reader);
-}
-
-/// No record of a compacted topic is under two partitions; `Rest` says so as well, over the newest only.
-fn assert_each_key_has_one_home(log: &KafkaLog) {
-    for topic in ["amounts", "sums"] {
-        let mut homes = BTreeSet::new();
-        for partition in 0..PARTITIONS {
-            let keys: BTreeSet<_> =
-                log.read(topic, partition, 0, usize::MAX, usize::MAX).unwrap().into_iter().map(|record| record.key).collect();
-            for key in keys {
-                assert!(homes.insert(key));
-            }
-        }
-    }
 }
 
 #[test]
@@ -301,12 +240,8 @@ fn bulk_waits_for_a_reader_elsewhere_and_what_is_urgent_does_not() {
     let sums = begin("sums", |host| {
         host.add(Sums).unwrap();
     });
-    let log: Arc<dyn Log> = Arc::new(MemoryLog::new(toys::plans(), 1).unwrap());
-    append(&*log, FACTS, (0..=BULK).map(fact).collect(), SystemClock.now(), &[]).unwrap();
-    let mut host = Host::new(log.clone(), small());
-    host.add(Amounts).unwrap().add(Sums).unwrap();
-    host.run_until_quiet(&SystemClock, &mut |_| ()).unwrap();
-    assert_comes_to(&reader, &Rest::of(&*log).unwrap());
+    let all = |log: &dyn Log| drop(append(log, FACTS, (0..=BULK).map(fact).collect(), SystemClock.now(), &[]).unwrap());
+    assert_comes_to(&reader, &expected_of(all));
     amounts.stop().unwrap();
     sums.stop().unwrap();
 }
@@ -319,31 +254,11 @@ fn wait_until(is_so: impl Fn() -> bool) {
     }
 }
 
-fn amounts_in(log: &KafkaLog) -> u64 {
-    (0..PARTITIONS).map(|partition| log.end_offset("amounts", partition).unwrap_or(0)).sum()
-}
-
-/// Says something, and returns when it is being worked on.
-fn say_and_see(reader: &KafkaLog, seed: u64) {
-    let before = amounts_in(reader);
-    say(reader, seed);
-    let until = Instant::now() + PATIENCE;
-    while amounts_in(reader) <= before {
-        assert!(Instant::now() < until);
-    }
-}
-
-fn assert_nothing_stopped(running: &KafkaRunning) {
-    let failures = running.running().unwrap().failures();
-    assert!(failures.is_empty(), "{failures:?}");
-}
-
 /// Longer than sessions and transactions last.
 #[test]
 fn a_broker_that_stands_still_costs_that_time_and_nothing_else() {
     let still_for = lasting("FAULTLINE_KAFKA_STOPPED_SECONDS", 8);
-    let stages = [Amounts::NAME, Sums::NAME];
-    let Some(broker) = Broker::start_silent_for(still_for + PATIENCE, toys::plans(), &stages) else { return };
+    let Some(broker) = Broker::start_silent_for(still_for + PATIENCE, toys::plans(), &STAGES) else { return };
     let reader = broker.log("reader");
     let running = run(broker.log("one"));
     say_and_see(&reader, 0);

@@ -1,10 +1,11 @@
 //! What a client says beside its answers, and what it asks for. A call to a broker that does not let us in knows of a time-out only; why
 //! the client says aside, to whoever serves its events. It goes to `tracing`, and into the error of the call. Tokens it asks for the same way.
 
+use std::cell::Cell;
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
@@ -17,6 +18,8 @@ use crate::sync::held;
 
 /// A call is looked after so soon: whoever is turned away need not wait for its whole time-out.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// How long a partition's leader has for its answer before it is asked who leads.
+const LEADER_LOOK: Duration = Duration::from_secs(3);
 /// How long events are waited for that are there.
 pub(crate) const SERVE: Duration = Duration::from_millis(1);
 /// How many events are served at once.
@@ -186,6 +189,26 @@ pub(crate) fn ask<T>(
         serve(reader);
         context.explained(source).into()
     })
+}
+
+/// The first offset of a partition, and the end of what this reader may read. To librdkafka a leader that does not answer is the leader still
+/// (it asks anew at that broker's own word only, or after 15 minutes): where a broker is gone, who leads is asked here.
+pub(crate) fn watermarks(reader: &Reader, topic: &str, partition: u32, within: Duration) -> Result<(u64, u64), HostError> {
+    let is_again = Cell::new(false);
+    let (first, end) = ask(reader, within, |reader, within| {
+        let until = Instant::now() + within;
+        loop {
+            if is_again.replace(true) {
+                // The client keeps the answer; without one the next question comes to nothing as well.
+                let _ = reader.fetch_metadata(Some(topic), within.min(LEADER_LOOK));
+            }
+            let answer = reader.fetch_watermarks(topic, partition as i32, within.min(LEADER_LOOK));
+            if Instant::now() >= until || !answer.as_ref().is_err_and(is_unanswered) {
+                return answer;
+            }
+        }
+    })?;
+    Ok((first.unsigned_abs(), end.unsigned_abs()))
 }
 
 fn is_unanswered(error: &ClientError) -> bool {

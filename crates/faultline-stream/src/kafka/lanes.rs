@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use faultline_core::stage::Bulk;
 use rdkafka::consumer::Consumer;
 
-use super::context::{Reader, ask};
+use super::context::{Reader, watermarks};
 use super::fetch::{Fetcher, Start};
 use super::options::KafkaOptions;
 use super::{KafkaError, KafkaLog, group};
@@ -203,10 +203,9 @@ fn still_to_read(log: &KafkaLog, group: &mut Option<Reader>, bulk: Bulk) -> Resu
     consumer.context().serve_tokens(consumer);
     let committed = group::committed(consumer, &log.options.names, &places)?;
     let left = |place: &Place| {
-        let (first, end) =
-            ask(consumer, CALL, |consumer, within| consumer.fetch_watermarks(log.options.names.topic(place.0), place.1 as i32, within))?;
-        let position = committed.get(place).copied().unwrap_or(0).max(first.unsigned_abs());
-        Ok(end.unsigned_abs().saturating_sub(position))
+        let (first, end) = watermarks(consumer, log.options.names.topic(place.0), place.1, CALL)?;
+        let position = committed.get(place).copied().unwrap_or(0).max(first);
+        Ok(end.saturating_sub(position))
     };
     places.iter().map(left).collect()
 }

@@ -43,7 +43,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
 
 pub use self::admin::{Difference, PlannedTopic, apply_topics, compare_topics, degraded_topics, make_topics, planned_topics};
-use self::context::{Reader, ask};
+use self::context::{Reader, ask, watermarks};
 pub use self::follow::Follower;
 use self::generation::Heard;
 pub use self::generation::{Generation, Names};
@@ -423,9 +423,7 @@ impl KafkaLog {
     }
 
     fn watermarks_within(&self, topic: &str, partition: u32, bound: Duration) -> Result<(u64, u64), HostError> {
-        let topic = self.options.names.topic(topic);
-        let (first, end) = ask(&held(&self.asking), bound, |asking, within| asking.fetch_watermarks(topic, partition as i32, within))?;
-        Ok((first.unsigned_abs(), end.unsigned_abs()))
+        watermarks(&held(&self.asking), self.options.names.topic(topic), partition, bound)
     }
 }
 

@@ -20,6 +20,10 @@ use crate::topics::LETTER_BYTES;
 /// What a batch of records weighs beside them.
 const BATCH_OVERHEAD_BYTES: usize = 4 << 10;
 
+/// After so long a producer closes a connection that nothing comes by. Where a group's coordinator is gone from the cluster, librdkafka 2.12
+/// gives it positions for ever, past any time-out, until another of its connections changes (librdkafka#5511, #5456): this is that change.
+const IDLE: Duration = Duration::from_secs(5);
+
 /// Options that cannot be given: they say who this process is and what exactly-once rests on, or a setting of its own has them.
 const OWN: [&str; 19] = [
     "bootstrap.servers",
@@ -247,6 +251,9 @@ impl KafkaOptions {
         config.set("message.max.bytes", Self::batch_bytes(self.local.max_record_bytes).to_string());
         if !self.client.contains_key("compression.type") {
             config.set("compression.type", "lz4");
+        }
+        if !self.client.contains_key("connections.max.idle.ms") {
+            config.set("connections.max.idle.ms", IDLE.as_millis().to_string());
         }
         config
     }

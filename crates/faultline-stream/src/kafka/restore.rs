@@ -12,7 +12,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::cluster::{Changelog, Kept, Next};
-use super::context::{Context, Reader, ask};
+use super::context::{Context, Reader, watermarks};
 use super::generation::Names;
 use super::group::{Seat, committed};
 use super::options::KafkaOptions;
@@ -95,13 +95,8 @@ impl<'r> BrokersChangelog<'r> {
     }
 
     fn watermarks(&self, reader: &Reader) -> Result<(u64, u64), HostError> {
-        watermarks(reader, (&self.topic, self.task.partition))
+        watermarks(reader, &self.topic, self.task.partition, CALL)
     }
-}
-
-fn watermarks(reader: &Reader, place: (&str, u32)) -> Result<(u64, u64), HostError> {
-    let (first, end) = ask(reader, CALL, |reader, within| reader.fetch_watermarks(place.0, place.1 as i32, within))?;
-    Ok((first.unsigned_abs(), end.unsigned_abs()))
 }
 
 /// What a partition of a changelog said.
@@ -150,7 +145,7 @@ impl Changelog for BrokersChangelog<'_> {
     }
 
     fn bounds(&self, place: Place) -> Result<(u64, u64), HostError> {
-        watermarks(&self.restorer.asking, (self.restorer.names.topic(place.0), place.1))
+        watermarks(&self.restorer.asking, self.restorer.names.topic(place.0), place.1, CALL)
     }
 
     fn written(&self) -> Result<u64, HostError> {

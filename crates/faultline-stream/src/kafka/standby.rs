@@ -18,7 +18,7 @@ use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::cluster::Next;
-use super::context::{Context, Reader, ask};
+use super::context::{Context, Reader, watermarks};
 use super::generation::Names;
 use super::options::KafkaOptions;
 use super::restore::{next_of, not_known, serve};
@@ -337,9 +337,7 @@ struct Asking(Reader, Names);
 
 impl Asking {
     fn end(&self, task: TaskId) -> Result<(u64, u64), HostError> {
-        let (topic, partition) = (self.1.changelog(task.stage), task.partition as i32);
-        let (first, end) = ask(&self.0, SOON, |reader, within| reader.fetch_watermarks(&topic, partition, within))?;
-        Ok((first.unsigned_abs(), end.unsigned_abs()))
+        watermarks(&self.0, &self.1.changelog(task.stage), task.partition, SOON)
     }
 }
 

@@ -183,6 +183,11 @@ pub fn lasting(variable: &str, seconds: u64) -> Duration {
     Duration::from_secs(std::env::var(variable).map_or(seconds, |text| text.parse().unwrap()))
 }
 
+/// How often something happens, unless a soak says otherwise.
+pub fn times(variable: &str, times: usize) -> usize {
+    std::env::var(variable).map_or(times, |text| text.parse().unwrap())
+}
+
 /// In a child: works until it is killed, or told to stop.
 pub fn work_if_child(plans: &[TopicPlan], run: impl FnOnce(Arc<KafkaLog>) -> KafkaRunning) {
     let Ok(worker) = std::env::var(WORKER) else { return };
