@@ -170,8 +170,11 @@ impl KafkaRunning {
 
     /// Ends each batch that has begun, leaves the groups, and tells what had stopped before.
     pub fn stop(mut self) -> Result<(), HostError> {
+        // Of tasks that are given up nothing is known any more.
+        let failures = self.running.as_ref().map(Running::failures).unwrap_or_default();
         self.leave();
-        self.running.take().map_or(Ok(()), Running::stop)
+        self.running.take().map_or(Ok(()), Running::stop)?;
+        if failures.is_empty() { Ok(()) } else { Err(HostError::TasksFailed { failures }) }
     }
 
     fn leave(&mut self) {
