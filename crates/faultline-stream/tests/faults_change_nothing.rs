@@ -3,7 +3,6 @@
 
 mod toys;
 
-use std::cell::Cell;
 use std::time::Duration;
 
 use faultline_core::stage::{Batch, Input, Stage, StageError};
@@ -87,21 +86,6 @@ fn on_a_cluster_each_record_is_worked_on_once() {
     for_each_seed(|seed| {
         judge_on_cluster(&Scenario { topology: Topology::default().with(Counts), ..scenario(seed) }, Delivery::Once, seed)
     });
-}
-
-/// A commit that stands on the brokers and found no room on the disk: its task stops, and loses and doubles nothing once it is opened again.
-#[test]
-fn a_task_without_room_stops_alone_and_goes_on_where_there_is_some() {
-    let (seeds, behind) = (Cell::new(0), Cell::new(0));
-    let judge = |seed, topology| {
-        let was_behind = judge_without_room(&Scenario { topology, ..scenario(seed) }, seed)?;
-        behind.set(behind.get() + u32::from(was_behind));
-        seeds.set(seeds.get() + 1);
-        Ok::<_, Divergence>(())
-    };
-    for_each_seed(|seed| judge(seed, Topology::default().with(Counts)));
-    for_each_seed(|seed| judge(seed, Topology::default().with(Amounts).with(Sums)));
-    assert!(behind.get() * 5 > seeds.get(), "{} of {} stopped behind a commit: that shows too little", behind.get(), seeds.get());
 }
 
 /// So that the judge is one: what is not idempotent is found out within a few seeds.
