@@ -1,6 +1,6 @@
 //! What a host refuses, and what to do next.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use faultline_core::stage::{FormatError, StageError};
 
@@ -42,7 +42,35 @@ fn listed(counts: &[(&'static str, u32)]) -> String {
     counts.join(", ")
 }
 
+/// How systems say that a disk, or a user's part of it, is full. RocksDB hands their words on and has no kind of error for them.
+const NO_SPACE: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
+
+fn is_no_space(error: &rocksdb::Error) -> bool {
+    error.kind() == rocksdb::ErrorKind::IOError && NO_SPACE.iter().any(|words| error.as_ref().contains(words))
+}
+
 impl HostError {
+    /// What a write below a folder failed with.
+    pub(crate) fn write(path: &Path, source: rocksdb::Error) -> Self {
+        let path = path.to_owned();
+        if is_no_space(&source) { Self::NoSpace { path, source: source.into() } } else { Self::Write { path, source } }
+    }
+
+    /// What a folder could not be opened for.
+    pub(crate) fn open(path: &Path, source: rocksdb::Error) -> Self {
+        let path = path.to_owned();
+        if is_no_space(&source) { Self::NoSpace { path, source: source.into() } } else { Self::Open { path, source } }
+    }
+
+    /// What a folder, or a mark beside it, could not be made for.
+    pub(crate) fn folder(path: &Path, source: std::io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::NoSpace { path, source: source.into() },
+            _ => Self::Folder { path, source },
+        }
+    }
+
     /// Whether a task that met it is right to be opened again from what is committed.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
@@ -109,8 +137,15 @@ pub enum HostError {
         #[source]
         source: rocksdb::Error,
     },
-    #[error("the log could not be written, and nothing more is accepted; free space or mend the disk (see the cause), then restart")]
+    #[error("no space is left on the disk of {}: nothing more is accepted there, and what was acknowledged or committed holds; free space, then restart", .path.display())]
+    NoSpace {
+        path: PathBuf,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("{} could not be written, and nothing more is accepted there; mend the disk (see the cause), then restart", .path.display())]
     Write {
+        path: PathBuf,
         #[source]
         source: rocksdb::Error,
     },
@@ -161,4 +196,22 @@ pub enum HostError {
     },
     #[error("{row} cannot be understood: {reason}; move the folder aside and restore a checkpoint")]
     Corrupt { row: String, reason: &'static str },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_with_the_folder_the_cause_and_what_to_do() {
+        for kind in [std::io::ErrorKind::StorageFull, std::io::ErrorKind::QuotaExceeded] {
+            let error = HostError::folder(Path::new("/data/kafka"), kind.into());
+            assert!(matches!(error, HostError::NoSpace { .. }) && !error.is_passing(), "{error:?}");
+            let Failure { reason, .. } = Failure::of(TaskId { stage: "track", partition: 3 }, &error);
+            assert!(reason.contains("disk of /data/kafka") && reason.contains("free space, then restart"), "{reason}");
+            assert!(reason.ends_with(&format!(": {kind}")), "{reason}");
+        }
+        let denied = HostError::folder(Path::new("/data/kafka"), std::io::ErrorKind::PermissionDenied.into());
+        assert!(matches!(denied, HostError::Folder { .. }), "{denied:?}");
+    }
 }

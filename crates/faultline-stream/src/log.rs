@@ -116,6 +116,11 @@ impl<R: Borrow<Stored>> Page<R> {
 }
 
 pub trait Log: Send + Sync {
+    /// Whether it still takes what is written: after a write that failed it takes nothing more, and says why.
+    fn accepts(&self) -> Result<(), HostError> {
+        Ok(())
+    }
+
     /// Writes the records as one, durably: what was appended survives a crash once this has returned. Gives each record's offset.
     fn append(&self, records: Vec<Record>) -> Result<Vec<u64>, HostError>;
 

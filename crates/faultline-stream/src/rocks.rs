@@ -56,7 +56,7 @@ impl Default for Options {
 }
 
 pub(crate) fn open(path: &Path, options: &Options) -> Result<DB, HostError> {
-    std::fs::create_dir_all(path).map_err(|source| HostError::Folder { path: path.to_owned(), source })?;
+    std::fs::create_dir_all(path).map_err(|source| HostError::folder(path, source))?;
     let cannot = |source| refused(path, source);
     let budget = Budget::new(options);
     let settings = settings(&budget);
@@ -82,8 +82,7 @@ pub(crate) fn remove(path: &Path) -> Result<(), HostError> {
 }
 
 fn refused(path: &Path, source: rocksdb::Error) -> HostError {
-    let path = path.to_owned();
-    if is_lock(&source) { HostError::InUse { path, source } } else { HostError::Open { path, source } }
+    if is_lock(&source) { HostError::InUse { path: path.to_owned(), source } } else { HostError::open(path, source) }
 }
 
 /// RocksDB has no error kind for it; a process that holds the lock itself is told in other words than a second process.
@@ -235,7 +234,7 @@ fn agree(db: &DB, path: &Path, asked: u32) -> Result<(), HostError> {
             batch.put_cf(meta, PARTITIONS_ROW, asked.to_be_bytes());
             let mut durable = rocksdb::WriteOptions::default();
             durable.set_sync(true);
-            db.write_opt(batch, &durable).map_err(|source| HostError::Write { source })?;
+            db.write_opt(batch, &durable).map_err(|source| HostError::write(path, source))?;
         }
     }
     match row(PARTITIONS_ROW)? {

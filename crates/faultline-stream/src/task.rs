@@ -332,6 +332,8 @@ impl<S: Stage> Work for Task<S> {
             (step.consumed, step.had_effect) = (self.settle()?, true);
         }
         step.is_committing = self.flight.is_some();
+        // Not only where there is something to write: so that each task shows that it has stopped.
+        self.log.accepts()?;
         let now = clock.now().max(self.ahead().now);
         if !self.has_work(now)? {
             return Ok(step);

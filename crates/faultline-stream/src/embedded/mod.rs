@@ -21,8 +21,8 @@ mod state;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use faultline_core::store::Store;
@@ -53,7 +53,8 @@ pub struct EmbeddedLog {
     /// Batches written; each has its number as its ticket for the group's fsync.
     written: AtomicU64,
     syncs: GroupSync,
-    has_failed: AtomicBool,
+    /// The first write that failed.
+    failure: OnceLock<rocksdb::Error>,
     bell: Arc<Bell>,
     /// Of each place what cleaning has to do.
     wear: Mutex<BTreeMap<Place, Wear>>,
@@ -78,7 +79,7 @@ impl EmbeddedLog {
             bounds: RwLock::default(),
             written: AtomicU64::new(0),
             syncs: GroupSync::default(),
-            has_failed: AtomicBool::new(false),
+            failure: OnceLock::new(),
             bell: Arc::default(),
             wear: Mutex::default(),
         };
@@ -118,21 +119,22 @@ impl EmbeddedLog {
 
     fn durable(&self, ticket: u64) -> Result<(), HostError> {
         let sync = || self.db.flush_wal(true).map_err(|source| self.failed(source));
-        self.syncs.wait(ticket, || self.written.load(Ordering::Acquire), sync)
+        let synced = self.syncs.wait(ticket, || self.written.load(Ordering::Acquire), sync);
+        synced.map_err(|error| self.accepts().err().unwrap_or(error))
     }
 
     /// Nobody knows what of a failed write is on disk: offsets given again could stand for something else. So it is the last.
     fn failed(&self, source: rocksdb::Error) -> HostError {
-        self.has_failed.store(true, Ordering::Release);
-        HostError::Write { source }
+        let first = self.failure.get_or_init(|| source).clone();
+        // Who waits for something to come finds that nothing comes.
+        self.bell.ring();
+        HostError::write(self.db.path(), first)
     }
 
     /// The one place that writes: completes and writes a batch under the commit lock. Gives offsets and the ticket to wait for.
     fn write(&self, batch: WriteBatch, draft: impl FnOnce(&mut Draft) -> Result<(), HostError>) -> Result<(Vec<u64>, u64), HostError> {
         let _writer = self.writer.lock().map_err(|_| HostError::Stopped)?;
-        if self.has_failed.load(Ordering::Acquire) {
-            return Err(HostError::Stopped);
-        }
+        self.accepts()?;
         let mut drafted = Draft { batch, ..Draft::default() };
         draft(&mut drafted)?;
         let Draft { mut batch, bounds, offsets, superseded, .. } = drafted;
@@ -178,6 +180,10 @@ fn latest_in(row: &[u8]) -> Result<u64, HostError> {
 }
 
 impl Log for EmbeddedLog {
+    fn accepts(&self) -> Result<(), HostError> {
+        self.failure.get().map_or(Ok(()), |first| Err(HostError::write(self.db.path(), first.clone())))
+    }
+
     fn append(&self, records: Vec<Record>) -> Result<Vec<u64>, HostError> {
         if records.is_empty() {
             return Ok(Vec::new());

@@ -70,7 +70,9 @@ impl EmbeddedLog {
         self.durable(ticket)?;
         // Both ends count, so the last is a record that is gone.
         let (first, last) = (layout::log_key(topic, partition, 0), layout::log_key(topic, partition, last));
-        self.db.delete_file_in_range_cf(rocks::family(&self.db, LOG), first, last).map_err(|source| HostError::Write { source })
+        self.db
+            .delete_file_in_range_cf(rocks::family(&self.db, LOG), first, last)
+            .map_err(|source| HostError::write(self.db.path(), source))
     }
 
     /// Drops words that a key went, with the key, up to the first that is younger than `before`.

@@ -63,7 +63,7 @@ impl Mirror {
         }
         copying.follow(&copying.topics)?;
         // The copies are as the topics are; tasks follow their changelogs while this process lives.
-        stale::note(folder, SystemTime::now()).map_err(|source| HostError::Folder { path: folder.to_owned(), source })?;
+        stale::note(folder, SystemTime::now()).map_err(|source| HostError::folder(folder, source))?;
         let mut noted = Instant::now();
         let is_stopping = Arc::new(AtomicBool::new(false));
         let thread = std::thread::Builder::new().name("kafka-globals".to_owned()).spawn({
@@ -71,7 +71,8 @@ impl Mirror {
             move || {
                 // A store that fails shows at the tasks, which use the same.
                 while !is_stopping.load(Ordering::Acquire) && copying.goes_on() {
-                    if noted.elapsed() >= NOTE_EVERY && copying.reaches_brokers() {
+                    // What can be written no more follows no more, though nothing came that would show it.
+                    if noted.elapsed() >= NOTE_EVERY && copying.local.accepts().is_ok() && copying.reaches_brokers() {
                         // A note that is not written makes the next start slower.
                         let _ = stale::note(&folder, SystemTime::now());
                         noted = Instant::now();

@@ -445,6 +445,10 @@ fn checked(asking: &Reader, plans: &[TopicPlan], names: &Names, asked: Option<u3
 }
 
 impl Log for KafkaLog {
+    fn accepts(&self) -> Result<(), HostError> {
+        self.local.accepts()
+    }
+
     fn append(&self, mut records: Vec<Record>) -> Result<Vec<u64>, HostError> {
         if records.is_empty() {
             return Ok(Vec::new());
@@ -452,6 +456,10 @@ impl Log for KafkaLog {
         self.is_of_now()?;
         self.wire.outgoing(&mut records)?;
         self.topics.check_appended(&records)?;
+        if records.iter().any(|record| self.topics.named(record.topic).is_ok_and(|plan| plan.is_global)) {
+            // Who writes there waits for the copy, which would not come.
+            self.local.accepts()?;
+        }
         let offsets = self.transactors.transact(&records.iter().map(sent).collect::<Vec<_>>(), None)?;
         for (record, offset) in records.iter().zip(&offsets) {
             self.await_copy(record.topic, *offset)?;
@@ -518,6 +526,8 @@ impl Log for KafkaLog {
 
     fn begin(&self, mut commit: Commit) -> Result<Option<InFlight>, HostError> {
         self.is_of_now()?;
+        // Before the transaction: what it commits and is not kept here has to be read again.
+        self.local.accepts()?;
         self.wire.outgoing(&mut commit.outputs)?;
         self.topics.check_outputs(&commit.outputs)?;
         let task = commit.task;

@@ -41,7 +41,7 @@ fn generation_of(folder: &Path) -> PathBuf {
 
 /// Removes a folder that follows another generation of the topics: their offsets are of other topics.
 pub(super) fn remove_of_other_generation(folder: &Path, generation: u32) -> Result<(), HostError> {
-    let fails = |source| HostError::Folder { path: folder.to_owned(), source };
+    let fails = |source| HostError::folder(folder, source);
     let (mark, first) = (generation_of(folder), "1");
     let followed = std::fs::read_to_string(&mark).unwrap_or_else(|_| first.to_owned());
     if followed == generation.to_string() {

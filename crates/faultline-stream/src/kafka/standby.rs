@@ -26,7 +26,7 @@ use super::{KafkaError, LOOK, SOON, stale};
 use crate::commit::TaskId;
 use crate::embedded::{EmbeddedLog, Gathered};
 use crate::error::HostError;
-use crate::log::Gauge;
+use crate::log::{Gauge, Log};
 use crate::sync::{Stop, held};
 use crate::telemetry::Kind;
 
@@ -136,7 +136,8 @@ impl Standbys {
         let mut copies = None;
         let mut looked: Option<Instant> = None;
         let mut idle = BTreeMap::new();
-        while !stopping.is_told() {
+        // That the store takes nothing more shows at the tasks, which use the same.
+        while !stopping.is_told() && self.local.accepts().is_ok() {
             if looked.is_none_or(|looked| looked.elapsed() >= VIEW_EVERY) {
                 looked = Some(Instant::now());
                 if let Err(error) = self.look(&mut copies, &mut idle, &views(), partitions, is_elsewhere) {

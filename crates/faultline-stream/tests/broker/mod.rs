@@ -243,6 +243,19 @@ impl Worker {
         assert!(self.0.wait().unwrap().success());
     }
 
+    /// Tells it to stop, and gives the code that it ends with: none if a signal ended it, or it does not end.
+    pub fn ended(mut self) -> Option<i32> {
+        drop(self.0.stdin.take());
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.0.try_wait().unwrap() {
+                Some(status) => return status.code(),
+                None if Instant::now() >= until => return None,
+                None => std::thread::yield_now(),
+            }
+        }
+    }
+
     pub fn signal(&self, name: &str) {
         // The shell's own: the program of that name is not on every machine.
         assert!(Command::new("sh").args(["-c", &format!("kill -{name} {}", self.0.id())]).status().unwrap().success());

@@ -1,6 +1,8 @@
 //! What a process keeps: the state of its tasks with the offsets of their changelogs, and copies of global topics.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use faultline_core::store::{Changes, MemoryStore, Store, StoreError, Visit};
@@ -18,6 +20,8 @@ pub(super) struct Disk {
     now: Mutex<Content>,
     /// As it was once: what a crash of the machine leaves is a prefix of what was written.
     before: Mutex<Content>,
+    /// Tasks whose rows have no room, and whether what was refused stands there all the same: nobody knows that of a failed write.
+    full: Mutex<BTreeMap<TaskId, bool>>,
 }
 
 #[derive(Clone, Default)]
@@ -36,6 +40,14 @@ struct Copy {
 impl Disk {
     pub(super) fn remember(&self) {
         *held(&self.before) = held(&self.now).clone();
+    }
+
+    pub(super) fn fill(&self, task: TaskId, stands_all_the_same: bool) {
+        held(&self.full).insert(task, stands_all_the_same);
+    }
+
+    pub(super) fn make_room(&self) {
+        held(&self.full).clear();
     }
 
     pub(super) fn fall_back(&self) {
@@ -90,11 +102,15 @@ impl Kept for Disk {
     }
 
     fn keep(&self, task: TaskId, changes: &Changes, next: u64) -> Result<(), HostError> {
-        let mut now = held(&self.now);
-        let (state, kept) = now.states.entry(task).or_default();
-        Arc::make_mut(state).apply(changes.clone());
-        *kept = next;
-        Ok(())
+        let full = held(&self.full).get(&task).copied();
+        if full.is_none_or(|stands_all_the_same| stands_all_the_same) {
+            let mut now = held(&self.now);
+            let (state, kept) = now.states.entry(task).or_default();
+            Arc::make_mut(state).apply(changes.clone());
+            *kept = next;
+        }
+        let no_space = || HostError::folder(Path::new("simulated"), ErrorKind::StorageFull.into());
+        full.map_or(Ok(()), |_| Err(no_space()))
     }
 
     fn kept(&self, task: TaskId) -> Result<Option<u64>, HostError> {

@@ -128,7 +128,7 @@ impl<'s> Run<'s> {
     fn fault(&mut self) {
         let alive = self.processes.len();
         let chosen = self.random.below(alive);
-        match self.random.below(13) {
+        match self.random.below(15) {
             0 | 1 if alive > 0 => self.kill(chosen),
             2..=4 if alive > 0 => {
                 let process = &self.processes[chosen];
@@ -151,6 +151,14 @@ impl<'s> Run<'s> {
                 }
             }
             10 => self.shared.gate.is_shut.store(self.random.once_in(2), Ordering::Relaxed),
+            11 => {
+                let instance = self.random.below(INSTANCES);
+                if let Some(stage) = self.random.of(&self.shared.stages).cloned() {
+                    let task = TaskId { stage: stage.name, partition: self.random.below(self.partitions as usize) as u32 };
+                    self.disks[instance].fill(task, self.random.once_in(2));
+                }
+            }
+            12 => self.disks.iter().for_each(|disk| disk.make_room()),
             _ => self.regroup(),
         }
     }
@@ -275,8 +283,29 @@ impl<'s> Run<'s> {
         if self.processes.is_empty() {
             self.start_with(0, HostOptions::default());
         }
+        self.disks.iter().for_each(|disk| disk.make_room());
+        self.go_on_until_idle(true)?;
+        self.at_rest()
+    }
+
+    /// There is room, and who had tasks that stopped is started anew; tells whether there was one.
+    fn start_stopped_anew(&mut self) -> bool {
+        let (stopped, others): (Vec<_>, Vec<_>) = self.processes.drain(..).partition(|process| !process.without_room().is_empty());
+        self.processes = others;
+        for process in &stopped {
+            process.kill();
+            self.start_with(process.instance, HostOptions::default());
+        }
+        !stopped.is_empty()
+    }
+
+    /// Until nobody has anything to do but those that stopped for want of space, unless they are started anew.
+    fn go_on_until_idle(&mut self, starts_anew: bool) -> Result<(), Divergence> {
         let mut is_grouped = false;
         for _ in 0..MOST_STEPS {
+            if starts_anew && self.start_stopped_anew() {
+                is_grouped = false;
+            }
             let writes = held(&self.shared.brokers).writes;
             let mut happened = held(&self.shared.brokers).goes_on();
             for process in &self.processes {
@@ -298,7 +327,7 @@ impl<'s> Run<'s> {
             if happened || left || !is_quiet || held(&self.shared.brokers).writes != writes {
                 self.processes.iter().for_each(|process| process.look_again());
             } else if self.processes.iter().all(|process| process.is_idle()) {
-                return self.at_rest();
+                return Ok(());
             }
         }
         Err(Divergence::Restless { run: RUN, steps: MOST_STEPS })

@@ -78,6 +78,8 @@ struct Inner {
     given: u64,
     slots: BTreeMap<TaskId, Slot>,
     to_open: VecDeque<TaskId>,
+    /// Those that stopped for want of space, and what they said.
+    without_room: BTreeMap<TaskId, String>,
     is_opening: bool,
     /// Up to where inputs were read ahead.
     ends: BTreeMap<Place, u64>,
@@ -148,6 +150,7 @@ impl Process {
         inner.given += 1;
         let given = inner.given;
         inner.owned.insert(task, given);
+        inner.without_room.remove(&task);
         drop(inner);
         self.open_soon(task);
     }
@@ -160,6 +163,7 @@ impl Process {
             for task in tasks {
                 held(&process.inner).owned.remove(&task);
                 process.close(task);
+                held(&process.inner).without_room.remove(&task);
             }
             let mut inner = held(&process.inner);
             if let Some(at) = inner.losing.iter().position(|losing| *losing == stage) {
@@ -211,9 +215,26 @@ impl Process {
                     held(&self.inner).to_open.push_back(task);
                     turns::rest();
                 }
-                Err(error) => self.shared.stop(task, &error),
+                Err(error) => {
+                    self.close(task);
+                    self.stops(task, &error);
+                }
             }
         }
+    }
+
+    /// A task stops for good. What has no space does so alone, until there is some and the process is started anew; all else is not to be.
+    fn stops(&self, task: TaskId, error: &HostError) {
+        if let HostError::NoSpace { .. } = error {
+            held(&self.inner).without_room.insert(task, Failure::of(task, error).reason);
+        } else {
+            self.shared.stop(task, error);
+        }
+    }
+
+    /// Its tasks that stopped for want of space, and what they said.
+    pub(super) fn without_room(&self) -> BTreeMap<TaskId, String> {
+        held(&self.inner).without_room.clone()
     }
 
     fn open(&self, task: TaskId, given: u64) -> Result<(), HostError> {
@@ -301,7 +322,7 @@ impl Process {
                 if error.is_passing() {
                     self.open_soon(id);
                 } else {
-                    self.shared.stop(id, &error);
+                    self.stops(id, &error);
                 }
                 true
             }
@@ -315,11 +336,12 @@ impl Process {
         had_effect
     }
 
-    /// Whether each of its tasks is at work and had nothing to do, twice, since something happened.
+    /// Whether each of its tasks is at work and had nothing to do, twice, since something happened, or has stopped.
     pub(super) fn is_idle(&self) -> bool {
         let inner = held(&self.inner);
         let is_idle = |slot: &Slot| !slot.has_failed && slot.idle > 1;
-        !inner.is_opening && inner.losing.is_empty() && inner.owned.keys().all(|task| inner.slots.get(task).is_some_and(is_idle))
+        let is_done = |task| inner.without_room.contains_key(task) || inner.slots.get(task).is_some_and(is_idle);
+        !inner.is_opening && inner.losing.is_empty() && inner.owned.keys().all(is_done)
     }
 
     pub(super) fn look_again(&self) {

@@ -1,0 +1,163 @@
+//! A process whose disk is full stops its tasks, each with a word of what to do; once there is room and it is started again, nothing that was
+//! acknowledged or committed is missing or doubled.
+#![cfg(all(feature = "kafka", target_os = "linux"))]
+#![allow(clippy::unwrap_used)]
+
+mod broker;
+mod full_disk;
+mod toys;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use broker::{Broker, PARTITIONS, PATIENCE, assert_comes_to, work_if_child};
+use faultline_core::stage::Stage;
+use faultline_stream::testing::{Random, Rest};
+use faultline_stream::{Clock, Failure, Host, HostOptions, KafkaHost, KafkaLog, KafkaRunning, Log, MemoryLog, SystemClock, append};
+use full_disk::{At, FullDisk, assert_says_so};
+use toys::{Amounts, FACTORS, FACTS, FACTS_BULK, Sums, VETOES};
+
+/// Of both stages.
+const TASKS: usize = 2 * PARTITIONS as usize;
+const LOOK: Duration = Duration::from_millis(20);
+/// Where a child says what stopped.
+const TOLD: &str = "FAULTLINE_TEST_TOLD";
+
+fn small() -> HostOptions {
+    HostOptions { workers: 2, batch_records: 50, page_records: 20, slice_bytes: 500, ..HostOptions::default() }
+}
+
+fn fact(n: u64) -> (String, Option<Vec<u8>>) {
+    (format!("service{}-{}", n % 7, n % 31), Some(format!("{n} f{} {} 9999999999999", n % 3, n % 1000).into_bytes()))
+}
+
+/// What stopped, with all causes.
+fn words(failures: &[Failure]) -> Vec<String> {
+    failures.iter().map(|failure| failure.reason.clone()).collect()
+}
+
+fn run(log: Arc<KafkaLog>) -> KafkaRunning {
+    let mut host = KafkaHost::new(log, small());
+    host.add(Amounts).unwrap().add(Sums).unwrap();
+    host.start(Arc::new(SystemClock)).unwrap()
+}
+
+/// In a child: says in a file why its tasks stopped, once all of them have.
+fn run_and_tell(log: Arc<KafkaLog>) -> KafkaRunning {
+    let running = run(log.clone());
+    let (told, telemetry) = (std::env::var(TOLD).unwrap(), running.running().unwrap().telemetry());
+    let failure = |task: faultline_stream::TaskStatus| match task.state {
+        faultline_stream::TaskState::Failed { reason } => Some(reason),
+        _ => None,
+    };
+    std::thread::spawn(move || {
+        loop {
+            let status = telemetry.status();
+            let tasks = status.len();
+            let reasons: Vec<String> = status.into_iter().filter_map(failure).collect();
+            if tasks > 0 && reasons.len() == tasks {
+                let written = format!("{told}.new");
+                std::fs::write(&written, reasons.join("\n")).unwrap();
+                std::fs::rename(written, told).unwrap();
+                return;
+            }
+            log.wait_for_change(u64::MAX, LOOK);
+        }
+    });
+    running
+}
+
+/// Facts by both lanes, a veto and a factor, from a seed.
+fn say(log: &dyn Log, seed: u64) {
+    let mut random = Random::new(seed);
+    let mut facts: Vec<_> = (0..200).map(|_| fact(random.number() % 1000)).collect();
+    let bulk = facts.split_off(100);
+    let veto = vec![(fact(seed).0, Some(seed.to_string().into_bytes()))];
+    let factor = vec![(format!("f{}", seed % 3), Some((seed + 2).to_string().into_bytes()))];
+    for (topic, records) in [(FACTS, facts), (FACTS_BULK, bulk), (VETOES, veto), (FACTORS, factor)] {
+        append(log, topic, records, SystemClock.now(), &[]).unwrap();
+    }
+}
+
+/// What the same input comes to in memory.
+fn expected(say: impl Fn(&dyn Log)) -> Rest {
+    let log: Arc<dyn Log> = Arc::new(MemoryLog::new(toys::plans(), 1).unwrap());
+    say(&*log);
+    let mut host = Host::new(log.clone(), small());
+    host.add(Amounts).unwrap().add(Sums).unwrap();
+    host.run_until_quiet(&SystemClock, &mut |_| ()).unwrap();
+    Rest::of(&*log).unwrap()
+}
+
+fn said(seeds: std::ops::Range<u64>) -> Rest {
+    expected(|log| seeds.clone().for_each(|seed| say(log, seed)))
+}
+
+fn wait_until(log: &dyn Log, what: &str, is_so: impl Fn() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < until, "{what}");
+        log.wait_for_change(u64::MAX, LOOK);
+    }
+}
+
+/// What a log tells of itself.
+fn told(log: &KafkaLog, name: &str) -> u64 {
+    log.gauges().iter().find(|gauge| gauge.name == name).unwrap().value
+}
+
+#[test]
+fn a_process_on_kafka_stops_others_go_on_and_it_goes_on_where_there_is_room() {
+    const ME: &str = "a_process_on_kafka_stops_others_go_on_and_it_goes_on_where_there_is_room";
+    work_if_child(&toys::plans(), run_and_tell);
+    let Some(broker) = Broker::start(toys::plans(), &[Amounts::NAME, Sums::NAME]) else { return };
+    let outer = tempfile::tempdir().unwrap();
+    let (folder, stopped) = (broker.state("full"), outer.path().join("stopped"));
+    let disk = FullDisk::below(&folder);
+    let reader = broker.log("reader");
+    let mut environment = disk.environment().to_vec();
+    environment.push((TOLD, stopped.to_str().unwrap().to_owned()));
+    let environment: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let full = broker.worker_with(ME, "full", &environment);
+    let other_log = broker.log("other");
+    let other = run(other_log.clone());
+    (0..10).for_each(|seed| say(&*reader, seed));
+    assert_comes_to(&reader, &said(0..10));
+    // Each has its half, and what the one writes the other follows.
+    let is_warm =
+        || told(&other_log, "faultline_standby_tasks") == TASKS as u64 / 2 && told(&other_log, "faultline_standby_lag_records") == 0;
+    wait_until(&*other_log, "the tasks are not shared", || other.tasks().len() == TASKS / 2 && is_warm());
+    let written = told(&other_log, "faultline_standby_records_total");
+
+    disk.fill(At::Writes);
+    say(&*reader, 10);
+    wait_until(&*other_log, "not all tasks stop", || stopped.exists());
+    let reasons = std::fs::read_to_string(&stopped).unwrap();
+    assert_eq!(reasons.lines().count(), TASKS / 2, "{reasons}");
+    reasons.lines().for_each(|reason| assert_says_so(reason, &folder));
+    // What is not its own is worked on meanwhile.
+    let theirs: Vec<u32> = other.tasks().iter().filter(|task| task.stage == Amounts::NAME).map(|task| task.partition).collect();
+    let committed = || theirs.iter().map(|partition| reader.end_offset("amounts", *partition).unwrap()).sum::<u64>();
+    let before = committed();
+    say(&*reader, 11);
+    wait_until(&*other_log, "the other process does not go on", || committed() > before);
+    assert_eq!(other.tasks().len(), TASKS / 2);
+    assert_eq!(words(&other.running().unwrap().failures()), [""; 0]);
+    // It ends when it is told to, and says that not all was well.
+    assert_eq!(full.ended(), Some(1));
+
+    disk.make_room();
+    let log = broker.log("full");
+    let again = run(log.clone());
+    say(&*reader, 12);
+    assert_comes_to(&reader, &said(0..13));
+    wait_until(&*log, "the tasks are not shared again", || again.tasks().len() == TASKS / 2 && other.tasks().len() == TASKS / 2);
+    for running in [&again, &other] {
+        assert_eq!(words(&running.running().unwrap().failures()), [""; 0]);
+    }
+    // What was whole on its disk it did not read again.
+    let restored = told(&log, "faultline_restored_records_total");
+    assert!(restored * 2 < written, "{restored} rows were restored, {written} had been written before");
+    again.stop().unwrap();
+    other.stop().unwrap();
+}
