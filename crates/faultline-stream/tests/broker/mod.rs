@@ -10,10 +10,15 @@ use std::time::{Duration, Instant};
 
 use faultline_stream::testing::Rest;
 use faultline_stream::{InputStatus, KafkaLog, KafkaOptions, KafkaRunning, Log, RegistryOptions, TopicPlan, make_topics};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::metadata::MetadataTopic;
 
 pub const PARTITIONS: u32 = 4;
 /// How long something may take that takes seconds.
 pub const PATIENCE: Duration = Duration::from_mins(2);
+/// How long who looks again and again waits between two looks.
+pub const LOOK: Duration = Duration::from_millis(50);
 /// The child of a test finds here what it is to do.
 const WORKER: &str = "FAULTLINE_TEST_KAFKA_WORKER";
 /// And by which protocol it is a member of groups, if not by the classic one.
@@ -81,6 +86,28 @@ impl Broker {
     /// Nodes count from 1.
     pub fn signal_node(&self, node: u16, signal: &str) {
         assert!(script(&["signal", self.folder.path().to_str().unwrap(), &node.to_string(), signal]).status().unwrap().success());
+    }
+
+    pub fn kill_node(&self, node: u16) {
+        assert!(script(&["kill", self.folder.path().to_str().unwrap(), &node.to_string()]).status().unwrap().success());
+    }
+
+    /// Waits until all copies of all topics are in sync, Kafka's own included.
+    pub fn assert_in_sync(&self) {
+        let asking: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", &self.bootstrap).set("group.id", "test.asking").create().unwrap();
+        let until = Instant::now() + PATIENCE;
+        loop {
+            // Who is not answered asks again.
+            let metadata = asking.fetch_metadata(None, PATIENCE / 10);
+            let late =
+                |topic: &MetadataTopic| topic.partitions().iter().any(|partition| partition.isr().len() < partition.replicas().len());
+            if metadata.is_ok_and(|metadata| !metadata.topics().iter().any(late)) {
+                return;
+            }
+            assert!(Instant::now() < until);
+            drop(asking.poll(LOOK));
+        }
     }
 
     pub fn kill(&self) {
@@ -194,6 +221,8 @@ pub fn assert_comes_to(log: &KafkaLog, expected: &Rest) {
             Ok(()) => return,
             Err(divergence) => assert!(Instant::now() < until, "{divergence}"),
         }
+        // The brokers and the work have the processors meanwhile.
+        log.wait_for_change(u64::MAX, LOOK);
     }
 }
 
