@@ -20,7 +20,9 @@ use faultline_model::risk;
 use faultline_model::testing::scale::{Order, Scale};
 use faultline_model::time::Timestamp;
 use faultline_model::topic::{CATALOG, FINDINGS, INTEL, RISKS};
-use faultline_stream::{Clock, HostOptions, KafkaHost, KafkaLog, KafkaOptions, KafkaRunning, TaskState, make_topics, topic_plans};
+use faultline_stream::{
+    Clock, HostOptions, KafkaHost, KafkaLog, KafkaOptions, KafkaRunning, SystemClock, TaskState, make_topics, topic_plans,
+};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -75,6 +77,8 @@ struct At {
 }
 
 fn main() -> Fallible<()> {
+    // What went wrong on the way belongs to a figure.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter("warn,faultline_stream=info").init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (bootstrap, findings) = match &arguments[..] {
         [bootstrap] => (bootstrap, 1_000_000),
@@ -133,7 +137,8 @@ impl Bench<'_> {
     /// Gives how many records there are.
     fn load(&self, scale: &Scale, day: u32, order: Order) -> Fallible<u64> {
         self.clock.set(scale.end_of(day));
-        let (now, mut records) = (scale.end_of(day).millis(), 0);
+        // Not the time of the findings, which lies so far back that brokers would remove them as too old.
+        let (now, mut records) = (SystemClock.now().millis(), 0);
         let scans: Vec<_> = if day == 0 { scale.scans().collect() } else { scale.rescans(day).collect() };
         for scan in scans {
             let asset = scan.asset().to_string();
@@ -196,8 +201,10 @@ impl Bench<'_> {
             if let Some(failure) = running.failures().first() {
                 return Err(format!("task {}: {}", failure.task, failure.reason).into());
             }
-            let mut is_quiet = true;
-            for task in running.status() {
+            // A task that is opened again is not listed.
+            let status = running.status();
+            let mut is_quiet = status.len() == STAGES.len() * PARTITIONS as usize;
+            for task in status {
                 let restoring = matches!(task.state, TaskState::Restoring { .. });
                 is_quiet &= !restoring && !task.has_pending;
                 for input in task.inputs {
@@ -274,7 +281,9 @@ impl Bench<'_> {
         let reader: BaseConsumer = config.create()?;
         let mut list = TopicPartitionList::new();
         for partition in 0..PARTITIONS {
-            list.add_partition_offset(RISKS.name, partition as i32, Offset::End)?;
+            // Asked for now: "the end" would be where it is once the reader gets there.
+            let (_, end) = reader.fetch_watermarks(RISKS.name, partition as i32, PATIENCE)?;
+            list.add_partition_offset(RISKS.name, partition as i32, Offset::Offset(end))?;
         }
         reader.assign(&list)?;
         Ok(reader)

@@ -99,12 +99,19 @@ fn risk(finding: &Finding<'_>, aggregate: &[u8]) -> Vec<u8> {
     let [severity, exposure, kinds, count] = [0, 1, 2, 3].map(|at| u32::from(aggregate[at]));
     let score = 1000.min(severity * 60 + count.min(10) * 15 + kinds.count_ones() * 40 + exposure * 30);
     let Finding { corr, service, family, .. } = finding;
-    let mut risk = format!(
-        "{{\"v\":1,\"risk\":\"{corr}\",\"service\":\"{service}\",\"family\":\"{family}\",\"score\":{score},\"severity\":{severity},\
-         \"exposure\":{exposure},\"kinds\":{},\"findings\":[",
-        kinds.count_ones()
-    )
-    .into_bytes();
+    let mut risk = Vec::with_capacity(192 + aggregate.len());
+    let mut number = itoa::Buffer::new();
+    for (name, value) in [("{\"v\":1,\"risk\":\"", *corr), ("\",\"service\":\"", *service), ("\",\"family\":\"", *family)] {
+        risk.extend(name.as_bytes());
+        risk.extend(value.as_bytes());
+    }
+    let numbers =
+        [("\",\"score\":", score), (",\"severity\":", severity), (",\"exposure\":", exposure), (",\"kinds\":", kinds.count_ones())];
+    for (name, value) in numbers {
+        risk.extend(name.as_bytes());
+        risk.extend(number.format(value).as_bytes());
+    }
+    risk.extend(b",\"findings\":[");
     for (at, entry) in aggregate[HEAD..].chunks_exact(ENTRY).enumerate() {
         risk.extend(if at == 0 { &b"\""[..] } else { b",\"" });
         risk.extend(&entry[16..]);

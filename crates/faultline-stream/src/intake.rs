@@ -7,6 +7,7 @@ use faultline_model::avro::{self, AvroError};
 use faultline_model::dead_letter::DeadLetter;
 use faultline_model::time::Timestamp;
 use faultline_model::topic::{DEAD_LETTERS, Topic};
+use foldhash::fast::RandomState;
 
 use crate::carried::Carried;
 use crate::log::{Place, Positions, Record, Stored, as_written};
@@ -103,7 +104,7 @@ pub(crate) struct Origin {
 
 /// Leaves the newest of each key of compacted topics, in the order in which they were said.
 pub(crate) fn newest(outputs: Vec<Output>) -> Vec<Output> {
-    let mut said = HashSet::with_capacity(outputs.len());
+    let mut said = HashSet::with_capacity_and_hasher(outputs.len(), RandomState::default());
     let judged: Vec<bool> =
         outputs.iter().rev().map(|output| !output.topic.is_compacted() || said.insert((output.topic.name, output.key.as_str()))).collect();
     outputs.into_iter().zip(judged.into_iter().rev()).filter_map(|(output, is_newest)| is_newest.then_some(output)).collect()

@@ -4,6 +4,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 
 use faultline_core::store::{Store, StoreError, Visit};
+use foldhash::fast::RandomState;
 use rocksdb::{DB, DBRawIterator, ReadOptions};
 
 use crate::layout;
@@ -40,7 +41,7 @@ pub(super) struct TaskState<'d> {
 #[derive(Default)]
 struct AtHand {
     /// Nothing where there is no such row.
-    rows: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    rows: HashMap<Vec<u8>, Option<Vec<u8>>, RandomState>,
     bytes: usize,
 }
 

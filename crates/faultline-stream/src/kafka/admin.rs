@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::metadata::MetadataTopic;
 
 use super::KafkaError;
 use super::context::{Context, Reader, ask};
@@ -16,6 +17,7 @@ use crate::error::HostError;
 use crate::topics::TopicPlan;
 
 const CALL: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(20);
 /// The active segment is never compacted: with the brokers' usual one of 1 GiB a changelog would hardly ever be.
 const COMPACTED_SEGMENT_BYTES: u64 = 64 << 20;
 
@@ -245,7 +247,25 @@ fn made(client: &AdminClient<Context>, topics: &[&PlannedTopic], is_well: impl F
             Err((topic, code)) => return Err(KafkaError::NotMade { topic, reason: code.to_string() }.into()),
         }
     }
-    Ok(())
+    topics.iter().try_for_each(|topic| wait_for(client, &topic.name))
+}
+
+/// Waits until a topic that was made is shown, each partition with a leader: brokers answer before they know it themselves.
+fn wait_for(client: &AdminClient<Context>, topic: &str) -> Result<(), HostError> {
+    let until = Instant::now() + CALL;
+    loop {
+        let metadata = client.inner().fetch_metadata(Some(topic), CALL).map_err(KafkaError::client)?;
+        let has_leaders =
+            |topic: &MetadataTopic| !topic.partitions().is_empty() && topic.partitions().iter().all(|partition| partition.leader() >= 0);
+        if metadata.topics().iter().any(|shown| shown.name() == topic && has_leaders(shown)) {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            let reason = "it was made, and the brokers do not show it with a leader of each partition yet".to_owned();
+            return Err(KafkaError::NotMade { topic: topic.to_owned(), reason }.into());
+        }
+        std::thread::sleep(LOOK);
+    }
 }
 
 fn client(options: &KafkaOptions) -> Result<AdminClient<Context>, HostError> {
