@@ -34,7 +34,7 @@ test-chart: setup-tests ## The chart against a real Kubernetes API server
 test-soak: setup-tests ## The long proofs in full: every seed, every kill
 	@source scripts/env && export FAULTLINE_SEEDS=10000 PROPTEST_CASES=2048 FAULTLINE_KAFKA_KILLS=40 FAULTLINE_KAFKA_STOPPED_SECONDS=60 \
 	  FAULTLINE_KAFKA_STALLED_SECONDS=60 FAULTLINE_KAFKA_REBALANCE_SECONDS=180 FAULTLINE_KAFKA_ENDINGS=5 \
-	  FAULTLINE_REPLAYED=1000000 && cargo test --workspace --release
+	  FAULTLINE_KAFKA_BROKER_KILLS=12 FAULTLINE_REPLAYED=1000000 && cargo test --workspace --release
 	@source scripts/env && FAULTLINE_KILLS=500 integration-tests/run
 
 bench: setup ## Measure; one JSON line each, with the machine and the ratio

@@ -14,6 +14,8 @@ use faultline_stream::{Guarantee, InputStatus, KafkaLog, KafkaOptions, KafkaRunn
 pub const PARTITIONS: u32 = 4;
 /// How long something may take that takes seconds.
 pub const PATIENCE: Duration = Duration::from_mins(2);
+/// How long who looks again and again waits between two looks.
+pub const LOOK: Duration = Duration::from_millis(50);
 /// The child of a test finds here what it is to do.
 const WORKER: &str = "FAULTLINE_TEST_KAFKA_WORKER";
 /// And by which protocol it is a member of groups, if not by the classic one.
@@ -95,6 +97,10 @@ impl Broker {
     /// Nodes count from 1.
     pub fn signal_node(&self, node: u16, signal: &str) {
         assert!(script(&["signal", self.folder.path().to_str().unwrap(), &node.to_string(), signal]).status().unwrap().success());
+    }
+
+    pub fn kill_node(&self, node: u16) {
+        assert!(script(&["kill", self.folder.path().to_str().unwrap(), &node.to_string()]).status().unwrap().success());
     }
 
     pub fn kill(&self) {
@@ -212,6 +218,8 @@ pub fn assert_comes_to(log: &KafkaLog, expected: &Rest) {
             Ok(()) => return,
             Err(divergence) => assert!(Instant::now() < until, "{divergence}"),
         }
+        // The brokers and the work have the processors meanwhile.
+        log.wait_for_change(u64::MAX, LOOK);
     }
 }
 
