@@ -173,7 +173,9 @@ impl<'b> Process<'b> {
     /// Its place taken by a program of another version.
     fn replaced<const NEWEST: u16>(mut self, finalised: Option<u16>) -> Self {
         let (broker, name) = (self.broker, self.name);
-        self.running.take().unwrap().stop().unwrap();
+        if let Some(running) = self.running.take() {
+            running.stop().unwrap();
+        }
         drop(self);
         Self::begin::<NEWEST>(broker, name, finalised)
     }
@@ -245,6 +247,8 @@ fn a_rolling_upgrade_goes_back_half_way_and_is_then_finalised() {
         std::thread::yield_now();
     };
     assert!(reason.contains("its state is in format 2, and this faultline reads 1 to 1"), "{reason}");
+    let stopped = one.running.take().unwrap().stop();
+    assert!(matches!(&stopped, Err(HostError::TasksFailed { failures }) if failures[0].reason == reason), "{stopped:?}");
     one = one.replaced::<2>(None);
     assert_eq!(round(&one, &other), KEYS.len());
     for process in [one, other] {
