@@ -7,13 +7,19 @@ mod broker;
 mod full_disk;
 mod toys;
 
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use broker::{Broker, PARTITIONS, PATIENCE, assert_comes_to, work_if_child};
 use faultline_core::stage::Stage;
 use faultline_stream::testing::{Random, Rest};
-use faultline_stream::{Clock, Failure, Host, HostOptions, KafkaHost, KafkaLog, KafkaRunning, Log, MemoryLog, SystemClock, append};
+use faultline_stream::{
+    Clock, EmbeddedLog, Failure, Host, HostError, HostOptions, KafkaHost, KafkaLog, KafkaRunning, Log, MemoryLog, Options, Running,
+    SystemClock, append,
+};
 use full_disk::{At, FullDisk, assert_says_so};
 use toys::{Amounts, FACTORS, FACTS, FACTS_BULK, Sums, VETOES};
 
@@ -22,6 +28,11 @@ const TASKS: usize = 2 * PARTITIONS as usize;
 const LOOK: Duration = Duration::from_millis(20);
 /// Where a child says what stopped.
 const TOLD: &str = "FAULTLINE_TEST_TOLD";
+/// The folder of a child that runs embedded.
+const FOLDER: &str = "FAULTLINE_TEST_FOLDER";
+/// How such a child ends: its log was not opened; its tasks stopped, and it said so.
+const NOT_OPENED: i32 = 3;
+const STOPPED: i32 = 4;
 
 fn small() -> HostOptions {
     HostOptions { workers: 2, batch_records: 50, page_records: 20, slice_bytes: 500, ..HostOptions::default() }
@@ -35,6 +46,8 @@ fn fact(n: u64) -> (String, Option<Vec<u8>>) {
 fn words(failures: &[Failure]) -> Vec<String> {
     failures.iter().map(|failure| failure.reason.clone()).collect()
 }
+
+// ---- on Kafka ----
 
 fn run(log: Arc<KafkaLog>) -> KafkaRunning {
     let mut host = KafkaHost::new(log, small());
@@ -160,4 +173,118 @@ fn a_process_on_kafka_stops_others_go_on_and_it_goes_on_where_there_is_room() {
     assert!(restored * 2 < written, "{restored} rows were restored, {written} had been written before");
     again.stop().unwrap();
     other.stop().unwrap();
+}
+
+// ---- embedded ----
+
+fn open(folder: &Path) -> Result<Arc<EmbeddedLog>, HostError> {
+    let options = Options { memory_budget_bytes: 16 << 20, partitions: PARTITIONS, ..Options::default() };
+    Ok(Arc::new(EmbeddedLog::open(folder, toys::plans(), options)?))
+}
+
+fn start(log: Arc<EmbeddedLog>) -> Running {
+    let mut host = Host::new(log, small());
+    host.add(Amounts).unwrap().add(Sums).unwrap();
+    host.start(Arc::new(SystemClock)).unwrap()
+}
+
+/// In a child: appends fact after fact, says which are acknowledged, and why one is not; then why its tasks stopped, once all have.
+fn append_until_refused(folder: &Path) -> i32 {
+    // Not by a macro, whose words a passing test keeps to itself.
+    let say = |word: &str, what: &str| std::io::stdout().write_all(format!("\n{word} {what}\n").as_bytes()).unwrap();
+    let told = |error: &HostError| format!("{error}: {}", std::error::Error::source(error).unwrap());
+    let log = match open(folder) {
+        Ok(log) => log,
+        Err(error) => {
+            say("refused", &told(&error));
+            return NOT_OPENED;
+        }
+    };
+    let running = start(log.clone());
+    for n in 0.. {
+        match append(&*log, FACTS, vec![fact(n)], SystemClock.now(), &[]) {
+            Ok(_) => say("acknowledged", &n.to_string()),
+            Err(error) => {
+                say("refused", &told(&error));
+                break;
+            }
+        }
+    }
+    wait_until(&*log, "not all tasks stop", || running.failures().len() == TASKS);
+    for failure in running.failures() {
+        say("stopped", &failure.reason);
+    }
+    let stopped = running.stop();
+    drop(log);
+    if stopped.is_err() { STOPPED } else { 0 }
+}
+
+/// What a child said, by the word that it begins with.
+struct Said {
+    acknowledged: u64,
+    refused: Vec<String>,
+    stopped: Vec<String>,
+    code: Option<i32>,
+}
+
+/// `hears` is told how many facts are acknowledged.
+fn child(test: &str, folder: &Path, disk: &FullDisk, mut hears: impl FnMut(u64)) -> Said {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test]).env(FOLDER, folder).envs(disk.environment()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said = Said { acknowledged: 0, refused: Vec::new(), stopped: Vec::new(), code: None };
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        match line.split_once(' ') {
+            Some(("acknowledged", n)) => {
+                said.acknowledged = n.parse::<u64>().unwrap() + 1;
+                hears(said.acknowledged);
+            }
+            Some(("refused", reason)) => said.refused.push(reason.to_owned()),
+            Some(("stopped", reason)) => said.stopped.push(reason.to_owned()),
+            _ => {}
+        }
+    }
+    said.code = child.wait().unwrap().code();
+    said
+}
+
+#[test]
+fn an_embedded_host_refuses_what_it_cannot_keep_and_keeps_what_it_acknowledged() {
+    const ME: &str = "an_embedded_host_refuses_what_it_cannot_keep_and_keeps_what_it_acknowledged";
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        std::process::exit(append_until_refused(Path::new(&folder)));
+    }
+    for at in [At::Writes, At::Syncs] {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().canonicalize().unwrap().join("data");
+        let disk = FullDisk::below(&folder);
+        let said = child(ME, &folder, &disk, |acknowledged| {
+            if acknowledged == 300 {
+                disk.fill(at);
+            }
+        });
+        assert_eq!((said.refused.len(), said.stopped.len(), said.code), (1, TASKS, Some(STOPPED)), "{at:?}: {:?}", said.stopped);
+        said.refused.iter().chain(&said.stopped).for_each(|reason| assert_says_so(reason, &folder));
+        if let At::Writes = at {
+            let early = child(ME, &folder, &disk, |_| ());
+            assert_eq!((early.refused.len(), early.code), (1, Some(NOT_OPENED)));
+            assert_says_so(&early.refused[0], &folder);
+        }
+
+        disk.make_room();
+        let log = open(&folder).unwrap();
+        let facts = |partition| log.read(FACTS.name, partition, 0, usize::MAX, usize::MAX).unwrap().len() as u64;
+        let kept: u64 = (0..PARTITIONS).map(facts).sum();
+        // The one that was refused may stand there: nobody knows that of a failed write.
+        assert!((said.acknowledged..=said.acknowledged + 1).contains(&kept), "{at:?}: {kept} of {}", said.acknowledged);
+        let say = |log: &dyn Log, from: u64, to: u64| {
+            append(log, FACTS, (from..to).map(fact).collect(), SystemClock.now(), &[]).unwrap();
+        };
+        say(&*log, kept, kept + 50);
+        let mut host = Host::new(log.clone(), small());
+        host.add(Amounts).unwrap().add(Sums).unwrap();
+        host.run_until_quiet(&SystemClock, &mut |_| ()).unwrap();
+        Rest::of(&*log).unwrap().agrees_with(&expected(|log| say(log, 0, kept + 50))).unwrap();
+    }
 }

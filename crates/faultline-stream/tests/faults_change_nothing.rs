@@ -3,13 +3,16 @@
 
 mod toys;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use faultline_core::stage::{Batch, Input, Stage, StageError};
 use faultline_core::store::Store;
 use faultline_model::time::Timestamp;
 use faultline_model::topic::Topic;
-use faultline_stream::testing::{Delivery, Divergence, Random, Said, Scenario, Topology, for_each_seed, judge, judge_on_cluster};
+use faultline_stream::testing::{
+    Delivery, Divergence, Random, Said, Scenario, Topology, for_each_seed, judge, judge_on_cluster, judge_without_room,
+};
 use toys::{Amounts, FACTORS, FACTS, FACTS_BULK, Sums, VETOES};
 
 /// Half of the facts have ended by then.
@@ -84,6 +87,23 @@ fn on_a_cluster_each_record_is_worked_on_once() {
     for_each_seed(|seed| {
         judge_on_cluster(&Scenario { topology: Topology::default().with(Counts), ..scenario(seed) }, Delivery::Once, seed)
     });
+}
+
+/// A commit that stands on the brokers and found no room on the disk: its task stops, and loses and doubles nothing once it is opened again.
+#[test]
+fn a_task_without_room_stops_alone_and_goes_on_where_there_is_some() {
+    let (runs, behind) = (Cell::new(0), Cell::new(0));
+    let judge = |seed, topology| {
+        let was_behind = judge_without_room(&Scenario { topology, ..scenario(seed) }, seed)?;
+        behind.set(behind.get() + u32::from(was_behind));
+        runs.set(runs.get() + 1);
+        Ok::<_, Divergence>(())
+    };
+    for_each_seed(|seed| judge(seed, Topology::default().with(Counts)));
+    for_each_seed(|seed| judge(seed, Topology::default().with(Amounts).with(Sums)));
+    // Of a few seeds the share says nothing.
+    let is_enough = runs.get() < 100 || behind.get() * 5 > runs.get();
+    assert!(is_enough, "{} of {} stopped behind a commit: that shows too little", behind.get(), runs.get());
 }
 
 /// So that the judge is one: what is not idempotent is found out within a few seeds.

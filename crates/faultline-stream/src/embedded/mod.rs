@@ -13,6 +13,7 @@ mod clean;
 #[cfg(feature = "kafka")]
 mod copy;
 mod draft;
+mod failure;
 #[cfg(feature = "kafka")]
 mod gather;
 mod read;
@@ -22,7 +23,7 @@ mod state;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use faultline_core::store::Store;
@@ -32,6 +33,7 @@ use rocksdb::{DB, WriteBatch};
 
 use self::clean::Wear;
 use self::draft::Draft;
+use self::failure::Failure;
 #[cfg(feature = "kafka")]
 pub(crate) use self::gather::Gathered;
 use self::read::{Chunks, Superseded};
@@ -53,8 +55,7 @@ pub struct EmbeddedLog {
     /// Batches written; each has its number as its ticket for the group's fsync.
     written: AtomicU64,
     syncs: GroupSync,
-    /// The first write that failed.
-    failure: OnceLock<rocksdb::Error>,
+    failure: Failure,
     bell: Arc<Bell>,
     /// Of each place what cleaning has to do.
     wear: Mutex<BTreeMap<Place, Wear>>,
@@ -79,7 +80,7 @@ impl EmbeddedLog {
             bounds: RwLock::default(),
             written: AtomicU64::new(0),
             syncs: GroupSync::default(),
-            failure: OnceLock::new(),
+            failure: Failure::default(),
             bell: Arc::default(),
             wear: Mutex::default(),
         };
@@ -125,10 +126,10 @@ impl EmbeddedLog {
 
     /// Nobody knows what of a failed write is on disk: offsets given again could stand for something else. So it is the last.
     fn failed(&self, source: rocksdb::Error) -> HostError {
-        let first = self.failure.get_or_init(|| source).clone();
+        let failed = self.failure.of(self.db.path(), source);
         // Who waits for something to come finds that nothing comes.
         self.bell.ring();
-        HostError::write(self.db.path(), first)
+        failed
     }
 
     /// The one place that writes: completes and writes a batch under the commit lock. Gives offsets and the ticket to wait for.
@@ -181,7 +182,7 @@ fn latest_in(row: &[u8]) -> Result<u64, HostError> {
 
 impl Log for EmbeddedLog {
     fn accepts(&self) -> Result<(), HostError> {
-        self.failure.get().map_or(Ok(()), |first| Err(HostError::write(self.db.path(), first.clone())))
+        self.failure.told(self.db.path())
     }
 
     fn append(&self, records: Vec<Record>) -> Result<Vec<u64>, HostError> {

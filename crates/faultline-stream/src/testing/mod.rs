@@ -15,7 +15,7 @@ mod rest;
 mod simulation;
 
 #[cfg(feature = "kafka")]
-pub use cluster::{Delivery, judge_on_cluster};
+pub use cluster::{Delivery, judge_on_cluster, judge_without_room};
 pub use faulty::{Fault, FaultyLog};
 pub use random::{Random, for_each_seed};
 pub use rest::Rest;

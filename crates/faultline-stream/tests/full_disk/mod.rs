@@ -1,5 +1,5 @@
 //! A disk that is full for a process of its own, as real as a system call that says so (`full_disk.c`), without any rights.
-#![allow(clippy::unwrap_used, dead_code)]
+#![allow(clippy::unwrap_used)]
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! What a process keeps: the state of its tasks with the offsets of their changelogs, and copies of global topics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -22,6 +22,8 @@ pub(super) struct Disk {
     before: Mutex<Content>,
     /// Tasks whose rows have no room, and whether what was refused stands there all the same: nobody knows that of a failed write.
     full: Mutex<BTreeMap<TaskId, bool>>,
+    /// Those of them that wanted to write.
+    refused: Mutex<BTreeSet<TaskId>>,
 }
 
 #[derive(Clone, Default)]
@@ -48,6 +50,12 @@ impl Disk {
 
     pub(super) fn make_room(&self) {
         held(&self.full).clear();
+        held(&self.refused).clear();
+    }
+
+    /// Whether a task wanted to write and there was no room.
+    pub(super) fn has_refused(&self, task: TaskId) -> bool {
+        held(&self.refused).contains(&task)
     }
 
     pub(super) fn fall_back(&self) {
@@ -109,8 +117,11 @@ impl Kept for Disk {
             Arc::make_mut(state).apply(changes.clone());
             *kept = next;
         }
-        let no_space = || HostError::folder(Path::new("simulated"), ErrorKind::StorageFull.into());
-        full.map_or(Ok(()), |_| Err(no_space()))
+        if full.is_none() {
+            return Ok(());
+        }
+        held(&self.refused).insert(task);
+        Err(HostError::folder(Path::new("simulated"), ErrorKind::StorageFull.into()))
     }
 
     fn kept(&self, task: TaskId) -> Result<Option<u64>, HostError> {

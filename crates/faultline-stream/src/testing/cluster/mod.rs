@@ -56,6 +56,17 @@ pub fn judge_on_cluster(scenario: &Scenario, delivery: Delivery, seed: u64) -> R
     Run::new(scenario, delivery, seed)?.disturbed()?.agrees_with(&expected)
 }
 
+/// One process, and no room for one of its tasks from some moment on: that task stops and says so, the others go on and commit. Then there
+/// is room, and the process is started anew, or another one has taken the task before. Tells whether it stopped behind a commit that stood on
+/// the brokers and not on the disk: it may have had no more to write, and what failed may stand on the disk all the same.
+pub fn judge_without_room(scenario: &Scenario, seed: u64) -> Result<bool, Divergence> {
+    let expected = scenario.undisturbed()?;
+    let mut run = Run::new(scenario, Delivery::Once, seed)?;
+    let was_behind = run.without_room()?;
+    run.come_to_rest()?.agrees_with(&expected)?;
+    Ok(was_behind)
+}
+
 struct Run<'s> {
     scenario: &'s Scenario,
     delivery: Delivery,
@@ -111,6 +122,52 @@ impl<'s> Run<'s> {
             }
         }
         self.come_to_rest()
+    }
+
+    fn without_room(&mut self) -> Result<bool, Divergence> {
+        held(&self.shared.brokers).is_faulty = false;
+        self.start(0);
+        self.regroup();
+        let mut doors = Doors::new(&self.scenario.history);
+        let stage = self.random.of(&self.shared.stages).cloned().expect("a scenario has stages");
+        let task = TaskId { stage: stage.name, partition: self.random.below(self.partitions as usize) as u32 };
+        let mut until_full = self.random.below(400);
+        let stands_all_the_same = self.random.once_in(2);
+        while !doors.is_empty() || until_full > 0 {
+            if until_full == 1 {
+                self.disks[0].fill(task, stands_all_the_same);
+            }
+            until_full = until_full.saturating_sub(1);
+            match self.random.below(20) {
+                0 => self.door(&mut doors)?,
+                1..=4 => self.world_goes_on(),
+                _ => self.turn()?,
+            }
+        }
+        self.disks[0].fill(task, stands_all_the_same);
+        self.shared.clock.set(self.scenario.end);
+        self.go_on_until_idle(false)?;
+        let stopped = self.processes[0].without_room();
+        for stage in &self.shared.stages {
+            for partition in 0..self.partitions {
+                let other = TaskId { stage: stage.name, partition };
+                match stopped.get(&other) {
+                    None if self.disks[0].has_refused(other) => {
+                        return Err(Divergence::Task { task: other, reason: "it found no room, and goes on".to_owned() });
+                    }
+                    None => self.check_task(other, stage.inputs)?,
+                    Some(reason) if other == task && reason.contains("free space, then restart") => {}
+                    Some(reason) => return Err(Divergence::Task { task: other, reason: reason.clone() }),
+                }
+            }
+        }
+        let is_kept = *self.disks[0].rows(task) == held(&self.shared.brokers).state(task);
+        if self.random.once_in(2) {
+            self.start(1);
+            self.regroup();
+            self.go_on_until_idle(false)?;
+        }
+        Ok(!stopped.is_empty() && !is_kept)
     }
 
     // ---- what happens ----
