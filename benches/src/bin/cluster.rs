@@ -1,10 +1,12 @@
 //! The real stages on Kafka, one process beside its broker: findings a second, from a finding to its committed risk, memory.
 //!
 //! `cluster BOOTSTRAP [FINDINGS]` over an empty broker; `benches/against-streams` and `make bench-kafka` start one. Prints one JSON line a
-//! figure, with what was asked for. What is to be read stands in the topic before the clock starts: publishers are other processes.
+//! figure, with what was asked for. What is to be read stands in the topic before the clock starts, put there by a process of its own
+//! (`cluster load`): what a publisher takes in memory is none of the host's.
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,6 +30,7 @@ use rdkafka::message::Message;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 const PARTITIONS: u32 = 4;
+const SEED: u64 = 7;
 const STAGES: [&str; 2] = ["track", "correlate"];
 /// What RocksDB may hold, and what may wait to be worked on; the rest of the process has its own bounds, see [`budget`].
 const STATE_BYTES: usize = 208 << 20;
@@ -81,12 +84,16 @@ fn main() -> Fallible<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter("warn,faultline_stream=info").init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (bootstrap, findings) = match &arguments[..] {
+        [load, bootstrap, findings, day, order] if load == "load" => {
+            let order = if order == "stable" { Order::Stable } else { Order::Shuffled };
+            return load_scans(bootstrap, &Scale::new(SEED, findings.parse()?), day.parse()?, order);
+        }
         [bootstrap] => (bootstrap, 1_000_000),
         [bootstrap, findings] => (bootstrap, findings.parse()?),
         _ => return Err("usage: cluster BOOTSTRAP [FINDINGS]".into()),
     };
     let folder = tempfile::tempdir()?;
-    let scale = Scale::new(7, findings);
+    let scale = Scale::new(SEED, findings);
     let clock = Arc::new(Shifted { base: AtomicI64::new(0), begun: Instant::now() });
     clock.set(scale.end_of(0));
     let mut bench = Bench { bootstrap, folder: folder.path(), loader: Loader::new(bootstrap, PARTITIONS)?, clock, highest_resident: 0 };
@@ -134,26 +141,26 @@ impl Bench<'_> {
         Ok(self.loader.flush()?)
     }
 
-    /// Gives how many records there are.
+    /// Has a day's scans put into the topic. Gives how many records there are.
     fn load(&self, scale: &Scale, day: u32, order: Order) -> Fallible<u64> {
         self.clock.set(scale.end_of(day));
-        // Not the time of the findings, which lies so far back that brokers would remove them as too old.
-        let (now, mut records) = (SystemClock.now().millis(), 0);
-        let scans: Vec<_> = if day == 0 { scale.scans().collect() } else { scale.rescans(day).collect() };
-        for scan in scans {
-            let asset = scan.asset().to_string();
-            for record in scan.records(order) {
-                self.loader.put(FINDINGS, &asset, &avro::encode(record)?, now)?;
-                records += 1;
-            }
+        let order = if order == Order::Stable { "stable" } else { "shuffled" };
+        let mut loading = Command::new(std::env::current_exe()?);
+        let loaded = loading.args(["load", self.bootstrap, &scale.findings().to_string(), &day.to_string(), order]).output()?;
+        if !loaded.status.success() {
+            return Err(format!("the scans could not be loaded: {}", String::from_utf8_lossy(&loaded.stderr)).into());
         }
-        self.loader.flush()?;
-        Ok(records)
+        Ok(String::from_utf8(loaded.stdout)?.trim().parse()?)
     }
 
     /// Joins the groups, and gives how long it took until all tasks were at work.
     fn start(&mut self) -> Fallible<At> {
-        let log = Arc::new(KafkaLog::open(self.folder, &topic_plans(), self.options(), HostOptions::default().workers)?);
+        let log = Arc::new(KafkaLog::open(
+            self.folder,
+            &topic_plans(),
+            self.options(),
+            std::env::var("XW").map_or(HostOptions::default().workers, |w| w.parse().unwrap_or(2)),
+        )?);
         let mut host = KafkaHost::new(log.clone(), HostOptions::default());
         host.add(Track::default())?.add(Correlate::default())?;
         let running = host.start(self.clock.clone())?;
@@ -288,6 +295,24 @@ impl Bench<'_> {
         reader.assign(&list)?;
         Ok(reader)
     }
+}
+
+/// Puts a day's scans into the topic, and prints how many records they are.
+fn load_scans(bootstrap: &str, scale: &Scale, day: u32, order: Order) -> Fallible<()> {
+    let loader = Loader::new(bootstrap, PARTITIONS)?;
+    // Not the time of the findings, which lies so far back that brokers would remove them as too old.
+    let (now, mut records) = (SystemClock.now().millis(), 0_u64);
+    let scans: Vec<_> = if day == 0 { scale.scans().collect() } else { scale.rescans(day).collect() };
+    for scan in scans {
+        let asset = scan.asset().to_string();
+        for record in scan.records(order) {
+            loader.put(FINDINGS, &asset, &avro::encode(record)?, now)?;
+            records += 1;
+        }
+    }
+    loader.flush()?;
+    println!("{records}");
+    Ok(())
 }
 
 fn held<T>(lock: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
