@@ -6,6 +6,7 @@
 mod broker;
 mod full_disk;
 mod toys;
+mod work;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -16,15 +17,11 @@ use std::time::{Duration, Instant};
 use broker::{Broker, PARTITIONS, PATIENCE, assert_comes_to, work_if_child};
 use faultline_core::stage::Stage;
 use faultline_stream::testing::{Random, Rest};
-use faultline_stream::{
-    Clock, EmbeddedLog, Failure, Host, HostError, HostOptions, KafkaHost, KafkaLog, KafkaRunning, Log, MemoryLog, Options, Running,
-    SystemClock, append,
-};
+use faultline_stream::{Clock, EmbeddedLog, Failure, Host, HostError, KafkaLog, KafkaRunning, Log, Options, Running, SystemClock, append};
 use full_disk::{At, FullDisk, assert_says_so};
 use toys::{Amounts, FACTORS, FACTS, FACTS_BULK, Sums, VETOES};
+use work::{STAGES, TASKS, expected_of, run, small};
 
-/// Of both stages.
-const TASKS: usize = 2 * PARTITIONS as usize;
 const LOOK: Duration = Duration::from_millis(20);
 /// Where a child says what stopped.
 const TOLD: &str = "FAULTLINE_TEST_TOLD";
@@ -33,10 +30,6 @@ const FOLDER: &str = "FAULTLINE_TEST_FOLDER";
 /// How such a child ends: its log was not opened; its tasks stopped, and it said so.
 const NOT_OPENED: i32 = 3;
 const STOPPED: i32 = 4;
-
-fn small() -> HostOptions {
-    HostOptions { workers: 2, batch_records: 50, page_records: 20, slice_bytes: 500, ..HostOptions::default() }
-}
 
 fn fact(n: u64) -> (String, Option<Vec<u8>>) {
     (format!("service{}-{}", n % 7, n % 31), Some(format!("{n} f{} {} 9999999999999", n % 3, n % 1000).into_bytes()))
@@ -48,12 +41,6 @@ fn words(failures: &[Failure]) -> Vec<String> {
 }
 
 // ---- on Kafka ----
-
-fn run(log: Arc<KafkaLog>) -> KafkaRunning {
-    let mut host = KafkaHost::new(log, small());
-    host.add(Amounts).unwrap().add(Sums).unwrap();
-    host.start(Arc::new(SystemClock)).unwrap()
-}
 
 /// In a child: says in a file why its tasks stopped, once all of them have.
 fn run_and_tell(log: Arc<KafkaLog>) -> KafkaRunning {
@@ -92,18 +79,8 @@ fn say(log: &dyn Log, seed: u64) {
     }
 }
 
-/// What the same input comes to in memory.
-fn expected(say: impl Fn(&dyn Log)) -> Rest {
-    let log: Arc<dyn Log> = Arc::new(MemoryLog::new(toys::plans(), 1).unwrap());
-    say(&*log);
-    let mut host = Host::new(log.clone(), small());
-    host.add(Amounts).unwrap().add(Sums).unwrap();
-    host.run_until_quiet(&SystemClock, &mut |_| ()).unwrap();
-    Rest::of(&*log).unwrap()
-}
-
 fn said(seeds: std::ops::Range<u64>) -> Rest {
-    expected(|log| seeds.clone().for_each(|seed| say(log, seed)))
+    expected_of(|log| seeds.for_each(|seed| say(log, seed)))
 }
 
 fn wait_until(log: &dyn Log, what: &str, is_so: impl Fn() -> bool) {
@@ -123,7 +100,7 @@ fn told(log: &KafkaLog, name: &str) -> u64 {
 fn a_process_on_kafka_stops_others_go_on_and_it_goes_on_where_there_is_room() {
     const ME: &str = "a_process_on_kafka_stops_others_go_on_and_it_goes_on_where_there_is_room";
     work_if_child(&toys::plans(), run_and_tell);
-    let Some(broker) = Broker::start(toys::plans(), &[Amounts::NAME, Sums::NAME]) else { return };
+    let Some(broker) = Broker::start(toys::plans(), &STAGES) else { return };
     let outer = tempfile::tempdir().unwrap();
     let (folder, stopped) = (broker.state("full"), outer.path().join("stopped"));
     let disk = FullDisk::below(&folder);
@@ -285,6 +262,6 @@ fn an_embedded_host_refuses_what_it_cannot_keep_and_keeps_what_it_acknowledged()
         let mut host = Host::new(log.clone(), small());
         host.add(Amounts).unwrap().add(Sums).unwrap();
         host.run_until_quiet(&SystemClock, &mut |_| ()).unwrap();
-        Rest::of(&*log).unwrap().agrees_with(&expected(|log| say(log, 0, kept + 50))).unwrap();
+        Rest::of(&*log).unwrap().agrees_with(&expected_of(|log| say(log, 0, kept + 50))).unwrap();
     }
 }

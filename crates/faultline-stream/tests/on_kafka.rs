@@ -14,7 +14,8 @@ use faultline_stream::testing::{Random, Rest};
 use faultline_stream::{Clock, HostOptions, KafkaHost, KafkaLog, Log, SystemClock, append, text};
 use toys::{AMOUNTS, Amounts, FACTS, FACTS_BULK, Sums};
 use work::{
-    STAGES, TASKS, assert_each_key_has_one_home, assert_nothing_stopped, expected, expected_of, run, say, say_and_see, small, start,
+    STAGES, TASKS, assert_each_key_has_one_home, assert_nothing_stopped, assert_state_holds, expected, expected_of, run, say, say_and_see,
+    small, start,
 };
 
 #[test]
@@ -27,23 +28,7 @@ fn one_process_comes_to_the_same_rest_with_its_state_and_without() {
     assert!(expected(0..3).topics["sums"].len() == 7 && expected(0..3).refused.len() == 3);
     assert_at_rest(&running, TASKS, &reader);
     running.stop().unwrap();
-
-    // Again over the same state: nothing is said a second time.
-    let ends = |topic: &str| (0..PARTITIONS).map(|partition| reader.end_offset(topic, partition).unwrap()).collect::<Vec<_>>();
-    let before = (ends("amounts"), ends("sums"));
-    let running = run(broker.log("one"));
-    assert_at_rest(&running, TASKS, &reader);
-    running.stop().unwrap();
-    assert_eq!((ends("amounts"), ends("sums")), before);
-
-    // On an empty disk the state comes back from the changelog, or a fact said again would be new.
-    std::fs::remove_dir_all(broker.state("one")).unwrap();
-    say(&*reader, 3);
-    let running = run(broker.log("one"));
-    assert_comes_to(&reader, &expected(0..4));
-    let failures = running.running().unwrap().failures();
-    assert!(failures.is_empty(), "{failures:?}");
-    running.stop().unwrap();
+    assert_state_holds(&broker, &reader, || say(&*reader, 3), &expected(0..4));
 }
 
 /// Each stop takes the tasks away with their commits in flight.

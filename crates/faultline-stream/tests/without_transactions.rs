@@ -4,40 +4,28 @@
 
 mod broker;
 mod toys;
+mod work;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use broker::{Broker, PARTITIONS, PATIENCE, assert_at_rest, assert_comes_to, work_if_child};
-use faultline_core::stage::Stage;
 use faultline_stream::testing::{Random, Rest};
 use faultline_stream::{
-    Clock, Guarantee, Host, HostError, HostOptions, KafkaError, KafkaHost, KafkaLog, KafkaOptions, KafkaRunning, Log, MemoryLog,
-    Repartition, SystemClock, append, gauges, repartition, text,
+    Clock, Guarantee, HostError, KafkaError, KafkaLog, KafkaOptions, Log, Repartition, SystemClock, append, gauges, repartition, text,
 };
 use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use toys::{Amounts, FACTORS, FACTS, FACTS_BULK, Sums};
+use toys::{FACTORS, FACTS, FACTS_BULK};
+use work::{STAGES, TASKS, assert_state_holds, expected_of, run};
 
 /// The row with which a commit begins.
 const BEGINS: &str = "\0b";
-/// Of both stages.
-const TASKS: usize = 2 * PARTITIONS as usize;
 
 fn start(has_compaction: bool) -> Option<Broker> {
-    Broker::start_for(Guarantee::AtLeastOnce, has_compaction, toys::plans(), &[Amounts::NAME, Sums::NAME])
-}
-
-fn small() -> HostOptions {
-    HostOptions { workers: 2, batch_records: 50, page_records: 20, slice_bytes: 500, ..HostOptions::default() }
-}
-
-fn run(log: Arc<KafkaLog>) -> KafkaRunning {
-    let mut host = KafkaHost::new(log, small());
-    host.add(Amounts).unwrap().add(Sums).unwrap();
-    host.start(Arc::new(SystemClock)).unwrap()
+    Broker::start_for(Guarantee::AtLeastOnce, has_compaction, toys::plans(), &STAGES)
 }
 
 /// Facts by both lanes and a factor, from a seed.
@@ -57,12 +45,7 @@ fn say(log: &dyn Log, seed: u64) {
 
 /// What the same input comes to in memory.
 fn expected(seeds: std::ops::Range<u64>) -> Rest {
-    let log: Arc<dyn Log> = Arc::new(MemoryLog::new(toys::plans(), 1).unwrap());
-    seeds.for_each(|seed| say(&*log, seed));
-    let mut host = Host::new(log.clone(), small());
-    host.add(Amounts).unwrap().add(Sums).unwrap();
-    host.run_until_quiet(&SystemClock, &mut |_| ()).unwrap();
-    Rest::of(&*log).unwrap()
+    expected_of(|log| seeds.for_each(|seed| say(log, seed)))
 }
 
 /// Neither transactions nor compaction: the state is kept, comes back on an empty disk, and the mode shows.
@@ -82,22 +65,7 @@ fn a_broker_that_can_do_neither_is_enough_for_the_same_rest() {
     }
     running.stop().unwrap();
     drop(log);
-
-    // Over the same state nothing is said again.
-    let ends = |topic: &str| (0..PARTITIONS).map(|partition| reader.end_offset(topic, partition).unwrap()).collect::<Vec<_>>();
-    let before = (ends("amounts"), ends("sums"));
-    let running = run(broker.log("one"));
-    assert_at_rest(&running, TASKS, &reader);
-    running.stop().unwrap();
-    assert_eq!((ends("amounts"), ends("sums")), before);
-
-    std::fs::remove_dir_all(broker.state("one")).unwrap();
-    say(&*reader, 2);
-    let running = run(broker.log("one"));
-    assert_comes_to(&reader, &expected(0..3));
-    let failures = running.running().unwrap().failures();
-    assert!(failures.is_empty(), "{failures:?}");
-    running.stop().unwrap();
+    assert_state_holds(&broker, &reader, || say(&*reader, 2), &expected(0..3));
 }
 
 #[test]

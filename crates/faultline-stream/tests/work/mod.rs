@@ -9,7 +9,7 @@ use faultline_core::stage::Stage;
 use faultline_stream::testing::{Random, Rest};
 use faultline_stream::{Clock, Host, HostOptions, KafkaHost, KafkaLog, KafkaRunning, Log, MemoryLog, SystemClock, append};
 
-use crate::broker::{Broker, PARTITIONS, PATIENCE};
+use crate::broker::{Broker, PARTITIONS, PATIENCE, assert_at_rest, assert_comes_to};
 use crate::toys::{self, Amounts, FACTORS, FACTS, FACTS_BULK, Sums, VETOES};
 
 pub const STAGES: [&str; 2] = [Amounts::NAME, Sums::NAME];
@@ -98,4 +98,22 @@ pub fn say_and_see(reader: &KafkaLog, seed: u64) {
 pub fn assert_nothing_stopped(running: &KafkaRunning) {
     let failures = running.running().unwrap().failures();
     assert!(failures.is_empty(), "{failures:?}");
+}
+
+/// Of a process `one` that was at rest: over its state nothing is said again, and on an empty disk the state comes back from the changelog,
+/// or a fact said again would be new.
+pub fn assert_state_holds(broker: &Broker, reader: &KafkaLog, say_more: impl FnOnce(), expected: &Rest) {
+    let ends = |topic: &str| (0..PARTITIONS).map(|partition| reader.end_offset(topic, partition).unwrap()).collect::<Vec<_>>();
+    let before = (ends("amounts"), ends("sums"));
+    let running = run(broker.log("one"));
+    assert_at_rest(&running, TASKS, reader);
+    running.stop().unwrap();
+    assert_eq!((ends("amounts"), ends("sums")), before);
+
+    std::fs::remove_dir_all(broker.state("one")).unwrap();
+    say_more();
+    let running = run(broker.log("one"));
+    assert_comes_to(reader, expected);
+    assert_nothing_stopped(&running);
+    running.stop().unwrap();
 }
