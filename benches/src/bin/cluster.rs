@@ -1,15 +1,17 @@
 //! The real stages on Kafka, one process beside its broker: findings a second, from a finding to its committed risk, memory.
 //!
 //! `cluster BOOTSTRAP [FINDINGS]` over an empty broker; `benches/against-streams` and `make bench-kafka` start one. Prints one JSON line a
-//! figure, with what was asked for. What is to be read stands in the topic before the clock starts, put there by a process of its own
-//! (`cluster load`): what a publisher takes in memory is none of the host's.
+//! figure, with what was asked for. What is to be read stands in the topic before the clock starts, and is put there, as the findings that are timed, by
+//! processes of its own (`cluster load`, `cluster publish`): what a publisher takes is none of the host's.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{BufRead, BufReader, BufWriter, Write, stdout};
 use std::path::Path;
-use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use faultline_benches::load::Loader;
 use faultline_benches::report::{Report, report};
@@ -88,6 +90,9 @@ fn main() -> Fallible<()> {
             let order = if order == "stable" { Order::Stable } else { Order::Shuffled };
             return load_scans(bootstrap, &Scale::new(SEED, findings.parse()?), day.parse()?, order);
         }
+        [publish, bootstrap, now] if publish == "publish" => {
+            return publish_reports(bootstrap, Timestamp::from_millis(now.parse()?));
+        }
         [bootstrap] => (bootstrap, 1_000_000),
         [bootstrap, findings] => (bootstrap, findings.parse()?),
         _ => return Err("usage: cluster BOOTSTRAP [FINDINGS]".into()),
@@ -155,12 +160,7 @@ impl Bench<'_> {
 
     /// Joins the groups, and gives how long it took until all tasks were at work.
     fn start(&mut self) -> Fallible<At> {
-        let log = Arc::new(KafkaLog::open(
-            self.folder,
-            &topic_plans(),
-            self.options(),
-            std::env::var("XW").map_or(HostOptions::default().workers, |w| w.parse().unwrap_or(2)),
-        )?);
+        let log = Arc::new(KafkaLog::open(self.folder, &topic_plans(), self.options(), HostOptions::default().workers)?);
         let mut host = KafkaHost::new(log.clone(), HostOptions::default());
         host.add(Track::default())?.add(Correlate::default())?;
         let running = host.start(self.clock.clone())?;
@@ -225,59 +225,47 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// New findings at a steady rate, each timed from when it is produced until a reader of what is committed has its risk.
+    /// New findings at a steady rate, each timed from when it is produced until a reader of what is committed has its risk. They are
+    /// produced by a process of its own, that says at its end when it produced each.
     fn latency(&mut self, at: &At, now: Timestamp) -> Fallible<()> {
         self.clock.set(now);
-        let produced: Mutex<HashMap<Vec<u8>, Instant>> = Mutex::default();
-        let (mut taken, is_over) = (Vec::new(), AtomicBool::new(false));
         let reader = self.reader()?;
-        std::thread::scope(|scope| -> Fallible<()> {
-            let publisher = scope.spawn(|| {
-                let published = self.publish(&produced);
-                is_over.store(true, Ordering::Release);
-                published
-            });
-            let mut last = Instant::now();
-            while !is_over.load(Ordering::Acquire) || !held(&produced).is_empty() {
-                if last.elapsed() > PATIENCE {
-                    return Err(format!("{} findings have no risk", held(&produced).len()).into());
-                }
-                let Some(message) = reader.poll(LOOK) else { continue };
-                let Ok(message) = message else { continue };
-                if let Some(at) = held(&produced).remove(message.key().unwrap_or_default()) {
-                    last = Instant::now();
-                    taken.push(at.elapsed());
-                }
+        let mut publishing = Command::new(std::env::current_exe()?);
+        publishing.args(["publish", self.bootstrap, &now.millis().to_string()]).stdout(Stdio::piped());
+        let mut publishing = publishing.spawn()?;
+        let (mut committed, findings) = (HashMap::new(), REPORTS * FINDINGS_A_REPORT as usize);
+        let mut last = Instant::now();
+        while committed.len() < findings {
+            if last.elapsed() > PATIENCE {
+                return Err(format!("{} findings have no risk", findings - committed.len()).into());
             }
-            publisher.join().map_err(|_| "the publisher stopped")?
-        })?;
+            let Some(Ok(message)) = reader.poll(LOOK) else { continue };
+            // Risks of the rounds before are written again where their findings age.
+            if let Some(Ok(key)) = message.key().map(str::from_utf8).filter(|key| key.is_ok_and(is_published)) {
+                committed.entry(digest(key)).or_insert_with(micros);
+                last = Instant::now();
+                self.highest_resident = self.highest_resident.max(resident_bytes());
+            }
+        }
+        let mut taken = Vec::new();
+        for line in BufReader::new(publishing.stdout.take().ok_or("the publisher says nothing")?).lines() {
+            let line = line?;
+            let (key, produced) = line.split_once(' ').ok_or("the publisher says something else")?;
+            let committed = committed.get(&key.parse()?).ok_or("a finding has another risk than was expected")?;
+            taken.push(committed.saturating_sub(produced.parse()?) as f64 / 1e3);
+        }
+        if !publishing.wait()?.success() || taken.len() != findings {
+            return Err("the publisher stopped".into());
+        }
         self.quiet(at)?;
-        taken.sort_unstable();
-        let at = |share: usize| taken[(taken.len() * share / 100).min(taken.len() - 1)].as_secs_f64() * 1e3;
+        taken.sort_unstable_by(f64::total_cmp);
         for (share, bar) in [(50, 120.0), (99, 250.0)] {
             Line::new(&format!("a finding to its committed risk at 5,000 new ones a second, two stages, p{share}"))
-                .at_most("milliseconds", at(share), bar)
+                .at_most("milliseconds", taken[taken.len() * share / 100], bar)
                 .with("findings", taken.len())
                 .print();
         }
         Ok(())
-    }
-
-    fn publish(&self, produced: &Mutex<HashMap<Vec<u8>, Instant>>) -> Fallible<()> {
-        let begun = Instant::now();
-        for number in 0..REPORTS {
-            let Report { asset, service, records, risks } = report(number, FINDINGS_A_REPORT, self.clock.now())?;
-            for record in records {
-                if let FindingsRecord::Finding(finding) = &record {
-                    let key = risk::key(&service, risks[finding.number as usize]);
-                    held(produced).insert(key.into_bytes(), Instant::now());
-                }
-                self.loader.put(FINDINGS, &asset.to_string(), &avro::encode(record)?, self.clock.now().millis())?;
-            }
-            let due = Duration::from_secs_f64((number + 1) as f64 * f64::from(FINDINGS_A_REPORT) / PER_SECOND as f64);
-            std::thread::sleep(due.saturating_sub(begun.elapsed()));
-        }
-        Ok(self.loader.flush()?)
     }
 
     /// Reads risks that are committed, from now on.
@@ -315,6 +303,42 @@ fn load_scans(bootstrap: &str, scale: &Scale, day: u32, order: Order) -> Fallibl
     Ok(())
 }
 
-fn held<T>(lock: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    lock.lock().unwrap_or_else(PoisonError::into_inner)
+/// Produces small reports at a steady rate. Prints of each finding which risk it becomes, and when it was produced.
+fn publish_reports(bootstrap: &str, now: Timestamp) -> Fallible<()> {
+    let (loader, begun, mut produced) = (Loader::new(bootstrap, PARTITIONS)?, Instant::now(), Vec::new());
+    for number in 0..REPORTS {
+        let now = Timestamp::from_millis(now.millis() + begun.elapsed().as_millis() as i64);
+        let Report { asset, service, records, risks } = report(number, FINDINGS_A_REPORT, now)?;
+        for record in records {
+            if let FindingsRecord::Finding(finding) = &record {
+                produced.push((digest(&risk::key(&service, risks[finding.number as usize])), micros()));
+            }
+            loader.put(FINDINGS, &asset.to_string(), &avro::encode(record)?, SystemClock.now().millis())?;
+        }
+        let due = Duration::from_secs_f64((number + 1) as f64 * f64::from(FINDINGS_A_REPORT) / PER_SECOND as f64);
+        std::thread::sleep(due.saturating_sub(begun.elapsed()));
+    }
+    loader.flush()?;
+    let mut out = BufWriter::new(stdout().lock());
+    for (key, at) in produced {
+        writeln!(out, "{key} {at}")?;
+    }
+    Ok(out.flush()?)
+}
+
+/// Whether a risk is of a report that [`publish_reports`] produces.
+fn is_published(key: &str) -> bool {
+    key.contains("/small/service-")
+}
+
+/// Two keys of a hundred thousand have the same one with a chance of one in three thousand million.
+fn digest(key: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Since 1970, by the clock that all processes share.
+fn micros() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros() as u64
 }

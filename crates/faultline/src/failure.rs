@@ -1,6 +1,7 @@
 //! How a command ends, and what it says when it fails.
 
 use std::error::Error;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// How a command ended. The numbers are documented in `--help`.
@@ -51,11 +52,17 @@ impl Failure {
 
     /// To standard error.
     pub fn tell(&self) {
-        eprintln!("error: {}", self.what);
+        say_aside(&format!("error: {}", self.what));
         if !self.next.is_empty() {
-            eprintln!("  {}", self.next);
+            say_aside(&format!("  {}", self.next));
         }
     }
+}
+
+/// A line for people, on standard error. The only way there: `eprintln!` would panic where that is a file on a full disk, or nobody reads,
+/// and there is nowhere left to say so.
+pub fn say_aside(line: &str) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// An error with all its causes, each said once.

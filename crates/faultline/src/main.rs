@@ -6,7 +6,7 @@
 //!
 //! The way through it: [`cli`] says what was asked, [`settings`] with what, [`commands`] does it through a [`client::Client`], which
 //! reaches the [`service::Service`].
-
+#![warn(clippy::print_stderr)]
 #![warn(clippy::print_stdout)]
 
 mod cli;

@@ -242,7 +242,8 @@ pub fn install_crypto() {
 /// Log lines to standard error, as the settings say.
 pub fn log_to_stderr(settings: &Settings) {
     let filter = tracing_subscriber::EnvFilter::new(&settings.log_level);
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    // A line that cannot be written is lost; to say that where it was to be written would panic.
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).log_internal_errors(false);
     // Set already is as good.
     let _ = if settings.log_is_json { lines.json().try_init() } else { lines.try_init() };
 }

@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../faultline-adapters/tests/samples/anchore_grype/many_vulns4.json");
 
@@ -44,6 +45,24 @@ fn up(folder: &Path, arguments: &[&str]) -> Result<(Child, String), String> {
 fn stop(mut child: Child) -> i32 {
     assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
     child.wait().unwrap().code().unwrap()
+}
+
+/// `/dev/full` has no room for a line of the log, as a file on a full disk.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_log_that_cannot_be_written_stops_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let child = faultline(folder.path()).env("FAULTLINE__LOG__LEVEL", "trace").args(["up", "--listen", "127.0.0.1:0"]).stderr(full).spawn();
+    let (child, note) = (child.unwrap(), folder.path().join("data/service.json"));
+    let until = Instant::now() + Duration::from_mins(1);
+    while !note.exists() {
+        assert!(Instant::now() < until, "the service has not begun");
+        std::thread::yield_now();
+    }
+    let published = run(folder.path(), &["publish", SAMPLE, "--asset", "repo:git.acme.example/shop", "--full"]);
+    assert!(published.status.success(), "{}", String::from_utf8_lossy(&published.stderr));
+    assert_eq!(stop(child), 0);
 }
 
 #[test]

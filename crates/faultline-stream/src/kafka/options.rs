@@ -24,6 +24,11 @@ const BATCH_OVERHEAD_BYTES: usize = 4 << 10;
 /// gives it positions for ever, past any time-out, until another of its connections changes (librdkafka#5511, #5456): this is that change.
 const IDLE: Duration = Duration::from_secs(5);
 
+/// The longest rest between two attempts to connect, as Kafka's own clients have it. It is well below [`IDLE`]: a client that has connected
+/// within its longest rest takes twice the rest of last time, whoever closed the connection. By librdkafka's 10 s a producer with little to
+/// do came to be without its coordinator for most of the time.
+const LONGEST_REST: Duration = Duration::from_secs(1);
+
 /// Options that cannot be given: they say who this process is and what exactly-once rests on, or a setting of its own has them.
 const OWN: [&str; 19] = [
     "bootstrap.servers",
@@ -149,6 +154,7 @@ impl KafkaOptions {
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("client.id", &self.instance);
+        config.set("reconnect.backoff.max.ms", LONGEST_REST.as_millis().to_string());
         for (name, value) in &self.client {
             config.set(name, value);
         }
@@ -269,5 +275,19 @@ impl fmt::Debug for KafkaOptions {
             .field("instance", &self.instance)
             .field("client", &client)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// librdkafka takes up to two seconds off the bound of idleness, and begins anew with short rests after the longest one.
+    #[test]
+    fn a_connection_that_was_closed_for_idleness_is_made_anew_at_once() {
+        let producer = KafkaOptions::new("localhost:9092", "test", "one").producer(0);
+        let millis = |name| producer.get(name).unwrap().parse::<u64>().unwrap();
+        assert!(millis("reconnect.backoff.max.ms") < millis("connections.max.idle.ms") - 2000);
     }
 }

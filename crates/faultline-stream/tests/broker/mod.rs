@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use faultline_stream::testing::Rest;
-use faultline_stream::{Guarantee, InputStatus, KafkaLog, KafkaOptions, KafkaRunning, Log, RegistryOptions, TopicPlan, make_topics};
+use faultline_stream::{
+    Guarantee, InputStatus, KafkaLog, KafkaOptions, KafkaRunning, Log, RegistryOptions, TaskState, TaskStatus, TopicPlan, make_topics,
+};
 
 pub const PARTITIONS: u32 = 4;
 /// How long something may take that takes seconds.
@@ -229,7 +231,9 @@ pub fn assert_at_rest(running: &KafkaRunning, tasks: usize, log: &KafkaLog) {
     let is_read = |input: &InputStatus| log.read(input.topic, input.partition, input.position, 1, 1).unwrap().is_empty();
     loop {
         let status = running.running().unwrap().status();
-        if running.tasks().len() == tasks && status.iter().all(|task| !task.has_pending && task.inputs.iter().all(is_read)) {
+        // Of one that is being opened nothing is known that would be left to do.
+        let is_done = |task: &TaskStatus| task.state == TaskState::Running && !task.has_pending && task.inputs.iter().all(is_read);
+        if running.tasks().len() == tasks && status.len() == tasks && status.iter().all(is_done) {
             return;
         }
         assert!(Instant::now() < until, "{status:?}, ended {:?}, joining {:?}", running.ends(), running.joining());

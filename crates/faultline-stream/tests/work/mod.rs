@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use faultline_core::stage::Stage;
+use faultline_model::topic::Topic;
 use faultline_stream::testing::{Random, Rest};
 use faultline_stream::{Clock, Host, HostOptions, KafkaHost, KafkaLog, KafkaRunning, Log, MemoryLog, SystemClock, append};
 
@@ -44,10 +45,18 @@ pub fn say(log: &dyn Log, seed: u64) {
     let factor = vec![(format!("f{}", seed % 3), Some((seed + 2).to_string().into_bytes()))];
     let bulk = facts.split_off(facts.len() / 2);
     for (topic, records) in [(FACTS, facts), (FACTS_BULK, bulk), (VETOES, veto), (FACTORS, factor)] {
-        let until = Instant::now() + PATIENCE;
-        // The brokers drop what is old by its own time. A door says no while no broker answers: who asked asks again.
-        while let Err(error) = append(log, topic, records.clone(), SystemClock.now(), &[]) {
-            assert!(Instant::now() < until, "{error:?}");
+        append_at_last(log, topic, &records);
+    }
+}
+
+/// A door says no while no broker answers: who asked asks again. Gives where each came to stand.
+pub fn append_at_last(log: &dyn Log, topic: Topic, records: &[(String, Option<Vec<u8>>)]) -> Vec<(u32, u64)> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        // The brokers drop what is old by its own time.
+        match append(log, topic, records.to_vec(), SystemClock.now(), &[]) {
+            Ok(offsets) => return offsets,
+            Err(error) => assert!(Instant::now() < until, "{error:?}"),
         }
     }
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::cli::{Adapters, Common};
 use crate::client::no_file;
 use crate::commands::{note, print_json, print_line, print_text};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, say_aside};
 use crate::show::{Table, clean, counted, place};
 
 pub fn run(common: &Common, command: &Adapters) -> Result<Exit, Failure> {
@@ -52,7 +52,7 @@ fn detect(common: &Common, files: &[std::path::PathBuf]) -> Result<Exit, Failure
         unknown += usize::from(found.is_err());
         match (found, common.json) {
             (Ok(adapter), false) => print_line(&format!("{}: {}", path.display(), adapter.name)),
-            (Err(error), false) => eprintln!("error: {}: {error}", path.display()),
+            (Err(error), false) => say_aside(&format!("error: {}: {error}", path.display())),
             (Ok(adapter), true) => print_line(&json!({ "file": path, "adapter": adapter.name }).to_string()),
             (Err(error), true) => print_line(&json!({ "file": path, "error": error.to_string() }).to_string()),
         }
@@ -128,6 +128,6 @@ impl Emit for Lines<'_> {
 
     fn refused(&mut self, place: String, reason: String) {
         self.refused += 1;
-        eprintln!("refused: {}: {}", clean(&place), clean(&reason));
+        say_aside(&format!("refused: {}: {}", clean(&place), clean(&reason)));
     }
 }

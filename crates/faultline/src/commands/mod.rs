@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use crate::cli::{Cli, Command, Common};
 use crate::client::Client;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, say_aside};
 
 /// Does what was asked.
 pub fn run(cli: Cli) -> Result<Exit, Failure> {
@@ -74,14 +74,14 @@ pub fn print_text(text: &str) {
     if error.kind() == std::io::ErrorKind::BrokenPipe {
         std::process::exit(Exit::Done as i32);
     }
-    eprintln!("error: standard output cannot be written: {error}");
+    say_aside(&format!("error: standard output cannot be written: {error}"));
     std::process::exit(Exit::Failed as i32);
 }
 
 /// A note for people, on standard error.
 pub fn note(common: &Common, text: &str) {
     if !common.quiet {
-        eprintln!("note: {text}");
+        say_aside(&format!("note: {text}"));
     }
 }
 
@@ -112,9 +112,10 @@ pub fn confirmed(question: &str) -> bool {
     if !stdin.is_terminal() {
         return false;
     }
-    eprint!("{question} [y/N] ");
     let mut answer = String::new();
-    std::io::stderr().flush().is_ok() && stdin.lock().read_line(&mut answer).is_ok() && ["y", "yes"].contains(&answer.trim())
+    std::io::stderr().write_all(format!("{question} [y/N] ").as_bytes()).is_ok()
+        && stdin.lock().read_line(&mut answer).is_ok()
+        && ["y", "yes"].contains(&answer.trim())
 }
 
 /// A progress bar on a terminal; nothing elsewhere.

@@ -10,7 +10,7 @@ use serde_yaml_ng::Mapping;
 use crate::cli::{Claim, Common, Publish};
 use crate::client::{Body, Client};
 use crate::commands::{Progress, actor, note, print_json, print_line, print_text};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, say_aside};
 use crate::git::WorkTree;
 use crate::show::{Table, clean, counted};
 
@@ -176,7 +176,7 @@ fn tell(common: &Common, sent: &[Sent], outcomes: &[Vec<Value>]) -> Exit {
                 failed.push(failure.exit());
                 shown.push(json!({ "file": one.file, "error": failure.to_string() }));
                 if !common.json {
-                    eprintln!("error: {}: {failure}", one.file.display());
+                    say_aside(&format!("error: {}: {failure}", one.file.display()));
                 }
             }
         }

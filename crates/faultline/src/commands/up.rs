@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cli::{Common, Run, Up};
 use crate::client::{Beacon, sources, wrong_settings};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, say_aside};
 use crate::service::{self, Roles, Service};
 use crate::settings::{Settings, serving};
 
@@ -43,9 +43,9 @@ fn serve(common: &Common, listen: Option<&str>, roles: &Roles, needs_kafka: bool
         let begun = move |url: Option<&str>| {
             let data = folder.display();
             match (url, needs_kafka) {
-                (Some(url), false) => eprintln!("faultline listens at {url}; its data is in {data}"),
-                (Some(url), true) => eprintln!("faultline ({roles}) listens at {url}; what it keeps is in {data}"),
-                (None, _) => eprintln!("faultline ({roles}) works; what it keeps is in {data}"),
+                (Some(url), false) => say_aside(&format!("faultline listens at {url}; its data is in {data}")),
+                (Some(url), true) => say_aside(&format!("faultline ({roles}) listens at {url}; what it keeps is in {data}")),
+                (None, _) => say_aside(&format!("faultline ({roles}) works; what it keeps is in {data}")),
             }
             url.map(|url| Beacon::light(&folder, url.to_owned())).transpose()
         };
@@ -57,7 +57,7 @@ fn serve(common: &Common, listen: Option<&str>, roles: &Roles, needs_kafka: bool
     drop(bounded);
     served.map_err(|error| fails(&error))?;
     stopped.map_err(|error| fails(&error))?;
-    eprintln!("faultline has stopped; nothing is lost");
+    say_aside("faultline has stopped; nothing is lost");
     Ok(Exit::Done)
 }
 
@@ -71,7 +71,7 @@ impl Bounded {
         let (ended, hears) = channel();
         std::thread::Builder::new().name("stop".to_owned()).spawn(move || {
             if hears.recv_timeout(bound) == Err(RecvTimeoutError::Timeout) {
-                eprintln!("error: the stop took longer than stream.stop_timeout; it ends here, and what was not committed is done again");
+                say_aside("error: the stop took longer than stream.stop_timeout; it ends here, and what was not committed is done again");
                 std::process::exit(Exit::Failed as i32);
             }
         })?;

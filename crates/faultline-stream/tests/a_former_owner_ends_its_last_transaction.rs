@@ -1,4 +1,4 @@
-//! Faults of a real Apache Kafka at moments that are chosen, and of one broker of several.
+//! What a task's former owner does at the last moment, forced on a real Apache Kafka.
 #![cfg(feature = "kafka")]
 #![allow(clippy::unwrap_used)]
 
@@ -7,19 +7,17 @@ mod toys;
 mod work;
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use broker::{Broker, LOOK, PARTITIONS, PATIENCE, assert_at_rest, assert_comes_to, times};
 use faultline_core::stage::Stage;
-use faultline_stream::{Clock, HOST_ROWS, KafkaLog, KafkaRunning, Log, SystemClock, TaskId, TaskState, append};
+use faultline_stream::{HOST_ROWS, KafkaLog, KafkaRunning, Log, TaskId, TaskState};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError as ClientError;
-use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use toys::{Amounts, FACTS, FACTS_BULK, VETOES};
-use work::{STAGES, TASKS, assert_each_key_has_one_home, assert_nothing_stopped, expected, expected_of, run, say, start};
+use work::{TASKS, append_at_last, assert_each_key_has_one_home, assert_nothing_stopped, expected_of, run, say, start};
 
 /// It is in no record but those of its vetoes, and the facts at the end.
 const ASSET: &str = "nobody-1";
@@ -41,9 +39,7 @@ enum Ending {
 fn a_former_owners_last_transaction_ends_while_the_new_owner_opens_the_task() {
     let Some(broker) = start() else { return };
     let reader = broker.log("reader");
-    let veto = |log: &dyn Log, id: usize| {
-        append(log, VETOES, vec![(ASSET.to_owned(), Some(id.to_string().into_bytes()))], SystemClock.now(), &[]).unwrap()[0]
-    };
+    let veto = |log: &dyn Log, id: usize| append_at_last(log, VETOES, &[(ASSET.to_owned(), Some(id.to_string().into_bytes()))])[0];
     say(&*reader, 0);
     let running = run(broker.log("new"));
     assert_at_rest(&running, TASKS, &reader);
@@ -96,7 +92,7 @@ fn a_former_owners_last_transaction_ends_while_the_new_owner_opens_the_task() {
     // Each veto counts, whoever's row it is.
     let facts = |log: &dyn Log| {
         let fact = |id| (ASSET.to_owned(), Some(format!("{id} f0 1 9999999999999").into_bytes()));
-        append(log, FACTS, (0..=count).map(fact).collect(), SystemClock.now(), &[]).unwrap();
+        append_at_last(log, FACTS, &(0..=count).map(fact).collect::<Vec<_>>());
     };
     facts(&*reader);
     let running = run(broker.log("new"));
@@ -203,69 +199,4 @@ impl Zombie {
             drop(self.member.poll(Duration::from_millis(100)));
         }
     }
-}
-
-/// Waits until all copies of all topics are in sync, Kafka's own included.
-fn assert_in_sync(broker: &Broker) {
-    let bootstrap = broker.options("asking").bootstrap;
-    let asking: BaseConsumer = ClientConfig::new().set("bootstrap.servers", bootstrap).set("group.id", "test.asking").create().unwrap();
-    let until = Instant::now() + PATIENCE;
-    loop {
-        // Who is not answered asks again.
-        let metadata = asking.fetch_metadata(None, PATIENCE / 10);
-        let late = |topic: &MetadataTopic| topic.partitions().iter().any(|partition| partition.isr().len() < partition.replicas().len());
-        if metadata.is_ok_and(|metadata| !metadata.topics().iter().any(late)) {
-            return;
-        }
-        assert!(Instant::now() < until);
-        drop(asking.poll(LOOK));
-    }
-}
-
-/// Three copies of all, of which two must be in sync: any one may go, with all that it leads and coordinates.
-#[test]
-fn a_broker_of_three_that_is_killed_and_comes_back_costs_time_and_nothing_else() {
-    let Some(broker) = Broker::start_of(3, toys::plans(), &STAGES) else { return };
-    let reader = broker.log("reader");
-    let running = run(broker.log("one"));
-    let (says, said) = channel();
-    let all = std::thread::scope(|scope| {
-        // Something is always on its way, and never much.
-        let load = scope.spawn(|| {
-            let mut next = 0;
-            loop {
-                say(&*reader, next);
-                next += 1;
-                assert_comes_to(&reader, &expected(0..next));
-                if says.send(()).is_err() {
-                    return next;
-                }
-            }
-        });
-        // Moved here, so that the load ends where something is not as it should be.
-        let said = said;
-        let work_goes_on = |times| {
-            while said.try_recv().is_ok() {}
-            for _ in 0..times {
-                said.recv_timeout(2 * PATIENCE).unwrap();
-            }
-        };
-        for kill in 0..times("FAULTLINE_KAFKA_BROKER_KILLS", 2) {
-            work_goes_on(1);
-            let node = 1 + kill as u16 % 3;
-            broker.kill_node(node);
-            // The first of two can have been written before.
-            work_goes_on(2);
-            broker.begin();
-            assert_in_sync(&broker);
-        }
-        work_goes_on(1);
-        drop(said);
-        load.join().unwrap()
-    });
-    assert_at_rest(&running, TASKS, &reader);
-    assert_nothing_stopped(&running);
-    assert_comes_to(&reader, &expected(0..all));
-    running.stop().unwrap();
-    assert_each_key_has_one_home(&reader);
 }
