@@ -9,7 +9,7 @@ pub mod load;
 pub mod report;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -149,4 +149,9 @@ pub fn resident_bytes() -> u64 {
     let kib =
         status.lines().find_map(|line| line.strip_prefix("VmRSS:")).and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
+}
+
+/// Since 1970, by the clock that all processes share.
+pub fn micros() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros() as u64
 }

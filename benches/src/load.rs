@@ -1,15 +1,16 @@
-//! Puts records into topics of a cluster, as fast as a plain producer can: the benchmarks' publishers.
+//! Puts records into topics of a cluster, as fast as a plain producer can, and reads them: the benchmarks' publishers and readers.
 
 use std::time::Duration;
 
 use faultline_model::topic::Topic;
-use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::ToBytes;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 const FULL: Duration = Duration::from_millis(1);
-const FLUSH: Duration = Duration::from_mins(2);
+const CALL: Duration = Duration::from_mins(2);
 
 pub struct Loader {
     producer: BaseProducer,
@@ -30,7 +31,7 @@ impl Loader {
 
     /// Waits until all is written.
     pub fn flush(&self) -> Result<(), KafkaError> {
-        self.producer.flush(FLUSH)
+        self.producer.flush(CALL)
     }
 }
 
@@ -46,4 +47,20 @@ pub fn send<K: ToBytes + ?Sized>(producer: &BaseProducer, mut record: BaseRecord
             Err((error, _)) => return Err(error),
         }
     }
+}
+
+/// Reads what is committed of a topic, from now on.
+pub fn committed_from_now(bootstrap: &str, topic: Topic, partitions: u32) -> Result<BaseConsumer, KafkaError> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("group.id", "bench.reader").set("enable.auto.commit", "false");
+    config.set("isolation.level", "read_committed").set("fetch.wait.max.ms", "10");
+    let reader: BaseConsumer = config.create()?;
+    let mut list = TopicPartitionList::new();
+    for partition in 0..partitions as i32 {
+        // Asked for now: "the end" would be where it is once the reader gets there.
+        let (_, end) = reader.fetch_watermarks(topic.name, partition, CALL)?;
+        list.add_partition_offset(topic.name, partition, Offset::Offset(end))?;
+    }
+    reader.assign(&list)?;
+    Ok(reader)
 }

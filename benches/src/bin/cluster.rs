@@ -11,11 +11,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use faultline_benches::load::Loader;
+use faultline_benches::load::{Loader, committed_from_now};
 use faultline_benches::report::{Report, report};
-use faultline_benches::{Line, processor_seconds, resident_bytes};
+use faultline_benches::{Line, micros, processor_seconds, resident_bytes};
 use faultline_core::correlate::Correlate;
 use faultline_core::track::Track;
 use faultline_model::avro;
@@ -27,9 +27,7 @@ use faultline_model::topic::{CATALOG, FINDINGS, INTEL, RISKS};
 use faultline_stream::{
     Clock, HostOptions, KafkaHost, KafkaLog, KafkaOptions, KafkaRunning, SystemClock, TaskState, make_topics, topic_plans,
 };
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 const PARTITIONS: u32 = 4;
 const SEED: u64 = 7;
@@ -73,6 +71,8 @@ struct Bench<'b> {
     folder: &'b Path,
     loader: Loader,
     clock: Arc<Shifted>,
+    /// Its highest since it was last set to nothing, and of all.
+    resident: u64,
     highest_resident: u64,
 }
 
@@ -101,7 +101,8 @@ fn main() -> Fallible<()> {
     let scale = Scale::new(SEED, findings);
     let clock = Arc::new(Shifted { base: AtomicI64::new(0), begun: Instant::now() });
     clock.set(scale.end_of(0));
-    let mut bench = Bench { bootstrap, folder: folder.path(), loader: Loader::new(bootstrap, PARTITIONS)?, clock, highest_resident: 0 };
+    let mut bench =
+        Bench { bootstrap, folder: folder.path(), loader: Loader::new(bootstrap, PARTITIONS)?, clock, resident: 0, highest_resident: 0 };
     make_topics(&bench.options(), &topic_plans(), &STAGES, PARTITIONS, 1)?;
     bench.load_facts(&scale)?;
     for (day, order, name, bar) in [
@@ -176,6 +177,7 @@ impl Bench<'_> {
 
     /// Works on what stands in the topics until all of it is done.
     fn round(&mut self, name: &str, records: u64, findings: u64, bar: u64) -> Fallible<()> {
+        self.resident = 0;
         let before = processor_seconds();
         let starts = Instant::now();
         let at = self.start()?;
@@ -194,7 +196,7 @@ impl Bench<'_> {
             .with("until_all_tasks_work_seconds", joined.as_secs_f64())
             .with("microseconds_a_finding", (used * 1e7 / findings as f64).round() / 10.0)
             .with("commits", commits)
-            .with("resident_mebibytes", resident_bytes() >> 20)
+            .with("resident_mebibytes", self.resident >> 20)
             .print();
         at.running.stop()?;
         Ok(())
@@ -219,17 +221,23 @@ impl Bench<'_> {
                 }
             }
             calm = if is_quiet { calm + 1 } else { 0 };
-            self.highest_resident = self.highest_resident.max(resident_bytes());
+            self.look_at_memory();
             std::thread::sleep(LOOK);
         }
         Ok(())
+    }
+
+    fn look_at_memory(&mut self) {
+        self.resident = self.resident.max(resident_bytes());
+        self.highest_resident = self.highest_resident.max(self.resident);
     }
 
     /// New findings at a steady rate, each timed from when it is produced until a reader of what is committed has its risk. They are
     /// produced by a process of its own, that says at its end when it produced each.
     fn latency(&mut self, at: &At, now: Timestamp) -> Fallible<()> {
         self.clock.set(now);
-        let reader = self.reader()?;
+        self.resident = 0;
+        let reader = committed_from_now(self.bootstrap, RISKS, PARTITIONS)?;
         let mut publishing = Command::new(std::env::current_exe()?);
         publishing.args(["publish", self.bootstrap, &now.millis().to_string()]).stdout(Stdio::piped());
         let mut publishing = publishing.spawn()?;
@@ -239,12 +247,14 @@ impl Bench<'_> {
             if last.elapsed() > PATIENCE {
                 return Err(format!("{} findings have no risk", findings - committed.len()).into());
             }
-            let Some(Ok(message)) = reader.poll(LOOK) else { continue };
+            let Some(Ok(message)) = reader.poll(LOOK) else {
+                self.look_at_memory();
+                continue;
+            };
             // Risks of the rounds before are written again where their findings age.
-            if let Some(Ok(key)) = message.key().map(str::from_utf8).filter(|key| key.is_ok_and(is_published)) {
+            if let Some(Ok(key)) = message.key().map(str::from_utf8).filter(|key| key.is_ok_and(is_timed)) {
                 committed.entry(digest(key)).or_insert_with(micros);
                 last = Instant::now();
-                self.highest_resident = self.highest_resident.max(resident_bytes());
             }
         }
         let mut taken = Vec::new();
@@ -263,25 +273,10 @@ impl Bench<'_> {
             Line::new(&format!("a finding to its committed risk at 5,000 new ones a second, two stages, p{share}"))
                 .at_most("milliseconds", taken[taken.len() * share / 100], bar)
                 .with("findings", taken.len())
+                .with("resident_mebibytes", self.resident >> 20)
                 .print();
         }
         Ok(())
-    }
-
-    /// Reads risks that are committed, from now on.
-    fn reader(&self) -> Fallible<BaseConsumer> {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", self.bootstrap).set("group.id", "bench.reader").set("enable.auto.commit", "false");
-        config.set("isolation.level", "read_committed").set("fetch.wait.max.ms", "10");
-        let reader: BaseConsumer = config.create()?;
-        let mut list = TopicPartitionList::new();
-        for partition in 0..PARTITIONS {
-            // Asked for now: "the end" would be where it is once the reader gets there.
-            let (_, end) = reader.fetch_watermarks(RISKS.name, partition as i32, PATIENCE)?;
-            list.add_partition_offset(RISKS.name, partition as i32, Offset::Offset(end))?;
-        }
-        reader.assign(&list)?;
-        Ok(reader)
     }
 }
 
@@ -303,9 +298,16 @@ fn load_scans(bootstrap: &str, scale: &Scale, day: u32, order: Order) -> Fallibl
     Ok(())
 }
 
-/// Produces small reports at a steady rate. Prints of each finding which risk it becomes, and when it was produced.
+/// Produces small reports at a steady rate. Prints of each finding which risk it becomes, and when it was produced. One report goes before:
+/// until it is written the producer connects, which is not what is timed.
 fn publish_reports(bootstrap: &str, now: Timestamp) -> Fallible<()> {
-    let (loader, begun, mut produced) = (Loader::new(bootstrap, PARTITIONS)?, Instant::now(), Vec::new());
+    let (loader, mut produced) = (Loader::new(bootstrap, PARTITIONS)?, Vec::new());
+    let before = report(REPORTS, 1, now)?;
+    for record in before.records {
+        loader.put(FINDINGS, &before.asset.to_string(), &avro::encode(record)?, SystemClock.now().millis())?;
+    }
+    loader.flush()?;
+    let begun = Instant::now();
     for number in 0..REPORTS {
         let now = Timestamp::from_millis(now.millis() + begun.elapsed().as_millis() as i64);
         let Report { asset, service, records, risks } = report(number, FINDINGS_A_REPORT, now)?;
@@ -326,9 +328,9 @@ fn publish_reports(bootstrap: &str, now: Timestamp) -> Fallible<()> {
     Ok(out.flush()?)
 }
 
-/// Whether a risk is of a report that [`publish_reports`] produces.
-fn is_published(key: &str) -> bool {
-    key.contains("/small/service-")
+/// Whether a risk is of a report that [`publish_reports`] produces, but the one before.
+fn is_timed(key: &str) -> bool {
+    key.contains("/small/service-") && !key.contains(&format!("/small/service-{REPORTS}"))
 }
 
 /// Two keys of a hundred thousand have the same one with a chance of one in three thousand million.
@@ -336,9 +338,4 @@ fn digest(key: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
     hasher.finish()
-}
-
-/// Since 1970, by the clock that all processes share.
-fn micros() -> u64 {
-    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros() as u64
 }

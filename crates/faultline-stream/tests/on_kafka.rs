@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use broker::{Broker, PARTITIONS, PATIENCE, PROTOCOL, assert_at_rest, assert_comes_to, lasting, work_if_child};
 use faultline_stream::testing::{Random, Rest};
-use faultline_stream::{Clock, HostOptions, KafkaHost, KafkaLog, Log, SystemClock, append, text};
+use faultline_stream::{HostOptions, KafkaHost, KafkaLog, Log, SystemClock, text};
 use toys::{AMOUNTS, Amounts, FACTS, FACTS_BULK, Sums};
 use work::{
-    STAGES, TASKS, assert_each_key_has_one_home, assert_nothing_stopped, assert_state_holds, expected, expected_of, run, say, say_and_see,
-    small, start,
+    STAGES, TASKS, append_at_last, assert_each_key_has_one_home, assert_nothing_stopped, assert_state_holds, expected, expected_of, run,
+    say, say_and_see, small, start,
 };
 
 #[test]
@@ -195,7 +195,7 @@ fn bulk_waits_for_a_reader_elsewhere_and_what_is_urgent_does_not() {
     let Some(broker) = start() else { return };
     let reader = broker.log("reader");
     let fact = |n: u64| (format!("service{}-{}", n % 7, n % 31), Some(format!("{n} f0 {n} 9999999999999").into_bytes()));
-    append(&*reader, FACTS_BULK, (0..BULK).map(fact).collect(), SystemClock.now(), &[]).unwrap();
+    append_at_last(&*reader, FACTS_BULK, &(0..BULK).map(fact).collect::<Vec<_>>());
     let options = HostOptions { bulk_lag: 100, bulk_records: 10, ..small() };
     let begin = |instance, which: fn(&mut KafkaHost)| {
         let mut host = KafkaHost::new(broker.log(instance), options);
@@ -209,8 +209,7 @@ fn bulk_waits_for_a_reader_elsewhere_and_what_is_urgent_does_not() {
     let waits = format!("faultline_tasks_bulk_waits{{stage=\"amounts\"}} {PARTITIONS}");
     wait_until(|| text(&telemetry.families()).contains(&waits));
 
-    let (key, value) = fact(BULK);
-    append(&*reader, FACTS, vec![(key, value)], SystemClock.now(), &[]).unwrap();
+    append_at_last(&*reader, FACTS, &[fact(BULK)]);
     let said = |log: &KafkaLog, key: &str| {
         let all = (0..PARTITIONS).flat_map(|partition| log.read(AMOUNTS.name, partition, 0, usize::MAX, usize::MAX).unwrap());
         let all: Vec<_> = all.collect();
@@ -225,7 +224,7 @@ fn bulk_waits_for_a_reader_elsewhere_and_what_is_urgent_does_not() {
     let sums = begin("sums", |host| {
         host.add(Sums).unwrap();
     });
-    let all = |log: &dyn Log| drop(append(log, FACTS, (0..=BULK).map(fact).collect(), SystemClock.now(), &[]).unwrap());
+    let all = |log: &dyn Log| drop(append_at_last(log, FACTS, &(0..=BULK).map(fact).collect::<Vec<_>>()));
     assert_comes_to(&reader, &expected_of(all));
     amounts.stop().unwrap();
     sums.stop().unwrap();

@@ -11,15 +11,13 @@ use std::time::{Duration, Instant};
 
 use broker::{Broker, PARTITIONS, PATIENCE, assert_at_rest, assert_comes_to, work_if_child};
 use faultline_stream::testing::{Random, Rest};
-use faultline_stream::{
-    Clock, Guarantee, HostError, KafkaError, KafkaLog, KafkaOptions, Log, Repartition, SystemClock, append, gauges, repartition, text,
-};
+use faultline_stream::{Guarantee, HostError, KafkaError, KafkaLog, KafkaOptions, Log, Repartition, gauges, repartition, text};
 use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use toys::{FACTORS, FACTS, FACTS_BULK};
-use work::{STAGES, TASKS, assert_state_holds, expected_of, run};
+use work::{STAGES, TASKS, append_at_last, assert_state_holds, expected_of, run};
 
 /// The row with which a commit begins.
 const BEGINS: &str = "\0b";
@@ -39,7 +37,7 @@ fn say(log: &dyn Log, seed: u64) {
     let bulk = facts.split_off(100);
     let factor = vec![(format!("f{}", seed % 3), Some((seed + 2).to_string().into_bytes()))];
     for (topic, records) in [(FACTS, facts), (FACTS_BULK, bulk), (FACTORS, factor)] {
-        append(log, topic, records, SystemClock.now(), &[]).unwrap();
+        append_at_last(log, topic, &records);
     }
 }
 

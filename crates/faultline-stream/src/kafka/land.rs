@@ -1,7 +1,8 @@
 //! Commits on their way: threads that bring each through its transaction, and then into the local store, while its task works on.
 //!
-//! There are as many threads as producers: as many as workers, and some for doors. Who begins a commit waits until a thread takes it, so that
-//! no more are in flight. A producer serves one transaction at a time, whoever's it is: a task's, or a door's.
+//! There are as many threads as producers: as many as workers, and some for doors. A task has one commit on its way at most, so no more wait
+//! than there are tasks. Those of one stage that wait when a thread is free share a transaction: what takes time is its way to the brokers and
+//! back, however much is in it. A producer serves one transaction at a time, whoever's it is: that of tasks, or a door's.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,13 +20,16 @@ use super::options::{Guarantee, KafkaOptions};
 use super::transact::{Reached, Sent, Transactor, row_of, sent};
 use super::unfenced::{Joined, in_order};
 use super::{KafkaError, POSITIONS_ROW};
-use crate::commit::{Commit, Ending, TaskId};
+use crate::commit::{Commit, Ending, InFlight, TaskId};
 use crate::embedded::EmbeddedLog;
 use crate::error::HostError;
 use crate::log::{Gauge, Place, Positions, Record};
 use crate::pool::panicked;
 use crate::sync::held;
 use crate::telemetry::Kind;
+
+/// How many records a transaction may have that commits share. Who has more has one alone.
+const SHARED_RECORDS: usize = 10_000;
 
 type Outcome = Result<Vec<u64>, HostError>;
 
@@ -132,6 +136,39 @@ impl<G> Job<G> {
         changes.insert(POSITIONS_ROW.to_vec(), Some(encode_positions(&all)));
         Self { task, outputs, changes: Arc::new(changes), moved, all, reached, group }
     }
+
+    fn records(&self) -> usize {
+        self.outputs.len() + self.changes.len()
+    }
+}
+
+/// Commits that wait for a transaction, in the order in which they began, each with whom to answer.
+pub(crate) struct Waiting<G, A> {
+    jobs: Vec<(Job<G>, A)>,
+}
+
+impl<G, A> Default for Waiting<G, A> {
+    fn default() -> Self {
+        Self { jobs: Vec::new() }
+    }
+}
+
+impl<G, A> Waiting<G, A> {
+    pub(crate) fn push(&mut self, job: Job<G>, answers: A) {
+        self.jobs.push((job, answers));
+    }
+
+    /// What goes into the next transaction: the first, and what is of its stage as long as it is not much.
+    pub(crate) fn next(&mut self, most_records: usize) -> Vec<(Job<G>, A)> {
+        let Some(stage) = self.jobs.first().map(|(job, _)| job.task.stage) else { return Vec::new() };
+        let (mut taken, mut records) = (0, 0);
+        let joins = |(job, _): &mut (Job<G>, A)| {
+            let joins = job.task.stage == stage && (taken == 0 || records + job.records() <= most_records);
+            (taken, records) = if joins { (taken + 1, records + job.records()) } else { (taken, records) };
+            joins
+        };
+        self.jobs.extract_if(.., joins).collect()
+    }
 }
 
 /// Where commits land.
@@ -175,48 +212,98 @@ impl Brokers for ToBrokers {
 }
 
 impl<B: Brokers, K: Kept> Landing<B, K> {
-    pub(crate) fn land(&self, job: Job<B::Group>) -> Outcome {
-        let Job { task, outputs, changes, moved, all, reached, group } = job;
-        let changelog = self.brokers.changelog(task.stage);
-        let mut records: Vec<Sent<'_>> = outputs.iter().map(sent).collect();
+    /// Brings commits of one stage through one transaction, each of a task of its own. Who began first speaks for all: the group's generation
+    /// only grows, so if his still holds it is that of the others, and if not, none of it is committed.
+    pub(crate) fn land(&self, jobs: &[Job<B::Group>]) -> Vec<Outcome> {
+        let Some(first) = jobs.first() else { return Vec::new() };
+        let changelog = self.brokers.changelog(first.task.stage);
+        let mut records: Vec<Sent<'_>> = jobs.iter().flat_map(|job| &job.outputs).map(sent).collect();
         let said = records.len();
-        records.extend(changes.iter().map(|row| row_of(&changelog, task.partition, row)));
-        let mut offsets = self.brokers.commit(&records, said, &Reached { positions: &reached, group: &group })?;
-        drop(records);
-        // The store sees nothing before the transaction is committed: what it writes out early could never be taken back.
-        let next = offsets.split_off(said).last().map_or(0, |last| last + 1);
-        self.local.keep(task, &changes, next)?;
-        for (place, position) in moved {
-            self.brokers.passed(place, position);
+        for job in jobs {
+            records.extend(job.changes.iter().map(|row| row_of(&changelog, job.task.partition, row)));
         }
-        held(&self.positions).insert(task, all);
-        Ok(offsets)
+        let reached = jobs.iter().flat_map(|job| &job.reached).map(|(place, position)| (*place, *position)).collect();
+        match self.brokers.commit(&records, said, &Reached { positions: &reached, group: &first.group }) {
+            Ok(offsets) => {
+                let (mut outputs, mut rows) = offsets.split_at(said);
+                let mut keep = |job: &Job<B::Group>| {
+                    let offsets = outputs.split_off(..job.outputs.len()).unwrap_or_default();
+                    self.keep(job, offsets, rows.split_off(..job.changes.len()).unwrap_or_default())
+                };
+                jobs.iter().map(&mut keep).collect()
+            }
+            Err(error) => {
+                let shared = |_| {
+                    let reason = format!("the transaction that it shared with {} came to nothing: {error}", first.task);
+                    Err(KafkaError::Transaction { reason }.into())
+                };
+                let others: Vec<Outcome> = jobs[1..].iter().map(shared).collect();
+                std::iter::once(Err(error)).chain(others).collect()
+            }
+        }
+    }
+
+    /// The store sees nothing before the transaction is committed: what it writes out early could never be taken back.
+    fn keep(&self, job: &Job<B::Group>, outputs: &[u64], rows: &[u64]) -> Outcome {
+        self.local.keep(job.task, &job.changes, rows.last().map_or(0, |last| last + 1))?;
+        for (place, position) in &job.moved {
+            self.brokers.passed(*place, *position);
+        }
+        held(&self.positions).insert(job.task, job.all.clone());
+        Ok(outputs.to_vec())
     }
 }
 
-type Asked = (Job, SyncSender<Outcome>);
+/// Commits that wait, until there are no more.
+#[derive(Default)]
+struct Queue {
+    /// And whether it is the end.
+    waiting: Mutex<(Waiting<Joined, SyncSender<Outcome>>, bool)>,
+    came: Condvar,
+}
+
+impl Queue {
+    /// Waits for what goes into the next transaction; nothing at the end.
+    fn next(&self, most_records: usize) -> Vec<(Job, SyncSender<Outcome>)> {
+        let mut waiting = held(&self.waiting);
+        loop {
+            let next = waiting.0.next(most_records);
+            if !next.is_empty() || waiting.1 {
+                return next;
+            }
+            waiting = self.came.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
 
 pub(crate) struct Lander {
-    jobs: Option<SyncSender<Asked>>,
+    queue: Arc<Queue>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Lander {
     pub(crate) fn start(landing: Landing<ToBrokers, EmbeddedLog>, writers: usize) -> Result<Self, HostError> {
-        let (jobs, asked) = sync_channel::<Asked>(0);
-        let (landing, asked) = (Arc::new(landing), Arc::new(Mutex::new(asked)));
-        let mut lander = Self { jobs: Some(jobs), threads: Vec::new() };
+        let most_records = match landing.brokers.transactors.options.guarantee {
+            Guarantee::ExactlyOnce => SHARED_RECORDS,
+            // A commit is a row of writes there, one after the other.
+            Guarantee::AtLeastOnce => 0,
+        };
+        let landing = Arc::new(landing);
+        let mut lander = Self { queue: Arc::default(), threads: Vec::new() };
         for number in 0..writers {
-            let (landing, asked) = (landing.clone(), asked.clone());
+            let (landing, queue) = (landing.clone(), lander.queue.clone());
             let thread = std::thread::Builder::new().name(format!("kafka-commit-{number}")).spawn(move || {
                 loop {
-                    // The lock is for whose turn it is to wait.
-                    let next = held(&asked).recv();
-                    let Ok((job, answers)) = next else { return };
-                    let task = job.task;
-                    let landed = catch_unwind(AssertUnwindSafe(|| landing.land(job)));
-                    // Who asked may have gone.
-                    let _ = answers.send(landed.unwrap_or_else(|panic| Err(panicked(task, &*panic))));
+                    let (jobs, answers): (Vec<Job>, Vec<_>) = queue.next(most_records).into_iter().unzip();
+                    if jobs.is_empty() {
+                        return;
+                    }
+                    let landed = catch_unwind(AssertUnwindSafe(|| landing.land(&jobs)));
+                    let landed = landed.unwrap_or_else(|panic| jobs.iter().map(|job| Err(panicked(job.task, &*panic))).collect());
+                    for (landed, answers) in landed.into_iter().zip(answers) {
+                        // Who asked may have gone.
+                        let _ = answers.send(landed);
+                    }
                     landing.local.bell().ring();
                 }
             });
@@ -225,19 +312,23 @@ impl Lander {
         Ok(lander)
     }
 
-    /// Returns when a thread has taken it.
-    pub(crate) fn begin(&self, job: Job) -> Result<OnItsWay, HostError> {
+    /// The job says who it is to the group while no other one can begin: so those that wait are in the order of what they say.
+    pub(crate) fn begin(&self, job: impl FnOnce() -> Result<Job, HostError>) -> Result<InFlight, HostError> {
         let (answers, answer) = sync_channel(1);
-        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
-        jobs.send((job, answers)).map_err(|_| gone())?;
-        Ok(OnItsWay { answer, outcome: None })
+        let mut waiting = held(&self.queue.waiting);
+        let job = job()?;
+        let changes = job.changes.clone();
+        waiting.0.push(job, answers);
+        self.queue.came.notify_one();
+        Ok(InFlight { changes, ending: Box::new(OnItsWay { answer, outcome: None }) })
     }
 }
 
 impl Drop for Lander {
     /// Ends what has begun.
     fn drop(&mut self) {
-        self.jobs = None;
+        held(&self.queue.waiting).1 = true;
+        self.queue.came.notify_all();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -248,7 +339,7 @@ fn gone() -> HostError {
     KafkaError::Transaction { reason: "the threads that commit have stopped".to_owned() }.into()
 }
 
-/// The end of a commit that a thread has taken.
+/// The end of a commit that waits for a thread, or has one.
 pub(crate) struct OnItsWay {
     answer: Receiver<Outcome>,
     outcome: Option<Outcome>,
@@ -268,6 +359,20 @@ impl Ending for OnItsWay {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commits_of_a_stage_share_a_transaction_as_long_as_it_is_small() {
+        let mut waiting = Waiting::<(), usize>::default();
+        for (number, (stage, rows)) in [("one", 1), ("other", 1), ("one", 4), ("one", 1), ("one", 9)].into_iter().enumerate() {
+            let changes = (0..rows).map(|row| (vec![row], None)).collect();
+            let task = TaskId { stage, partition: number as u32 };
+            let commit = Commit { task, positions: Positions::new(), changes, outputs: Vec::new() };
+            waiting.push(Job::new(commit, Positions::new(), "input", ()), number);
+        }
+        // Each job has a row for its positions as well: 2 and 2 fit beside each other, 5 would not; who has more than all goes alone.
+        let mut next = || waiting.next(5).into_iter().map(|(_, number)| number).collect::<Vec<_>>();
+        assert_eq!([next(), next(), next(), next(), next()], [vec![0, 3], vec![1], vec![2], vec![4], vec![]]);
+    }
 
     #[test]
     fn a_panic_gives_the_producer_back_to_be_made_anew() {

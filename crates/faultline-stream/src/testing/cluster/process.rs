@@ -17,7 +17,7 @@ use crate::commit::{Commit, Ending, InFlight, TaskId};
 use crate::error::{Failure, HostError};
 use crate::kafka::KafkaError;
 use crate::kafka::cluster::Kept;
-use crate::kafka::land::{Job, Landing};
+use crate::kafka::land::{Job, Landing, Waiting};
 use crate::kafka::opening::{Opened, Wanted, open, positions_in_state};
 use crate::log::{Log, Page, Place, Positions, Record, Retained, Stored};
 use crate::options::HostOptions;
@@ -28,6 +28,8 @@ use crate::topics::{TopicPlan, Topics};
 
 /// Of each process.
 const PRODUCERS: usize = 2;
+/// So few that some commits share a transaction, and some have too much for that.
+const SHARED_RECORDS: usize = 100;
 
 /// What all processes share.
 pub(super) struct Shared {
@@ -62,6 +64,7 @@ pub(super) struct Process {
     pub(super) disk: Arc<Disk>,
     shared: Arc<Shared>,
     landing: Arc<Landing<ToCluster, Disk>>,
+    waiting: Arc<Mutex<Commits>>,
     positions: Arc<Mutex<BTreeMap<TaskId, Positions>>>,
     options: HostOptions,
     inner: Mutex<Inner>,
@@ -107,6 +110,7 @@ impl Process {
             disk: disk.clone(),
             shared: shared.clone(),
             landing,
+            waiting: Arc::default(),
             positions,
             options,
             inner: Mutex::default(),
@@ -370,6 +374,7 @@ impl<I: Iterator> CycleFrom for I {
 
 /// What became of a commit.
 type Landed = Result<Vec<u64>, HostError>;
+type Commits = Waiting<Group, Arc<Mutex<Option<Landed>>>>;
 
 /// A commit that a thread of the process lands.
 struct Flying(Arc<Mutex<Option<Landed>>>);
@@ -450,12 +455,15 @@ impl Log for Process {
         let generation = held(&self.inner).generations.get(task.stage).copied().ok_or(KafkaError::NotOwner { task })?;
         let member = Member { instance: self.instance, life: self.life, generation };
         let job = Job::new(commit, self.positions(task)?, stage.inputs[0].name, Group { stage: task.stage, member });
-        let changes = job.changes.clone();
-        let (landing, outcome) = (self.landing.clone(), Arc::new(Mutex::new(None)));
-        let lands = outcome.clone();
+        let (changes, outcome) = (job.changes.clone(), Arc::new(Mutex::new(None)));
+        held(&self.waiting).push(job, outcome.clone());
+        let (landing, waiting) = (self.landing.clone(), self.waiting.clone());
+        // It may find that another one has taken its commit along.
         self.shared.turns.spawn(self.life, move || {
-            let landed = landing.land(job);
-            *held(&lands) = Some(landed);
+            let (jobs, answers): (Vec<_>, Vec<_>) = held(&waiting).next(SHARED_RECORDS).into_iter().unzip();
+            for (landed, answer) in landing.land(&jobs).into_iter().zip(answers) {
+                *held(&answer) = Some(landed);
+            }
         });
         Ok(Some(InFlight { changes, ending: Box::new(Flying(outcome)) }))
     }
