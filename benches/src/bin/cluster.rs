@@ -242,15 +242,16 @@ impl Bench<'_> {
         publishing.args(["publish", self.bootstrap, &now.millis().to_string()]).stdout(Stdio::piped());
         let mut publishing = publishing.spawn()?;
         let (mut committed, findings) = (HashMap::new(), REPORTS * FINDINGS_A_REPORT as usize);
-        let mut last = Instant::now();
+        let (mut last, mut looked) = (Instant::now(), Instant::now());
         while committed.len() < findings {
             if last.elapsed() > PATIENCE {
                 return Err(format!("{} findings have no risk", findings - committed.len()).into());
             }
-            let Some(Ok(message)) = reader.poll(LOOK) else {
+            if looked.elapsed() > LOOK {
                 self.look_at_memory();
-                continue;
-            };
+                looked = Instant::now();
+            }
+            let Some(Ok(message)) = reader.poll(LOOK) else { continue };
             // Risks of the rounds before are written again where their findings age.
             if let Some(Ok(key)) = message.key().map(str::from_utf8).filter(|key| key.is_ok_and(is_timed)) {
                 committed.entry(digest(key)).or_insert_with(micros);

@@ -4,7 +4,7 @@
 //! than there are tasks. Those of one stage that wait when a thread is free share a transaction: what takes time is its way to the brokers and
 //! back, however much is in it. A producer serves one transaction at a time, whoever's it is: that of tasks, or a door's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -28,8 +28,10 @@ use crate::pool::panicked;
 use crate::sync::held;
 use crate::telemetry::Kind;
 
-/// How many records a transaction may have that commits share. Who has more has one alone.
-const SHARED_RECORDS: usize = 10_000;
+/// What may be in a transaction that commits share. Who has more has one alone.
+const SHARED_BYTES: usize = 2 << 20;
+/// What a record costs beside what is in it, about.
+const RECORD_BYTES: usize = 50;
 
 type Outcome = Result<Vec<u64>, HostError>;
 
@@ -122,6 +124,8 @@ pub(crate) struct Job<G = Joined> {
     /// What the group is told: what moved of its own topics, and the task's first input in any case.
     pub(crate) reached: Positions,
     pub(crate) group: G,
+    /// Of its records.
+    bytes: usize,
 }
 
 impl<G> Job<G> {
@@ -134,22 +138,22 @@ impl<G> Job<G> {
         let mut reached = moved.clone();
         reached.insert(lead, all.get(&lead).copied().unwrap_or(0));
         changes.insert(POSITIONS_ROW.to_vec(), Some(encode_positions(&all)));
-        Self { task, outputs, changes: Arc::new(changes), moved, all, reached, group }
-    }
-
-    fn records(&self) -> usize {
-        self.outputs.len() + self.changes.len()
+        let rows: usize = changes.iter().map(|(key, row)| RECORD_BYTES + key.len() + row.as_ref().map_or(0, Vec::len)).sum();
+        let bytes = rows + outputs.iter().map(|output| RECORD_BYTES + output.bytes()).sum::<usize>();
+        Self { task, outputs, changes: Arc::new(changes), moved, all, reached, group, bytes }
     }
 }
 
 /// Commits that wait for a transaction, in the order in which they began, each with whom to answer.
 pub(crate) struct Waiting<G, A> {
     jobs: Vec<(Job<G>, A)>,
+    /// Tasks whose last transaction came to nothing. They have one alone until one is committed: a commit that can never be takes nobody along.
+    alone: BTreeSet<TaskId>,
 }
 
 impl<G, A> Default for Waiting<G, A> {
     fn default() -> Self {
-        Self { jobs: Vec::new() }
+        Self { jobs: Vec::new(), alone: BTreeSet::new() }
     }
 }
 
@@ -159,15 +163,27 @@ impl<G, A> Waiting<G, A> {
     }
 
     /// What goes into the next transaction: the first, and what is of its stage as long as it is not much.
-    pub(crate) fn next(&mut self, most_records: usize) -> Vec<(Job<G>, A)> {
-        let Some(stage) = self.jobs.first().map(|(job, _)| job.task.stage) else { return Vec::new() };
-        let (mut taken, mut records) = (0, 0);
+    pub(crate) fn next(&mut self, most_bytes: usize) -> Vec<(Job<G>, A)> {
+        let Some(first) = self.jobs.first().map(|(job, _)| job.task) else { return Vec::new() };
+        let (alone, mut bytes) = (&self.alone, 0);
         let joins = |(job, _): &mut (Job<G>, A)| {
-            let joins = job.task.stage == stage && (taken == 0 || records + job.records() <= most_records);
-            (taken, records) = if joins { (taken + 1, records + job.records()) } else { (taken, records) };
+            let fits = job.task.stage == first.stage && bytes + job.bytes <= most_bytes;
+            let joins = job.task == first || fits && !alone.contains(&job.task) && !alone.contains(&first);
+            bytes += if joins { job.bytes } else { 0 };
             joins
         };
         self.jobs.extract_if(.., joins).collect()
+    }
+
+    /// Takes note of what became of tasks' transaction.
+    pub(crate) fn ended(&mut self, tasks: impl Iterator<Item = TaskId>, is_committed: bool) {
+        for task in tasks {
+            if is_committed {
+                self.alone.remove(&task);
+            } else if self.alone.insert(task) {
+                tracing::warn!(%task, "its transaction came to nothing; it is opened again, and has one alone");
+            }
+        }
     }
 }
 
@@ -264,10 +280,10 @@ struct Queue {
 
 impl Queue {
     /// Waits for what goes into the next transaction; nothing at the end.
-    fn next(&self, most_records: usize) -> Vec<(Job, SyncSender<Outcome>)> {
+    fn next(&self, most_bytes: usize) -> Vec<(Job, SyncSender<Outcome>)> {
         let mut waiting = held(&self.waiting);
         loop {
-            let next = waiting.0.next(most_records);
+            let next = waiting.0.next(most_bytes);
             if !next.is_empty() || waiting.1 {
                 return next;
             }
@@ -283,8 +299,8 @@ pub(crate) struct Lander {
 
 impl Lander {
     pub(crate) fn start(landing: Landing<ToBrokers, EmbeddedLog>, writers: usize) -> Result<Self, HostError> {
-        let most_records = match landing.brokers.transactors.options.guarantee {
-            Guarantee::ExactlyOnce => SHARED_RECORDS,
+        let most_bytes = match landing.brokers.transactors.options.guarantee {
+            Guarantee::ExactlyOnce => SHARED_BYTES,
             // A commit is a row of writes there, one after the other.
             Guarantee::AtLeastOnce => 0,
         };
@@ -294,12 +310,13 @@ impl Lander {
             let (landing, queue) = (landing.clone(), lander.queue.clone());
             let thread = std::thread::Builder::new().name(format!("kafka-commit-{number}")).spawn(move || {
                 loop {
-                    let (jobs, answers): (Vec<Job>, Vec<_>) = queue.next(most_records).into_iter().unzip();
+                    let (jobs, answers): (Vec<Job>, Vec<_>) = queue.next(most_bytes).into_iter().unzip();
                     if jobs.is_empty() {
                         return;
                     }
                     let landed = catch_unwind(AssertUnwindSafe(|| landing.land(&jobs)));
                     let landed = landed.unwrap_or_else(|panic| jobs.iter().map(|job| Err(panicked(job.task, &*panic))).collect());
+                    held(&queue.waiting).0.ended(jobs.iter().map(|job| job.task), landed.iter().any(Result::is_ok));
                     for (landed, answers) in landed.into_iter().zip(answers) {
                         // Who asked may have gone.
                         let _ = answers.send(landed);
@@ -358,20 +375,109 @@ impl Ending for OnItsWay {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
     fn commits_of_a_stage_share_a_transaction_as_long_as_it_is_small() {
-        let mut waiting = Waiting::<(), usize>::default();
-        for (number, (stage, rows)) in [("one", 1), ("other", 1), ("one", 4), ("one", 1), ("one", 9)].into_iter().enumerate() {
-            let changes = (0..rows).map(|row| (vec![row], None)).collect();
-            let task = TaskId { stage, partition: number as u32 };
-            let commit = Commit { task, positions: Positions::new(), changes, outputs: Vec::new() };
-            waiting.push(Job::new(commit, Positions::new(), "input", ()), number);
+        let mut waiting = Waiting::<u32, u32>::default();
+        for (number, (stage, bytes)) in (0..).zip([("one", 1), ("other", 1), ("one", 500), ("one", 1), ("one", 5000)]) {
+            waiting.push(job(stage, number, bytes), number);
         }
-        // Each job has a row for its positions as well: 2 and 2 fit beside each other, 5 would not; who has more than all goes alone.
-        let mut next = || waiting.next(5).into_iter().map(|(_, number)| number).collect::<Vec<_>>();
+        let mut next = || waiting.next(600).into_iter().map(|(_, number)| number).collect::<Vec<_>>();
         assert_eq!([next(), next(), next(), next(), next()], [vec![0, 3], vec![1], vec![2], vec![4], vec![]]);
+    }
+
+    #[test]
+    fn who_failed_has_a_transaction_alone_until_one_is_committed() {
+        let mut waiting = Waiting::<u32, u32>::default();
+        let task = |partition| TaskId { stage: "one", partition };
+        let next = |waiting: &mut Waiting<u32, u32>| {
+            (0..4).for_each(|partition| waiting.push(job("one", partition, 1), partition));
+            std::iter::repeat_with(|| waiting.next(1 << 20).into_iter().map(|(_, number)| number).collect::<Vec<_>>())
+                .take_while(|taken| !taken.is_empty())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(next(&mut waiting), [[0, 1, 2, 3]]);
+        waiting.ended([0, 2].map(task).into_iter(), false);
+        assert_eq!(next(&mut waiting), [vec![0], vec![1, 3], vec![2]]);
+        waiting.ended([2].map(task).into_iter(), true);
+        assert_eq!(next(&mut waiting), [vec![0], vec![1, 2, 3]]);
+    }
+
+    /// Of a partition that is also the group's generation: one row of so many bytes, an output, a position of its own.
+    fn job(stage: &'static str, partition: u32, bytes: usize) -> Job<u32> {
+        let task = TaskId { stage, partition };
+        let key = b"key".to_vec();
+        let outputs = vec![Record { topic: "output", partition, key, value: None, headers: Vec::new(), timestamp_ms: 0 }];
+        let changes = Changes::from([(vec![1], Some(vec![0; bytes]))]);
+        let commit = Commit { task, positions: Positions::from([(("input", partition), 7)]), changes, outputs };
+        Job::new(commit, Positions::new(), "input", partition)
+    }
+
+    /// Numbers records from 100 on, unless all fail, and keeps what it was asked for.
+    #[derive(Default)]
+    struct Asked {
+        fails: bool,
+        reached: Mutex<Option<(Positions, u32)>>,
+        kept: Mutex<BTreeMap<TaskId, u64>>,
+    }
+
+    impl Brokers for Arc<Asked> {
+        type Group = u32;
+
+        fn transact(&self, records: &[Sent<'_>], reached: Option<&Reached<'_, u32>>) -> Outcome {
+            *held(&self.reached) = reached.map(|reached| (reached.positions.clone(), *reached.group));
+            if self.fails { Err(gone()) } else { Ok((100..).take(records.len()).collect()) }
+        }
+
+        fn passed(&self, _: Place, _: u64) {}
+    }
+
+    impl Kept for Asked {
+        fn state<'a>(&'a self, _: TaskId) -> Box<dyn faultline_core::store::Store + 'a> {
+            unreachable!("a landing reads no state")
+        }
+
+        fn keep(&self, task: TaskId, _: &Changes, next: u64) -> Result<(), HostError> {
+            held(&self.kept).insert(task, next);
+            Ok(())
+        }
+
+        fn kept(&self, _: TaskId) -> Result<Option<u64>, HostError> {
+            unreachable!("a landing restores nothing")
+        }
+
+        fn forget(&self, _: TaskId) -> Result<(), HostError> {
+            unreachable!("a landing forgets nothing")
+        }
+
+        fn copied(&self, _: &str) -> Result<u64, HostError> {
+            unreachable!("a landing copies nothing")
+        }
+
+        fn await_copy(&self) {}
+    }
+
+    #[test]
+    fn each_commit_of_a_shared_transaction_has_its_own_offsets_and_the_first_speaks_for_all() {
+        let jobs = [3, 5].map(|partition| job("one", partition, 1));
+        for fails in [false, true] {
+            let asked = Arc::new(Asked { fails, ..Asked::default() });
+            let landing = Landing { brokers: asked.clone(), local: asked.clone(), positions: Arc::default() };
+            let landed = landing.land(&jobs);
+            let reached = Positions::from([(("input", 3), 7), (("input", 5), 7)]);
+            assert_eq!(*held(&asked.reached), Some((reached, 3)));
+            if fails {
+                assert!(landed.len() == 2 && landed.iter().all(Result::is_err));
+                assert!(held(&asked.kept).is_empty() && held(&landing.positions).is_empty());
+                continue;
+            }
+            // Both outputs, then two rows each: the change and the positions.
+            assert_eq!(landed.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [[100], [101]]);
+            assert_eq!(*held(&asked.kept), BTreeMap::from([(jobs[0].task, 104), (jobs[1].task, 106)]));
+            assert_eq!(held(&landing.positions)[&jobs[1].task], jobs[1].all);
+        }
     }
 
     #[test]

@@ -154,7 +154,10 @@ impl KafkaOptions {
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("client.id", &self.instance);
-        config.set("reconnect.backoff.max.ms", LONGEST_REST.as_millis().to_string());
+        // Who has another shortest rest has a longest one to it.
+        if !self.client.contains_key("reconnect.backoff.ms") {
+            config.set("reconnect.backoff.max.ms", LONGEST_REST.as_millis().to_string());
+        }
         for (name, value) in &self.client {
             config.set(name, value);
         }

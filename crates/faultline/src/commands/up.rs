@@ -54,12 +54,15 @@ fn serve(common: &Common, listen: Option<&str>, roles: &Roles, needs_kafka: bool
     let bounded = Bounded::new(settings.stop_timeout).map_err(|error| fails(&error))?;
     drop(runtime);
     let stopped = service.stop();
-    drop(bounded);
     served.map_err(|error| fails(&error))?;
     stopped.map_err(|error| fails(&error))?;
     say_aside("faultline has stopped; nothing is lost");
+    drop(bounded);
     Ok(Exit::Done)
 }
+
+/// How long the last word may take.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// Ends the process if a stop takes too long: what was not committed is done again at the next start.
 struct Bounded {
@@ -71,7 +74,15 @@ impl Bounded {
         let (ended, hears) = channel();
         std::thread::Builder::new().name("stop".to_owned()).spawn(move || {
             if hears.recv_timeout(bound) == Err(RecvTimeoutError::Timeout) {
-                say_aside("error: the stop took longer than stream.stop_timeout; it ends here, and what was not committed is done again");
+                let (says, said) = channel();
+                // Who reads it may stand still.
+                std::thread::spawn(move || {
+                    say_aside(
+                        "error: the stop took longer than stream.stop_timeout; it ends here, and what was not committed is done again",
+                    );
+                    let _ = says.send(());
+                });
+                let _ = said.recv_timeout(LAST_WORD);
                 std::process::exit(Exit::Failed as i32);
             }
         })?;

@@ -28,8 +28,8 @@ use crate::topics::{TopicPlan, Topics};
 
 /// Of each process.
 const PRODUCERS: usize = 2;
-/// So few that some commits share a transaction, and some have too much for that.
-const SHARED_RECORDS: usize = 100;
+/// So little that some commits share a transaction, and some have too much for that.
+const SHARED_BYTES: usize = 6_000;
 
 /// What all processes share.
 pub(super) struct Shared {
@@ -460,8 +460,10 @@ impl Log for Process {
         let (landing, waiting) = (self.landing.clone(), self.waiting.clone());
         // It may find that another one has taken its commit along.
         self.shared.turns.spawn(self.life, move || {
-            let (jobs, answers): (Vec<_>, Vec<_>) = held(&waiting).next(SHARED_RECORDS).into_iter().unzip();
-            for (landed, answer) in landing.land(&jobs).into_iter().zip(answers) {
+            let (jobs, answers): (Vec<_>, Vec<_>) = held(&waiting).next(SHARED_BYTES).into_iter().unzip();
+            let landed = landing.land(&jobs);
+            held(&waiting).ended(jobs.iter().map(|job| job.task), landed.iter().any(Result::is_ok));
+            for (landed, answer) in landed.into_iter().zip(answers) {
                 *held(&answer) = Some(landed);
             }
         });
