@@ -2,6 +2,7 @@
 //! commit is the host's own code (`kafka/opening.rs`, `kafka/land.rs`).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub(super) struct Shared {
     pub(super) gate: Arc<Lock>,
     /// Why a task stopped for good.
     pub(super) stopped: Mutex<Option<String>>,
+    /// How many transactions were of several tasks.
+    pub(super) joint_transactions: AtomicUsize,
 }
 
 impl Shared {
@@ -457,10 +460,11 @@ impl Log for Process {
         let job = Job::new(commit, self.positions(task)?, stage.inputs[0].name, Group { stage: task.stage, member });
         let (changes, outcome) = (job.changes.clone(), Arc::new(Mutex::new(None)));
         held(&self.waiting).push(job, outcome.clone());
-        let (landing, waiting) = (self.landing.clone(), self.waiting.clone());
+        let (landing, waiting, shared) = (self.landing.clone(), self.waiting.clone(), self.shared.clone());
         // It may find that another one has taken its commit along.
         self.shared.turns.spawn(self.life, move || {
             let (jobs, answers): (Vec<_>, Vec<_>) = held(&waiting).next(SHARED_BYTES).into_iter().unzip();
+            shared.joint_transactions.fetch_add(usize::from(jobs.len() > 1), Ordering::Relaxed);
             let landed = landing.land(&jobs);
             held(&waiting).ended(jobs.iter().map(|job| job.task), landed.iter().any(Result::is_ok));
             for (landed, answer) in landed.into_iter().zip(answers) {
