@@ -1,11 +1,13 @@
 //! A real Kafka for one test, and processes that work on it and are killed.
 #![allow(clippy::unwrap_used, dead_code)]
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use faultline_stream::testing::Rest;
@@ -175,15 +177,13 @@ pub fn two_free_ports() -> u16 {
     free_ports(2)
 }
 
-/// The same of more.
+/// The same of more. Below those that systems give to outgoing connections, which could take one before the broker does, or while it is down;
+/// and no two tests of a process have the same.
 fn free_ports(many: u16) -> u16 {
-    loop {
-        let first = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = first.local_addr().unwrap().port();
-        if port < 60_000 && (1..many).all(|next| TcpListener::bind(("127.0.0.1", port + next)).is_ok()) {
-            return port;
-        }
-    }
+    static TRIED: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(RandomState::new().hash_one("ports") >> 1));
+    let firsts = std::iter::repeat_with(|| 15_000 + (TRIED.fetch_add(1, Ordering::Relaxed) % 1_700) as u16 * 10);
+    let is_free = |first: &u16| (0..many).all(|next| TcpListener::bind(("127.0.0.1", first + next)).is_ok());
+    firsts.take(1_000).find(is_free).unwrap()
 }
 
 /// How long a fault lasts: so many seconds, unless a soak says otherwise.
