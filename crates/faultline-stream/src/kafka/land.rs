@@ -1,10 +1,9 @@
 //! Commits on their way: threads that bring each through its transaction, and then into the local store, while its task works on.
 //!
-//! There are as many threads as producers: as many as workers, and some for doors. A task has one commit on its way at most, so no more wait
-//! than there are tasks. Those of one stage that wait when a thread is free share a transaction: what takes time is its way to the brokers and
-//! back, however much is in it. A producer serves one transaction at a time, whoever's it is: that of tasks, or a door's.
+//! There are as many threads as producers: as many as workers, and some for doors. Who begins a commit waits until a thread takes it, so that
+//! no more are in flight. A producer serves one transaction at a time, whoever's it is: a task's, or a door's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -20,18 +19,13 @@ use super::options::{Guarantee, KafkaOptions};
 use super::transact::{Reached, Sent, Transactor, row_of, sent};
 use super::unfenced::{Joined, in_order};
 use super::{KafkaError, POSITIONS_ROW};
-use crate::commit::{Commit, Ending, InFlight, TaskId};
+use crate::commit::{Commit, Ending, TaskId};
 use crate::embedded::EmbeddedLog;
 use crate::error::HostError;
 use crate::log::{Gauge, Place, Positions, Record};
 use crate::pool::panicked;
 use crate::sync::held;
 use crate::telemetry::Kind;
-
-/// What may be in a transaction that commits share. Who has more has one alone.
-const SHARED_BYTES: usize = 2 << 20;
-/// What a record costs beside what is in it, about.
-const RECORD_BYTES: usize = 50;
 
 type Outcome = Result<Vec<u64>, HostError>;
 
@@ -124,8 +118,6 @@ pub(crate) struct Job<G = Joined> {
     /// What the group is told: what moved of its own topics, and the task's first input in any case.
     pub(crate) reached: Positions,
     pub(crate) group: G,
-    /// Of its records.
-    bytes: usize,
 }
 
 impl<G> Job<G> {
@@ -138,52 +130,7 @@ impl<G> Job<G> {
         let mut reached = moved.clone();
         reached.insert(lead, all.get(&lead).copied().unwrap_or(0));
         changes.insert(POSITIONS_ROW.to_vec(), Some(encode_positions(&all)));
-        let rows: usize = changes.iter().map(|(key, row)| RECORD_BYTES + key.len() + row.as_ref().map_or(0, Vec::len)).sum();
-        let bytes = rows + outputs.iter().map(|output| RECORD_BYTES + output.bytes()).sum::<usize>();
-        Self { task, outputs, changes: Arc::new(changes), moved, all, reached, group, bytes }
-    }
-}
-
-/// Commits that wait for a transaction, in the order in which they began, each with whom to answer.
-pub(crate) struct Waiting<G, A> {
-    jobs: Vec<(Job<G>, A)>,
-    /// Tasks whose last transaction came to nothing. They have one alone until one is committed: a commit that can never be takes nobody along.
-    alone: BTreeSet<TaskId>,
-}
-
-impl<G, A> Default for Waiting<G, A> {
-    fn default() -> Self {
-        Self { jobs: Vec::new(), alone: BTreeSet::new() }
-    }
-}
-
-impl<G, A> Waiting<G, A> {
-    pub(crate) fn push(&mut self, job: Job<G>, answers: A) {
-        self.jobs.push((job, answers));
-    }
-
-    /// What goes into the next transaction: the first, and what is of its stage as long as it is not much.
-    pub(crate) fn next(&mut self, most_bytes: usize) -> Vec<(Job<G>, A)> {
-        let Some(first) = self.jobs.first().map(|(job, _)| job.task) else { return Vec::new() };
-        let (alone, mut bytes) = (&self.alone, 0);
-        let joins = |(job, _): &mut (Job<G>, A)| {
-            let fits = job.task.stage == first.stage && bytes + job.bytes <= most_bytes;
-            let joins = job.task == first || fits && !alone.contains(&job.task) && !alone.contains(&first);
-            bytes += if joins { job.bytes } else { 0 };
-            joins
-        };
-        self.jobs.extract_if(.., joins).collect()
-    }
-
-    /// Takes note of what became of tasks' transaction.
-    pub(crate) fn ended(&mut self, tasks: impl Iterator<Item = TaskId>, is_committed: bool) {
-        for task in tasks {
-            if is_committed {
-                self.alone.remove(&task);
-            } else if self.alone.insert(task) {
-                tracing::warn!(%task, "its transaction came to nothing; it is opened again, and has one alone");
-            }
-        }
+        Self { task, outputs, changes: Arc::new(changes), moved, all, reached, group }
     }
 }
 
@@ -228,99 +175,48 @@ impl Brokers for ToBrokers {
 }
 
 impl<B: Brokers, K: Kept> Landing<B, K> {
-    /// Brings commits of one stage through one transaction, each of a task of its own. Who began first speaks for all: the group's generation
-    /// only grows, so if his still holds it is that of the others, and if not, none of it is committed.
-    pub(crate) fn land(&self, jobs: &[Job<B::Group>]) -> Vec<Outcome> {
-        let Some(first) = jobs.first() else { return Vec::new() };
-        let changelog = self.brokers.changelog(first.task.stage);
-        let mut records: Vec<Sent<'_>> = jobs.iter().flat_map(|job| &job.outputs).map(sent).collect();
+    pub(crate) fn land(&self, job: Job<B::Group>) -> Outcome {
+        let Job { task, outputs, changes, moved, all, reached, group } = job;
+        let changelog = self.brokers.changelog(task.stage);
+        let mut records: Vec<Sent<'_>> = outputs.iter().map(sent).collect();
         let said = records.len();
-        for job in jobs {
-            records.extend(job.changes.iter().map(|row| row_of(&changelog, job.task.partition, row)));
+        records.extend(changes.iter().map(|row| row_of(&changelog, task.partition, row)));
+        let mut offsets = self.brokers.commit(&records, said, &Reached { positions: &reached, group: &group })?;
+        drop(records);
+        // The store sees nothing before the transaction is committed: what it writes out early could never be taken back.
+        let next = offsets.split_off(said).last().map_or(0, |last| last + 1);
+        self.local.keep(task, &changes, next)?;
+        for (place, position) in moved {
+            self.brokers.passed(place, position);
         }
-        let reached = jobs.iter().flat_map(|job| &job.reached).map(|(place, position)| (*place, *position)).collect();
-        match self.brokers.commit(&records, said, &Reached { positions: &reached, group: &first.group }) {
-            Ok(offsets) => {
-                let (mut outputs, mut rows) = offsets.split_at(said);
-                let mut keep = |job: &Job<B::Group>| {
-                    let offsets = outputs.split_off(..job.outputs.len()).unwrap_or_default();
-                    self.keep(job, offsets, rows.split_off(..job.changes.len()).unwrap_or_default())
-                };
-                jobs.iter().map(&mut keep).collect()
-            }
-            Err(error) => {
-                let shared = |_| {
-                    let reason = format!("the transaction that it shared with {} came to nothing: {error}", first.task);
-                    Err(KafkaError::Transaction { reason }.into())
-                };
-                let others: Vec<Outcome> = jobs[1..].iter().map(shared).collect();
-                std::iter::once(Err(error)).chain(others).collect()
-            }
-        }
-    }
-
-    /// The store sees nothing before the transaction is committed: what it writes out early could never be taken back.
-    fn keep(&self, job: &Job<B::Group>, outputs: &[u64], rows: &[u64]) -> Outcome {
-        self.local.keep(job.task, &job.changes, rows.last().map_or(0, |last| last + 1))?;
-        for (place, position) in &job.moved {
-            self.brokers.passed(*place, *position);
-        }
-        held(&self.positions).insert(job.task, job.all.clone());
-        Ok(outputs.to_vec())
+        held(&self.positions).insert(task, all);
+        Ok(offsets)
     }
 }
 
-/// Commits that wait, until there are no more.
-#[derive(Default)]
-struct Queue {
-    /// And whether it is the end.
-    waiting: Mutex<(Waiting<Joined, SyncSender<Outcome>>, bool)>,
-    came: Condvar,
-}
-
-impl Queue {
-    /// Waits for what goes into the next transaction; nothing at the end.
-    fn next(&self, most_bytes: usize) -> Vec<(Job, SyncSender<Outcome>)> {
-        let mut waiting = held(&self.waiting);
-        loop {
-            let next = waiting.0.next(most_bytes);
-            if !next.is_empty() || waiting.1 {
-                return next;
-            }
-            waiting = self.came.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-}
+type Asked = (Job, SyncSender<Outcome>);
 
 pub(crate) struct Lander {
-    queue: Arc<Queue>,
+    jobs: Option<SyncSender<Asked>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Lander {
     pub(crate) fn start(landing: Landing<ToBrokers, EmbeddedLog>, writers: usize) -> Result<Self, HostError> {
-        let most_bytes = match landing.brokers.transactors.options.guarantee {
-            Guarantee::ExactlyOnce => SHARED_BYTES,
-            // A commit is a row of writes there, one after the other.
-            Guarantee::AtLeastOnce => 0,
-        };
-        let landing = Arc::new(landing);
-        let mut lander = Self { queue: Arc::default(), threads: Vec::new() };
+        let (jobs, asked) = sync_channel::<Asked>(0);
+        let (landing, asked) = (Arc::new(landing), Arc::new(Mutex::new(asked)));
+        let mut lander = Self { jobs: Some(jobs), threads: Vec::new() };
         for number in 0..writers {
-            let (landing, queue) = (landing.clone(), lander.queue.clone());
+            let (landing, asked) = (landing.clone(), asked.clone());
             let thread = std::thread::Builder::new().name(format!("kafka-commit-{number}")).spawn(move || {
                 loop {
-                    let (jobs, answers): (Vec<Job>, Vec<_>) = queue.next(most_bytes).into_iter().unzip();
-                    if jobs.is_empty() {
-                        return;
-                    }
-                    let landed = catch_unwind(AssertUnwindSafe(|| landing.land(&jobs)));
-                    let landed = landed.unwrap_or_else(|panic| jobs.iter().map(|job| Err(panicked(job.task, &*panic))).collect());
-                    held(&queue.waiting).0.ended(jobs.iter().map(|job| job.task), landed.iter().any(Result::is_ok));
-                    for (landed, answers) in landed.into_iter().zip(answers) {
-                        // Who asked may have gone.
-                        let _ = answers.send(landed);
-                    }
+                    // The lock is for whose turn it is to wait.
+                    let next = held(&asked).recv();
+                    let Ok((job, answers)) = next else { return };
+                    let task = job.task;
+                    let landed = catch_unwind(AssertUnwindSafe(|| landing.land(job)));
+                    // Who asked may have gone.
+                    let _ = answers.send(landed.unwrap_or_else(|panic| Err(panicked(task, &*panic))));
                     landing.local.bell().ring();
                 }
             });
@@ -329,23 +225,19 @@ impl Lander {
         Ok(lander)
     }
 
-    /// The job says who it is to the group while no other one can begin: so those that wait are in the order of what they say.
-    pub(crate) fn begin(&self, job: impl FnOnce() -> Result<Job, HostError>) -> Result<InFlight, HostError> {
+    /// Returns when a thread has taken it.
+    pub(crate) fn begin(&self, job: Job) -> Result<OnItsWay, HostError> {
         let (answers, answer) = sync_channel(1);
-        let mut waiting = held(&self.queue.waiting);
-        let job = job()?;
-        let changes = job.changes.clone();
-        waiting.0.push(job, answers);
-        self.queue.came.notify_one();
-        Ok(InFlight { changes, ending: Box::new(OnItsWay { answer, outcome: None }) })
+        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
+        jobs.send((job, answers)).map_err(|_| gone())?;
+        Ok(OnItsWay { answer, outcome: None })
     }
 }
 
 impl Drop for Lander {
     /// Ends what has begun.
     fn drop(&mut self) {
-        held(&self.queue.waiting).1 = true;
-        self.queue.came.notify_all();
+        self.jobs = None;
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -356,7 +248,7 @@ fn gone() -> HostError {
     KafkaError::Transaction { reason: "the threads that commit have stopped".to_owned() }.into()
 }
 
-/// The end of a commit that waits for a thread, or has one.
+/// The end of a commit that a thread has taken.
 pub(crate) struct OnItsWay {
     answer: Receiver<Outcome>,
     outcome: Option<Outcome>,
@@ -375,110 +267,7 @@ impl Ending for OnItsWay {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn commits_of_a_stage_share_a_transaction_as_long_as_it_is_small() {
-        let mut waiting = Waiting::<u32, u32>::default();
-        for (number, (stage, bytes)) in (0..).zip([("one", 1), ("other", 1), ("one", 500), ("one", 1), ("one", 5000)]) {
-            waiting.push(job(stage, number, bytes), number);
-        }
-        let mut next = || waiting.next(600).into_iter().map(|(_, number)| number).collect::<Vec<_>>();
-        assert_eq!([next(), next(), next(), next(), next()], [vec![0, 3], vec![1], vec![2], vec![4], vec![]]);
-    }
-
-    #[test]
-    fn who_failed_has_a_transaction_alone_until_one_is_committed() {
-        let mut waiting = Waiting::<u32, u32>::default();
-        let task = |partition| TaskId { stage: "one", partition };
-        let next = |waiting: &mut Waiting<u32, u32>| {
-            (0..4).for_each(|partition| waiting.push(job("one", partition, 1), partition));
-            std::iter::repeat_with(|| waiting.next(1 << 20).into_iter().map(|(_, number)| number).collect::<Vec<_>>())
-                .take_while(|taken| !taken.is_empty())
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(next(&mut waiting), [[0, 1, 2, 3]]);
-        waiting.ended([0, 2].map(task).into_iter(), false);
-        assert_eq!(next(&mut waiting), [vec![0], vec![1, 3], vec![2]]);
-        waiting.ended([2].map(task).into_iter(), true);
-        assert_eq!(next(&mut waiting), [vec![0], vec![1, 2, 3]]);
-    }
-
-    /// Of a partition that is also the group's generation: one row of so many bytes, an output, a position of its own.
-    fn job(stage: &'static str, partition: u32, bytes: usize) -> Job<u32> {
-        let task = TaskId { stage, partition };
-        let key = b"key".to_vec();
-        let outputs = vec![Record { topic: "output", partition, key, value: None, headers: Vec::new(), timestamp_ms: 0 }];
-        let changes = Changes::from([(vec![1], Some(vec![0; bytes]))]);
-        let commit = Commit { task, positions: Positions::from([(("input", partition), 7)]), changes, outputs };
-        Job::new(commit, Positions::new(), "input", partition)
-    }
-
-    /// Numbers records from 100 on, unless all fail, and keeps what it was asked for.
-    #[derive(Default)]
-    struct Asked {
-        fails: bool,
-        reached: Mutex<Option<(Positions, u32)>>,
-        kept: Mutex<BTreeMap<TaskId, u64>>,
-    }
-
-    impl Brokers for Arc<Asked> {
-        type Group = u32;
-
-        fn transact(&self, records: &[Sent<'_>], reached: Option<&Reached<'_, u32>>) -> Outcome {
-            *held(&self.reached) = reached.map(|reached| (reached.positions.clone(), *reached.group));
-            if self.fails { Err(gone()) } else { Ok((100..).take(records.len()).collect()) }
-        }
-
-        fn passed(&self, _: Place, _: u64) {}
-    }
-
-    impl Kept for Asked {
-        fn state<'a>(&'a self, _: TaskId) -> Box<dyn faultline_core::store::Store + 'a> {
-            unreachable!("a landing reads no state")
-        }
-
-        fn keep(&self, task: TaskId, _: &Changes, next: u64) -> Result<(), HostError> {
-            held(&self.kept).insert(task, next);
-            Ok(())
-        }
-
-        fn kept(&self, _: TaskId) -> Result<Option<u64>, HostError> {
-            unreachable!("a landing restores nothing")
-        }
-
-        fn forget(&self, _: TaskId) -> Result<(), HostError> {
-            unreachable!("a landing forgets nothing")
-        }
-
-        fn copied(&self, _: &str) -> Result<u64, HostError> {
-            unreachable!("a landing copies nothing")
-        }
-
-        fn await_copy(&self) {}
-    }
-
-    #[test]
-    fn each_commit_of_a_shared_transaction_has_its_own_offsets_and_the_first_speaks_for_all() {
-        let jobs = [3, 5].map(|partition| job("one", partition, 1));
-        for fails in [false, true] {
-            let asked = Arc::new(Asked { fails, ..Asked::default() });
-            let landing = Landing { brokers: asked.clone(), local: asked.clone(), positions: Arc::default() };
-            let landed = landing.land(&jobs);
-            let reached = Positions::from([(("input", 3), 7), (("input", 5), 7)]);
-            assert_eq!(*held(&asked.reached), Some((reached, 3)));
-            if fails {
-                assert!(landed.len() == 2 && landed.iter().all(Result::is_err));
-                assert!(held(&asked.kept).is_empty() && held(&landing.positions).is_empty());
-                continue;
-            }
-            // Both outputs, then two rows each: the change and the positions.
-            assert_eq!(landed.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [[100], [101]]);
-            assert_eq!(*held(&asked.kept), BTreeMap::from([(jobs[0].task, 104), (jobs[1].task, 106)]));
-            assert_eq!(held(&landing.positions)[&jobs[1].task], jobs[1].all);
-        }
-    }
 
     #[test]
     fn a_panic_gives_the_producer_back_to_be_made_anew() {

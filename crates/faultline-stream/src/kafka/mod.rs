@@ -532,15 +532,15 @@ impl Log for KafkaLog {
         self.topics.check_outputs(&commit.outputs)?;
         let task = commit.task;
         let membership = held(&self.members).get(task.stage).cloned().ok_or(KafkaError::NotOwner { task })?;
+        let group = membership.seat.upgrade().and_then(|seat| Joined::of(&seat.consumer())).ok_or(KafkaError::NotOwner { task })?;
         let before = self.positions(task)?;
         if self.options.guarantee == Guarantee::AtLeastOnce {
             unfenced::keep_outputs(&mut commit, &before);
         }
-        let job = || {
-            let group = membership.seat.upgrade().and_then(|seat| Joined::of(&seat.consumer())).ok_or(KafkaError::NotOwner { task })?;
-            Ok(Job::new(commit, before, membership.topic, group))
-        };
-        self.lander.begin(job).map(Some)
+        let job = Job::new(commit, before, membership.topic, group);
+        let changes = job.changes.clone();
+        let ending = self.lander.begin(job)?;
+        Ok(Some(InFlight { changes, ending: Box::new(ending) }))
     }
 
     fn positions(&self, task: TaskId) -> Result<Positions, HostError> {

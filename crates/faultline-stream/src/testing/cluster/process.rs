@@ -2,7 +2,6 @@
 //! commit is the host's own code (`kafka/opening.rs`, `kafka/land.rs`).
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use crate::commit::{Commit, Ending, InFlight, TaskId};
 use crate::error::{Failure, HostError};
 use crate::kafka::KafkaError;
 use crate::kafka::cluster::Kept;
-use crate::kafka::land::{Job, Landing, Waiting};
+use crate::kafka::land::{Job, Landing};
 use crate::kafka::opening::{Opened, Wanted, open, positions_in_state};
 use crate::log::{Log, Page, Place, Positions, Record, Retained, Stored};
 use crate::options::HostOptions;
@@ -29,8 +28,6 @@ use crate::topics::{TopicPlan, Topics};
 
 /// Of each process.
 const PRODUCERS: usize = 2;
-/// So little that some commits share a transaction, and some have too much for that.
-const SHARED_BYTES: usize = 6_000;
 
 /// What all processes share.
 pub(super) struct Shared {
@@ -42,8 +39,6 @@ pub(super) struct Shared {
     pub(super) gate: Arc<Lock>,
     /// Why a task stopped for good.
     pub(super) stopped: Mutex<Option<String>>,
-    /// How many transactions were of several tasks.
-    pub(super) joint_transactions: AtomicUsize,
 }
 
 impl Shared {
@@ -67,7 +62,6 @@ pub(super) struct Process {
     pub(super) disk: Arc<Disk>,
     shared: Arc<Shared>,
     landing: Arc<Landing<ToCluster, Disk>>,
-    waiting: Arc<Mutex<Commits>>,
     positions: Arc<Mutex<BTreeMap<TaskId, Positions>>>,
     options: HostOptions,
     inner: Mutex<Inner>,
@@ -113,7 +107,6 @@ impl Process {
             disk: disk.clone(),
             shared: shared.clone(),
             landing,
-            waiting: Arc::default(),
             positions,
             options,
             inner: Mutex::default(),
@@ -377,7 +370,6 @@ impl<I: Iterator> CycleFrom for I {
 
 /// What became of a commit.
 type Landed = Result<Vec<u64>, HostError>;
-type Commits = Waiting<Group, Arc<Mutex<Option<Landed>>>>;
 
 /// A commit that a thread of the process lands.
 struct Flying(Arc<Mutex<Option<Landed>>>);
@@ -458,18 +450,12 @@ impl Log for Process {
         let generation = held(&self.inner).generations.get(task.stage).copied().ok_or(KafkaError::NotOwner { task })?;
         let member = Member { instance: self.instance, life: self.life, generation };
         let job = Job::new(commit, self.positions(task)?, stage.inputs[0].name, Group { stage: task.stage, member });
-        let (changes, outcome) = (job.changes.clone(), Arc::new(Mutex::new(None)));
-        held(&self.waiting).push(job, outcome.clone());
-        let (landing, waiting, shared) = (self.landing.clone(), self.waiting.clone(), self.shared.clone());
-        // It may find that another one has taken its commit along.
+        let changes = job.changes.clone();
+        let (landing, outcome) = (self.landing.clone(), Arc::new(Mutex::new(None)));
+        let lands = outcome.clone();
         self.shared.turns.spawn(self.life, move || {
-            let (jobs, answers): (Vec<_>, Vec<_>) = held(&waiting).next(SHARED_BYTES).into_iter().unzip();
-            shared.joint_transactions.fetch_add(usize::from(jobs.len() > 1), Ordering::Relaxed);
-            let landed = landing.land(&jobs);
-            held(&waiting).ended(jobs.iter().map(|job| job.task), landed.iter().any(Result::is_ok));
-            for (landed, answer) in landed.into_iter().zip(answers) {
-                *held(&answer) = Some(landed);
-            }
+            let landed = landing.land(job);
+            *held(&lands) = Some(landed);
         });
         Ok(Some(InFlight { changes, ending: Box::new(Flying(outcome)) }))
     }
