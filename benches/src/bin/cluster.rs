@@ -1,8 +1,8 @@
 //! The real stages on Kafka, one process beside its broker: findings a second, from a finding to its committed risk, memory.
 //!
 //! `cluster BOOTSTRAP [FINDINGS]` over an empty broker; `benches/against-streams` and `make bench-kafka` start one. Prints one JSON line a
-//! figure, with what was asked for. What is to be read stands in the topic before the clock starts, and is put there, as the findings that are timed, by
-//! processes of its own (`cluster load`, `cluster publish`): what a publisher takes is none of the host's.
+//! figure, with what was asked for. What is to be read stands in the topic before the clock starts. It is put there, as are the findings that
+//! are timed, by processes of their own (`cluster load`, `cluster publish`): what a publisher takes is none of the host's.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -6,8 +6,8 @@
 //!
 //! The way through it: [`cli`] says what was asked, [`settings`] with what, [`commands`] does it through a [`client::Client`], which
 //! reaches the [`service::Service`].
-#![warn(clippy::print_stderr)]
-#![warn(clippy::print_stdout)]
+
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod cli;
 mod client;
