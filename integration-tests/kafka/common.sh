@@ -51,3 +51,16 @@ until_true() { # until_true SECONDS WHAT COMMAND...
     sleep 0.2
   done
 }
+# The newest record of each key that is there, without what is named. A topic that is not compacted yet has older ones as well.
+newest() { # newest NAME... <RECORDS
+  python3 -c '
+import json, sys
+newest = {}
+for line in sys.stdin:
+    record = json.loads(line)
+    newest[record["key"]] = record
+for key in sorted(newest):
+    record = newest[key]
+    if record["value"] is not None:
+        print(json.dumps({name: part for name, part in record.items() if name not in sys.argv[1:]}, sort_keys=True))' "$@"
+}
