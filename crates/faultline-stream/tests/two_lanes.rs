@@ -139,10 +139,12 @@ fn bulk_is_read_while_its_reader_keeps_up() {
     let log = log(3);
     let (said, most) = (log.clone(), Arc::new(AtomicU64::new(0)));
     let seen = most.clone();
+    // All ends are read before any position, as the other worker goes on meanwhile: so this is never more than what waited at one time.
     let waiting = move || -> u64 {
+        let ends = [0, 1, 2].map(|partition| said.end_offset("amounts", partition).unwrap());
         let read = |partition| said.positions(faultline_stream::TaskId { stage: "reads", partition }).unwrap();
-        let left = |partition| said.end_offset("amounts", partition).unwrap() - read(partition).get(&("amounts", partition)).unwrap_or(&0);
-        (0..3).map(left).sum()
+        let left = |(partition, end): (u32, u64)| end.saturating_sub(*read(partition).get(&("amounts", partition)).unwrap_or(&0));
+        (0..).zip(ends).map(left).sum()
     };
     let notes = Notes::new(move |_| {
         seen.fetch_max(waiting(), Ordering::Relaxed);
