@@ -38,8 +38,8 @@ pub(crate) trait Changelog {
         BATCH_BYTES
     }
 
-    /// For who looks again, as nobody tells when a transaction has ended.
-    fn pause(&self);
+    /// For who looks again, as nobody tells when a transaction has ended: what is behind the first offset is of one that is open.
+    fn pause(&self, stable: u64);
 }
 
 /// What a changelog has next.

@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cluster::{Changelog, Kept, Next};
 use super::context::{Context, Reader, watermarks};
@@ -26,6 +26,8 @@ const POLL: Duration = Duration::from_millis(200);
 const CALL: Duration = Duration::from_secs(10);
 /// Nobody tells when a transaction has ended.
 const LOOK: Duration = Duration::from_millis(10);
+/// Brokers look for transactions that are over their time every ten seconds, so after so many times the time-out one has no end.
+const TIMES_THE_TIMEOUT: u32 = 3;
 /// What one batch holds at least.
 const MIN_BATCH_BYTES: usize = 1 << 20;
 /// After so many rows without a rest the client's other events are served.
@@ -37,6 +39,7 @@ pub(crate) struct Restorer {
     /// Sees the end of what is written, committed or not.
     asking: Reader,
     names: Names,
+    transaction_timeout: Duration,
     batch_bytes: usize,
     restored: RefCell<BTreeSet<TaskId>>,
     /// Rows that were read.
@@ -57,6 +60,7 @@ impl Restorer {
             consumer: Arc::new(consumer),
             asking,
             names: options.names.clone(),
+            transaction_timeout: options.transaction_timeout,
             batch_bytes,
             restored: RefCell::default(),
             rows: rows.clone(),
@@ -79,6 +83,26 @@ pub(crate) struct BrokersChangelog<'r> {
     rows: RefCell<Option<PartitionQueue<Context>>>,
     polled: Cell<u32>,
     read: Cell<u64>,
+    patience: RefCell<Patience>,
+}
+
+/// Says of a wait that goes on for too long, again and again.
+struct Patience {
+    bound: Duration,
+    /// Since when, and when it was said last.
+    waits: Option<(Instant, Instant)>,
+}
+
+impl Patience {
+    /// For how long, if it is to be said now.
+    fn is_over(&mut self, now: Instant) -> Option<Duration> {
+        let (since, said) = self.waits.get_or_insert((now, now));
+        if now - *said < self.bound {
+            return None;
+        }
+        *said = now;
+        Some(now - *since)
+    }
 }
 
 impl<'r> BrokersChangelog<'r> {
@@ -91,6 +115,7 @@ impl<'r> BrokersChangelog<'r> {
             rows: RefCell::default(),
             polled: Cell::default(),
             read: Cell::default(),
+            patience: RefCell::new(Patience { bound: restorer.transaction_timeout * TIMES_THE_TIMEOUT, waits: None }),
         }
     }
 
@@ -185,7 +210,11 @@ impl Changelog for BrokersChangelog<'_> {
         self.restorer.batch_bytes
     }
 
-    fn pause(&self) {
+    fn pause(&self, stable: u64) {
+        if let Some(waited) = self.patience.borrow_mut().is_over(Instant::now()) {
+            let (task, topic, seconds) = (self.task, &self.topic, waited.as_secs());
+            tracing::warn!(%task, %topic, partition = task.partition, offset = stable, seconds, "a transaction is open at this offset for longer than brokers should let it, and the task waits for its end: find it with kafka-transactions.sh find-hanging, and abort it");
+        }
         std::thread::sleep(LOOK);
     }
 }
@@ -219,7 +248,7 @@ pub(super) fn begin(
         if !goes_on(0, written) {
             return Ok(None);
         }
-        changelog.pause();
+        changelog.pause(end);
     };
     let from = match local.kept(task)? {
         Some(known) if (first..=end).contains(&known) => known,
@@ -253,4 +282,17 @@ fn read(changelog: &impl Changelog, local: &impl Kept, task: TaskId, from: u64, 
         }
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_said_once_each_time_that_it_grows_by_its_bound() {
+        let (start, mut patience) = (Instant::now(), Patience { bound: Duration::from_secs(90), waits: None });
+        let said: Vec<u64> = (0..300).filter(|second| patience.is_over(start + Duration::from_secs(*second)).is_some()).collect();
+        assert_eq!(said, [90, 180, 270]);
+        assert_eq!(patience.is_over(start + Duration::from_mins(6)), Some(Duration::from_mins(6)));
+    }
 }

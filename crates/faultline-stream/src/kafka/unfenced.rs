@@ -279,7 +279,7 @@ mod tests {
             1
         }
 
-        fn pause(&self) {}
+        fn pause(&self, _: u64) {}
     }
 
     /// Keeps what it hears.

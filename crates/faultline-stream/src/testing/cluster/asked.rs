@@ -76,7 +76,7 @@ impl Changelog for OfCluster {
         Ok(found)
     }
 
-    fn pause(&self) {
+    fn pause(&self, _: u64) {
         turns::rest();
     }
 }
