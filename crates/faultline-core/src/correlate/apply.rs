@@ -1,6 +1,6 @@
 //! Facts into tables: what a change of one fact changes in the rows and indexes, and what is to be looked at again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use faultline_model::id::Id;
 
@@ -21,7 +21,12 @@ pub struct Gathered {
     /// As above, but what they are linked with is seen to already.
     pub alone: BTreeSet<(String, Grain)>,
     pub causes: BTreeSet<Cause>,
+    /// Findings as they were written, by the keys of their rows: nearly all are read again at the batch's end.
+    pub fresh: HashMap<Vec<u8>, Finding>,
 }
+
+/// So many at most; the others are read.
+const FRESH_MOST: usize = 1024;
 
 /// A batch whose facts change.
 pub struct Facts<'b, 'a> {
@@ -81,13 +86,17 @@ impl Facts<'_, '_> {
         self.users(service, id, before.as_ref(), now.as_ref())?;
         self.paths(service, id, before.as_ref(), now.as_ref());
         if let Some(key) = before_key {
+            self.gathered.fresh.remove(&key);
             self.batch.state.delete(key);
         }
-        if let Some(now) = &now {
-            let grain = Grain::of(now);
+        let to = now.as_ref().map(Grain::of);
+        if let Some((now, grain)) = now.zip(to.clone()) {
             let location = Location { unit: grain.id(), state: now.state, first_seen: now.first_seen };
             let key = location.key(service, id);
-            let row = Table::Findings.row(&key, now)?;
+            let row = Table::Findings.row(&key, &now)?;
+            if self.gathered.fresh.len() < FRESH_MOST {
+                self.gathered.fresh.insert(key.clone(), now);
+            }
             self.batch.state.put(key, row);
             self.batch.state.put(at, location.to_bytes());
             self.file_has_unit(service, &grain, location.unit)?;
@@ -96,7 +105,7 @@ impl Facts<'_, '_> {
             self.batch.state.delete(at);
         }
         if let Some(before) = &before {
-            let (grain, to) = (Grain::of(before), now.as_ref().map(Grain::of));
+            let grain = Grain::of(before);
             if to.as_ref() != Some(&grain) {
                 founder_left(self.batch, service, id, grain.id(), to.as_ref())?;
             }
@@ -184,8 +193,15 @@ impl Facts<'_, '_> {
 
     fn file_has_unit(&mut self, service: &str, grain: &Grain, unit: Id) -> Result<(), StageError> {
         if let Grain::Code { file, .. } = grain {
+            let state = &self.batch.state;
             let key = with_id(Table::Files.below(service, file_key(file)), unit);
-            if self.batch.state.get(&key)?.is_none() {
+            if state.changed().get(&key)?.is_some() {
+                return Ok(());
+            }
+            // A unit of which nothing was published has no rows below this batch. It is asked so at the batch's end in any case.
+            let published = Table::Published.at(service, unit);
+            state.look_up(vec![published.clone()])?;
+            if state.get(&published)?.is_none() || state.get(&key)?.is_none() {
                 let row = Table::Files.row(&key, grain)?;
                 self.batch.state.put(key, row);
             }

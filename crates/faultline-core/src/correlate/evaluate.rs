@@ -15,15 +15,13 @@ use super::facts::{Entry, Finding, IntelById, Lines, Place, ServiceFacts, Visit,
 use super::groups::{self, Group, times};
 use super::links::{self, Candidate, best, candidate};
 use super::publish::{Several, Yield};
-use super::tables::{Table, is_any, template_key};
-use super::templates::{file_key, handles};
+use super::route_maps::RouteMaps;
+use super::tables::{Table, rows_by};
 use super::units::{FINDINGS_MOST, Grain};
 use crate::policy::Policy;
 use crate::stage::{Batch, StageError};
 use crate::store::{Overlay, Store, StoreError};
 
-/// The most units of code that the entries of one route are looked for in, in the order of their keys. What is cut is counted.
-pub const FILES_MOST: usize = 64;
 /// The most units that are kept at hand during one run.
 const UNITS_KEPT: usize = 1024;
 
@@ -47,23 +45,24 @@ pub struct Run {
     now: Timestamp,
     /// The service that was looked at last: units come in the order of their services.
     service: Option<(String, Rc<ServiceFacts>)>,
-    /// Whether that service has a route map at all.
-    has_routes: bool,
+    pub route_maps: RouteMaps,
+    /// Findings as the batch wrote them, by the keys of their rows.
+    fresh: HashMap<Vec<u8>, Finding>,
     units: HashMap<(String, Id), Rc<Unit>>,
     /// Findings beyond the bound of their unit, files and links beyond theirs.
     pub cut: u64,
 }
 
 impl Run {
-    pub fn new(policy: Arc<Policy>, now: Timestamp) -> Self {
-        Self { policy, now, service: None, has_routes: false, units: HashMap::new(), cut: 0 }
+    pub fn new(policy: Arc<Policy>, now: Timestamp, fresh: HashMap<Vec<u8>, Finding>) -> Self {
+        Self { policy, now, service: None, route_maps: RouteMaps::default(), fresh, units: HashMap::new(), cut: 0 }
     }
 
-    /// What a unit yields.
-    pub fn evaluate(&mut self, batch: &mut Batch<'_>, service: &str, grain: &Grain) -> Result<Yield, StageError> {
+    /// What a unit yields. Without a row of what was published of it no finding of it is below this batch.
+    pub fn evaluate(&mut self, batch: &mut Batch<'_>, service: &str, grain: &Grain, id: Id, is_stored: bool) -> Result<Yield, StageError> {
         let facts = self.facts_of(batch, service)?;
         let state = &batch.state;
-        let unit = self.unit(state, service, grain)?;
+        let unit = self.unit(state, service, id, |_| Ok(is_stored))?;
         let risks = match grain {
             Grain::Code { asset, file } => self.code(state, service, &facts, &unit, asset, file)?,
             Grain::Route { template } => self.routes(state, service, &facts, &unit, template)?,
@@ -82,7 +81,6 @@ impl Run {
             return Ok(Rc::clone(facts));
         }
         let facts = Rc::new(copies::service(batch, service)?);
-        self.has_routes = has_routes(&batch.state, service)?;
         self.service = Some((service.to_owned(), Rc::clone(&facts)));
         Ok(facts)
     }
@@ -103,7 +101,7 @@ impl Run {
         asset: &str,
         file: &str,
     ) -> Result<Vec<Risk>, StoreError> {
-        let entries = if self.has_routes { entries_of_file(state, service, asset, file)? } else { Vec::new() };
+        let entries = self.route_maps.entries_of_file(state, service, asset, file)?;
         let templates: BTreeSet<&str> = entries.iter().map(|entry| entry.template.as_str()).collect();
         let mut linked = Vec::new();
         let mut visits: Vec<Visit> = Vec::new();
@@ -140,21 +138,23 @@ impl Run {
 
     /// The groups of a route's findings that are linked with code.
     fn linked(&mut self, state: &Overlay<'_>, service: &str, template: &str) -> Result<Vec<Linked>, StoreError> {
-        let routes = self.unit(state, service, &Grain::Route { template: template.to_owned() })?;
+        let id = Grain::Route { template: template.to_owned() }.id();
+        let routes = self.unit(state, service, id, |key| Ok(state.get(&key)?.is_some()))?;
         if routes.groups.iter().all(|group| !routes.findings[group.founder].family().is_joinable()) {
             return Ok(Vec::new());
         }
-        let entries: Vec<Entry> = Table::Entries.rows(state, &template_key(service, template), usize::MAX)?;
+        let served = self.route_maps.template(state, service, template)?;
+        self.cut += served.cut;
         let mut units = Vec::new();
-        for grain in code_of(state, service, &entries, &mut self.cut)? {
-            units.push(self.unit(state, service, &grain)?);
+        for grain in &served.code {
+            units.push(self.unit(state, service, grain.id(), |key| Ok(state.get(&key)?.is_some()))?);
         }
         let mut linked = Vec::new();
         for (at, group) in routes.groups.iter().enumerate() {
             let route = &routes.findings[group.founder];
             let of_unit = |unit: &Rc<Unit>| {
                 let groups = unit.groups.iter();
-                groups.filter_map(|group| candidate(service, route, &entries, &unit.findings, group)).collect::<Vec<_>>()
+                groups.filter_map(|group| candidate(service, route, &served.entries, &unit.findings, group)).collect::<Vec<_>>()
             };
             let (candidates, cut) = best(units.iter().flat_map(of_unit).collect());
             self.cut += cut as u64;
@@ -165,18 +165,23 @@ impl Run {
         Ok(linked)
     }
 
-    fn unit(&mut self, state: &Overlay<'_>, service: &str, grain: &Grain) -> Result<Rc<Unit>, StoreError> {
-        let key = (service.to_owned(), grain.id());
+    fn unit(
+        &mut self,
+        state: &Overlay<'_>,
+        service: &str,
+        id: Id,
+        is_stored: impl Fn(Vec<u8>) -> Result<bool, StoreError>,
+    ) -> Result<Rc<Unit>, StoreError> {
+        let key = (service.to_owned(), id);
         if let Some(unit) = self.units.get(&key) {
             return Ok(Rc::clone(unit));
         }
-        let below = Table::Findings.at(service, key.1);
-        let is_stored = state.get(&Table::Published.at(service, key.1))?.is_some();
-        let mut findings: Vec<Finding> = if is_stored {
-            Table::Findings.rows(state, &below, FINDINGS_MOST + 1)?
-        } else {
-            Table::Findings.rows(&state.changed(), &below, FINDINGS_MOST + 1)?
-        };
+        let below = Table::Findings.at(service, id);
+        let changed = state.changed();
+        let from: &dyn Store = if is_stored(Table::Published.at(service, id))? { state } else { &changed };
+        let fresh = &mut self.fresh;
+        let mut findings: Vec<Finding> =
+            rows_by(from, &below, FINDINGS_MOST + 1, |key, row| fresh.remove(key).map_or_else(|| Table::Findings.read(key, row), Ok))?;
         if findings.len() > FINDINGS_MOST {
             self.cut += 1;
             findings.truncate(FINDINGS_MOST);
@@ -212,38 +217,6 @@ fn lines_of(state: &dyn Store, service: &str, findings: &[Finding]) -> Result<Li
     Ok(lines)
 }
 
-/// Whether a service has entries that name their handler's file. Most have none: then no unit of code needs to look for them.
-pub fn has_routes(state: &dyn Store, service: &str) -> Result<bool, StoreError> {
-    is_any(state, &Table::EntryFiles.of(service))
-}
-
-/// The entries whose handler may lie in a file.
-pub fn entries_of_file(state: &dyn Store, service: &str, asset: &str, file: &str) -> Result<Vec<Entry>, StoreError> {
-    let mut entries: Vec<Entry> = Table::EntryFiles.rows(state, &Table::EntryFiles.below(service, file_key(file)), usize::MAX)?;
-    entries.retain(|entry| handles(entry, asset, file).is_some());
-    Ok(entries)
-}
-
-/// The units of code in which handlers of these entries lie.
-pub fn code_of(state: &dyn Store, service: &str, entries: &[Entry], cut: &mut u64) -> Result<Vec<Grain>, StoreError> {
-    let keys: BTreeSet<&str> = entries.iter().filter(|entry| !entry.file.is_empty()).map(|entry| file_key(&entry.file)).collect();
-    let mut units = BTreeSet::new();
-    for key in keys {
-        for grain in Table::Files.rows::<Grain>(state, &Table::Files.below(service, key), usize::MAX)? {
-            if is_handled(&grain, entries) {
-                units.insert(grain);
-            }
-        }
-    }
-    *cut += units.len().saturating_sub(FILES_MOST) as u64;
-    Ok(units.into_iter().take(FILES_MOST).collect())
-}
-
-fn is_handled(grain: &Grain, entries: &[Entry]) -> bool {
-    let Grain::Code { asset, file } = grain else { return false };
-    entries.iter().any(|entry| handles(entry, asset, file).is_some())
-}
-
 /// The parts of a group alone.
 pub fn anchored<'a>(findings: &'a [Finding], group: &Group) -> Parts<'a> {
     let part =
@@ -258,6 +231,9 @@ pub fn anchored<'a>(findings: &'a [Finding], group: &Group) -> Parts<'a> {
 
 /// Adds the route groups that a code group is linked with: as their home, or citing them.
 fn attach<'a>(parts: &mut Parts<'a>, service: &str, unit: &Unit, group: &Group, linked: &'a [Linked]) {
+    if linked.is_empty() {
+        return;
+    }
     let own = id_of(service, parts.founder.id);
     for route in linked {
         let Some(rank) = route.candidates.iter().position(|candidate| candidate.risk == own) else { continue };

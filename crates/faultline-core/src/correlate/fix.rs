@@ -11,7 +11,8 @@ use super::facts::{Finding, Place};
 /// The fix of a risk: by its founder's place. Other anchor findings may be repaired elsewhere or found another risk: `also`.
 pub fn fix<'a>(founder: &Finding, anchors: &[&Finding], most_severe_first: impl Iterator<Item = &'a Finding>) -> Fix {
     let (id, kind, what) = change(founder);
-    let mut also: Vec<Id> = anchors.iter().map(|finding| change(finding).0).filter(|other| *other != id).collect();
+    let mut also: Vec<Id> =
+        anchors.iter().filter(|finding| finding.id != founder.id).map(|finding| change(finding).0).filter(|other| *other != id).collect();
     also.sort_unstable();
     also.dedup();
     let mut guidance = String::new();

@@ -23,6 +23,7 @@ mod publish;
 mod raw;
 pub mod reference;
 mod resolve;
+mod route_maps;
 mod stage;
 mod tables;
 mod templates;

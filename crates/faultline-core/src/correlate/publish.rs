@@ -52,11 +52,15 @@ pub struct Yield {
     pub risks: Vec<Risk>,
 }
 
-/// Says what changed, and only that.
-pub fn publish(batch: &mut Batch<'_>, service: &str, now: Yield) -> Result<(), StageError> {
-    let unit = now.grain.id();
-    let key = Table::Published.at(service, unit);
-    let before: Option<Published> = Table::Published.get(&batch.state, &key)?;
+/// Says what changed since what was published before, and only that.
+pub fn publish(
+    batch: &mut Batch<'_>,
+    service: &str,
+    unit: Id,
+    key: Vec<u8>,
+    before: Option<Published>,
+    now: Yield,
+) -> Result<(), StageError> {
     let due = now.risks.iter().filter_map(|risk| risk.score.changes_at).min();
     let mut left: BTreeMap<Id, Id> = before.iter().flat_map(|row| &row.said).map(|said| (said.founder, said.digest)).collect();
     let mut said = Vec::with_capacity(now.risks.len());
@@ -76,7 +80,7 @@ pub fn publish(batch: &mut Batch<'_>, service: &str, now: Yield) -> Result<(), S
     let is_there = !now.is_empty;
     let now = Published { grain: now.grain, due, several: now.several, said };
     if before.as_ref() != is_there.then_some(&now) {
-        replace(batch, service, unit, before.as_ref(), is_there.then_some(now))?;
+        replace(batch, service, unit, key, before.as_ref(), is_there.then_some(now))?;
     }
     Ok(())
 }
@@ -121,7 +125,14 @@ pub fn founder_left(batch: &mut Batch<'_>, service: &str, founder: Id, from: Id,
     Ok(())
 }
 
-fn replace(batch: &mut Batch<'_>, service: &str, unit: Id, before: Option<&Published>, now: Option<Published>) -> Result<(), StageError> {
+fn replace(
+    batch: &mut Batch<'_>,
+    service: &str,
+    unit: Id,
+    key: Vec<u8>,
+    before: Option<&Published>,
+    now: Option<Published>,
+) -> Result<(), StageError> {
     let (due_before, due_now) = (before.and_then(|row| row.due), now.as_ref().and_then(|row| row.due));
     if due_before != due_now {
         if let Some(due) = due_before {
@@ -141,7 +152,6 @@ fn replace(batch: &mut Batch<'_>, service: &str, unit: Id, before: Option<&Publi
             batch.state.put(key(several), Vec::new());
         }
     }
-    let key = Table::Published.at(service, unit);
     match now {
         Some(now) => {
             let row = Table::Published.row(&key, &now)?;

@@ -1,6 +1,7 @@
 //! The stage: facts in, units looked at again, changed risks out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,11 +14,12 @@ use faultline_model::tracked::{self, FactKind, TrackedRecord};
 
 use super::apply::{Facts, Gathered};
 use super::copies::{self, IntelChange};
-use super::evaluate::{Run, code_of, entries_of_file, has_routes};
-use super::facts::{Entry, Finding, Line, Route};
+use super::evaluate::Run;
+use super::facts::{Finding, Line, Route};
 use super::pending::{Cause, Task};
 use super::publish::{Published, publish, put_off, timer_key};
-use super::tables::{ROW_VERSION, Table, keys, last_id, pairs, take_text, take_time, template_key};
+use super::route_maps::RouteMaps;
+use super::tables::{ROW_VERSION, Table, is_any, keys, last_id, pairs, take_text, take_time};
 use super::units::Grain;
 use crate::policy::Policy;
 use crate::stage::{Batch, Formats, Input, Pending, Stage, StageError};
@@ -77,7 +79,7 @@ impl Correlate {
         self.cut.load(Ordering::Relaxed)
     }
 
-    fn run(&self, batch: &mut Batch<'_>) -> Result<Run, StageError> {
+    fn run(&self, batch: &mut Batch<'_>, fresh: HashMap<Vec<u8>, Finding>) -> Result<Run, StageError> {
         let text = copies::policy(batch)?;
         let mut known = self.policy.lock().unwrap_or_else(PoisonError::into_inner);
         let policy = match &*known {
@@ -88,21 +90,23 @@ impl Correlate {
                 policy
             }
         };
-        Ok(Run::new(policy, batch.now))
+        Ok(Run::new(policy, batch.now, fresh))
     }
 
     /// Looks again at units and at all that they are linked with, as many as the bound allows; what is more becomes pending.
     fn look_again(&self, batch: &mut Batch<'_>, gathered: Gathered) -> Result<(), StageError> {
-        let mut units = spread(&batch.state, gathered.units)?;
+        let mut run = self.run(batch, gathered.fresh)?;
+        let mut units = spread(&batch.state, &mut run.route_maps, gathered.units)?;
         units.extend(gathered.alone);
         let units: Vec<(String, Grain)> = units.into_iter().collect();
         let (now, later) = units.split_at(units.len().min(self.bounds.units_at_once));
-        let mut run = self.run(batch)?;
         for some in now.chunks(UNITS_TOGETHER) {
-            batch.state.look_up(some.iter().map(|(service, grain)| Table::Published.at(service, grain.id())).collect())?;
-            for (service, grain) in some {
-                let now = run.evaluate(batch, service, grain)?;
-                publish(batch, service, now)?;
+            let rows: Vec<(Id, Vec<u8>)> = some.iter().map(|(service, grain)| published_at(service, grain)).collect();
+            batch.state.look_up(rows.iter().map(|(_, key)| key.clone()).collect())?;
+            for ((service, grain), (unit, key)) in some.iter().zip(rows) {
+                let before = Table::Published.get(&batch.state, &key)?;
+                let now = run.evaluate(batch, service, grain, unit, before.is_some())?;
+                publish(batch, service, unit, key, before, now)?;
             }
         }
         for (service, grain) in later {
@@ -138,15 +142,10 @@ impl Correlate {
 
     /// Looks again at units whose timers are due; whether there were any.
     fn fire(&self, batch: &mut Batch<'_>) -> Result<bool, StageError> {
-        let all = Table::Timers.all();
-        let timers = keys(&batch.state, &all, &all, self.bounds.rows_at_once)?;
         let mut units = BTreeSet::new();
         let mut is_any = false;
-        for key in timers {
+        for key in due(&batch.state, batch.now, self.bounds.rows_at_once)? {
             let (due, service, unit) = timer(&key).ok_or_else(|| Table::Timers.corrupt(&key, "no timer"))?;
-            if due > batch.now {
-                break;
-            }
             is_any = true;
             let published: Option<Published> = Table::Published.get(&batch.state, &Table::Published.at(service, unit))?;
             match published.filter(|published| published.due == Some(due)) {
@@ -192,6 +191,12 @@ impl Correlate {
     }
 }
 
+/// Who a unit is, and the key of what was published of it.
+fn published_at(service: &str, grain: &Grain) -> (Id, Vec<u8>) {
+    let unit = grain.id();
+    (unit, Table::Published.at(service, unit))
+}
+
 /// Works off rows of a cause from a key on; the key to go on from if there are more.
 fn work_off(
     batch: &mut Batch<'_>,
@@ -226,37 +231,48 @@ fn unknown(input: &Input<'_>) -> StageError {
     StageError::poison(format!("{:?} is no key of {}", input.key, input.topic.name))
 }
 
+/// The keys of timers that are due, at most so many.
+fn due(state: &dyn Store, now: Timestamp, most: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+    let mut keys = Vec::new();
+    let all = Table::Timers.all();
+    state.scan(&all, &all, &mut |key, _| {
+        // One that cannot be read is for the caller to say.
+        if keys.len() >= most || timer(key).is_some_and(|(due, ..)| due > now) {
+            return ControlFlow::Break(());
+        }
+        keys.push(key.to_vec());
+        ControlFlow::Continue(())
+    })?;
+    Ok(keys)
+}
+
 fn timer(key: &[u8]) -> Option<(Timestamp, &str, Id)> {
     let (due, rest) = take_time(key.get(1..)?)?;
     Some((due, take_text(rest)?.0, last_id(key)?))
 }
 
 /// Units with all units that share a route with them: what one yields depends on the others.
-fn spread(state: &dyn Store, mut units: BTreeSet<(String, Grain)>) -> Result<BTreeSet<(String, Grain)>, StageError> {
+fn spread(
+    state: &dyn Store,
+    route_maps: &mut RouteMaps,
+    mut units: BTreeSet<(String, Grain)>,
+) -> Result<BTreeSet<(String, Grain)>, StoreError> {
     let mut routes = BTreeSet::new();
-    let mut last: Option<(&str, bool)> = None;
     for (service, grain) in &units {
-        let has_routes = match last {
-            Some((known, has_routes)) if known == service => has_routes,
-            _ => has_routes(state, service)?,
-        };
-        last = Some((service, has_routes));
         match grain {
             Grain::Route { template } => {
                 routes.insert((service.clone(), template.clone()));
             }
-            Grain::Code { asset, file } if has_routes => {
-                let entries = entries_of_file(state, service, asset, file)?;
+            Grain::Code { asset, file } => {
+                let entries = route_maps.entries_of_file(state, service, asset, file)?;
                 routes.extend(entries.into_iter().map(|entry| (service.clone(), entry.template)));
             }
             _ => {}
         }
     }
     for (service, template) in routes {
-        let entries: Vec<Entry> = Table::Entries.rows(state, &template_key(&service, &template), usize::MAX)?;
-        for grain in code_of(state, &service, &entries, &mut 0)? {
-            units.insert((service.clone(), grain));
-        }
+        let served = route_maps.template(state, &service, &template)?;
+        units.extend(served.code.iter().map(|grain| (service.clone(), grain.clone())));
         units.insert((service, Grain::Route { template }));
     }
     Ok(units)
@@ -304,14 +320,20 @@ impl Stage for Correlate {
 
     fn end(&self, batch: &mut Batch<'_>, mut gathered: Gathered) -> Result<(), StageError> {
         let mut left = self.bounds.rows_at_end;
+        let all = Table::Pending.all();
+        // Nearly always there is none: then nothing is to be deleted either.
+        let mut is_stored = !gathered.causes.is_empty() && is_any(&batch.state, &all)?;
         // A cause may bring others (a moved finding renames), so until none is left.
         while let Some(cause) = gathered.causes.pop_first() {
             let (done, next) = if left > 0 { work_off(batch, &mut gathered, &cause, &[], left)? } else { (0, Some(Vec::new())) };
             left = left.saturating_sub(done.max(1));
-            let key = cause.key()?;
             match next {
-                Some(cursor) => batch.state.put(key, cursor),
-                None => batch.state.delete(key),
+                Some(cursor) => {
+                    batch.state.put(cause.key()?, cursor);
+                    is_stored = true;
+                }
+                None if is_stored => batch.state.delete(cause.key()?),
+                None => {}
             }
         }
         if gathered.units.is_empty() && gathered.alone.is_empty() { Ok(()) } else { self.look_again(batch, gathered) }

@@ -17,6 +17,9 @@ use crate::store::{Store, StoreError};
 /// The version of rows that this program writes.
 pub const ROW_VERSION: u8 = 2;
 
+/// Most rows have a few hundred bytes; a `Vec` that grows from one takes eight steps to there.
+const ROW_ROOM: usize = 768;
+
 /// The tables. The numbers are for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -125,7 +128,11 @@ impl Table {
 
     /// A row as it is written.
     pub fn row<T: Serialize>(self, key: &[u8], value: &T) -> Result<Vec<u8>, StoreError> {
-        postcard::to_extend(value, vec![ROW_VERSION]).map_err(|error| self.corrupt(key, error))
+        let mut row = Vec::with_capacity(ROW_ROOM);
+        row.push(ROW_VERSION);
+        let mut row = postcard::to_extend(value, row).map_err(|error| self.corrupt(key, error))?;
+        row.shrink_to_fit();
+        Ok(row)
     }
 
     /// A row as it was written.
@@ -144,17 +151,27 @@ impl Table {
 
     /// The rows below a key, at most so many.
     pub fn rows<T: DeserializeOwned>(self, state: &dyn Store, prefix: &[u8], most: usize) -> Result<Vec<T>, StoreError> {
-        let mut rows = Vec::new();
-        let mut failed = None;
-        state.scan(prefix, prefix, &mut |key, row| {
-            match self.read(key, row) {
-                Ok(value) => rows.push(value),
-                Err(error) => failed = Some(error),
-            }
-            if failed.is_some() || rows.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        failed.map_or(Ok(rows), Err)
+        rows_by(state, prefix, most, |key, row| self.read(key, row))
     }
+}
+
+/// The rows below a key as somebody reads them, at most so many.
+pub fn rows_by<T>(
+    state: &dyn Store,
+    prefix: &[u8],
+    most: usize,
+    mut read: impl FnMut(&[u8], &[u8]) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let mut rows = Vec::new();
+    let mut failed = None;
+    state.scan(prefix, prefix, &mut |key, row| {
+        match read(key, row) {
+            Ok(value) => rows.push(value),
+            Err(error) => failed = Some(error),
+        }
+        if failed.is_some() || rows.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    failed.map_or(Ok(rows), Err)
 }
 
 /// A key with its row, as they are written.

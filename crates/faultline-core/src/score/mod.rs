@@ -89,7 +89,7 @@ pub fn score(policy: &Policy, facts: &Facts, now: Timestamp) -> Score {
     let (age, changes_at) = age(policy, due, now);
     // With its own due date: a control may move the residual score alone.
     let inherent_due = self::due(policy, facts, capped(uncontrolled, inherent_range));
-    let inherent = capped(uncontrolled + self::age(policy, inherent_due, now).0.points, inherent_range);
+    let inherent = capped(uncontrolled + age_points(policy, inherent_due, now), inherent_range);
     lines.push(control);
     lines.push(age);
     let sum: i32 = lines.iter().map(|line| line.points).sum();
@@ -209,20 +209,33 @@ fn due(policy: &Policy, facts: &Facts, score_without_age: i32) -> Timestamp {
     facts.threat.kev.as_ref().and_then(|kev| kev.due).map_or(by_policy, |date| date.min(by_policy))
 }
 
-/// Points for each whole period past the due date, and when the next one begins.
-fn age(policy: &Policy, due: Timestamp, now: Timestamp) -> (Contribution, Option<Timestamp>) {
+/// How many whole periods past the due date count, of how many that can.
+fn periods(policy: &Policy, due: Timestamp, now: Timestamp) -> (i64, i64) {
     let weights = &policy.age;
-    if weights.points_per_period == 0 || weights.most == 0 {
+    // Ceiling: a last period may count in part.
+    let most = i64::from((weights.most + weights.points_per_period - 1) / weights.points_per_period);
+    let periods = if now > due { (now.days_since(due) / i64::from(weights.period_days)).min(most) } else { 0 };
+    (periods, most)
+}
+
+fn counts_age(policy: &Policy) -> bool {
+    policy.age.points_per_period != 0 && policy.age.most != 0
+}
+
+/// Points for each whole period past the due date.
+fn age_points(policy: &Policy, due: Timestamp, now: Timestamp) -> i32 {
+    if counts_age(policy) { (policy.age.points_per_period * periods(policy, due, now).0 as i32).min(policy.age.most) } else { 0 }
+}
+
+/// The points with their reason, and when the next period begins.
+fn age(policy: &Policy, due: Timestamp, now: Timestamp) -> (Contribution, Option<Timestamp>) {
+    if !counts_age(policy) {
         return (line(Factor::Age, 0, format!("due {}; this policy does not count age", due.date())), None);
     }
-    let period = i64::from(weights.period_days);
-    // Ceiling: a last period may count in part.
-    let most_periods = i64::from((weights.most + weights.points_per_period - 1) / weights.points_per_period);
-    let periods = if now > due { (now.days_since(due) / period).min(most_periods) } else { 0 };
-    let points = (weights.points_per_period * periods as i32).min(weights.most);
-    let changes_at = (periods < most_periods).then(|| due.plus_days(period * (periods + 1)));
+    let (period, (periods, most)) = (i64::from(policy.age.period_days), periods(policy, due, now));
+    let changes_at = (periods < most).then(|| due.plus_days(period * (periods + 1)));
     // Says no more than what `changes_at` announces: between two such times a score is the same text.
     let because =
         if periods > 0 { format!("due {}, at least {} days ago", due.date(), periods * period) } else { format!("due {}", due.date()) };
-    (line(Factor::Age, points, because), changes_at)
+    (line(Factor::Age, age_points(policy, due, now), because), changes_at)
 }

@@ -21,9 +21,13 @@ pub(super) trait Row: Sized {
     /// `None` if the bytes are no such row.
     fn read(from: &mut Reader<'_>) -> Option<Self>;
 
+    /// How many bytes most of these rows have room in, as one that grows from nothing is copied four times or more.
+    const ROOM: usize = 48;
+
     /// The row's bytes.
     fn bytes(&self) -> Vec<u8> {
-        let mut out = Writer(vec![VERSION]);
+        let mut out = Writer(Vec::with_capacity(Self::ROOM));
+        out.byte(VERSION);
         self.write(&mut out);
         out.0
     }

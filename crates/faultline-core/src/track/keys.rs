@@ -87,18 +87,24 @@ pub(super) enum Table {
 
 /// The key of a row of an asset.
 pub(super) fn key(table: Table, asset: Id, parts: &[&[u8]]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(17 + parts.iter().map(|part| part.len()).sum::<usize>());
-    key.push(table as u8);
-    key.extend(asset.0);
+    let mut key = begun(table, asset, parts.iter().map(|part| part.len()).sum());
     for part in parts {
         key.extend(*part);
     }
     key
 }
 
+/// The beginning of a key, with room for what comes.
+fn begun(table: Table, asset: Id, room: usize) -> Vec<u8> {
+    let mut key = Vec::with_capacity(17 + room);
+    key.push(table as u8);
+    key.extend(asset.0);
+    key
+}
+
 /// The key of a row that is told apart by numbers.
 pub(super) fn numbered(table: Table, asset: Id, numbers: &[u32]) -> Vec<u8> {
-    let mut key = key(table, asset, &[]);
+    let mut key = begun(table, asset, size_of_val(numbers));
     for number in numbers {
         key.extend(number.to_be_bytes());
     }

@@ -11,6 +11,7 @@ use super::keys::{Table, key};
 use super::line::Progress;
 use super::moves::Inherited;
 use super::observe::hash_of;
+use super::rows::body::Body;
 use super::rows::detail::Detail;
 use super::rows::finding::{FindingRow, OnLine};
 use super::rows::job::Alarm;
@@ -29,8 +30,16 @@ struct Summary {
 }
 
 impl Work<'_, '_> {
-    /// Publishes a finding where the catalog says, if anything that is published of it changed; gives its new row.
-    pub(super) fn publish_finding(&mut self, ordinal: u32, id: Id, detail: &Detail, on: &[On], row: &FindingRow) -> Result<FindingRow> {
+    /// Publishes a finding where the catalog says, if anything that is published of it changed; gives its new row. Its body may have been
+    /// read just now.
+    pub(super) fn publish_finding(
+        &mut self,
+        (ordinal, id): (u32, Id),
+        detail: &Detail,
+        body: Option<Body>,
+        on: &[On],
+        row: &FindingRow,
+    ) -> Result<FindingRow> {
         let summary = summary(detail, on);
         let inherited = self.inherited(ordinal, detail)?;
         let moved_from = self.moved_from(detail)?;
@@ -39,7 +48,11 @@ impl Work<'_, '_> {
         let digest = digest(detail.body, &summary, &inherited, moved_from, &owners);
         let set = self.set_of(&services)?;
         if digest != row.digest || set != row.services {
-            let body = self.body(ordinal, detail.body)?;
+            let body = match body {
+                Some(body) => body,
+                None => self.body_row(ordinal, detail.body)?,
+            };
+            let body = self.with_texts(body)?;
             let finding = TrackedFinding {
                 finding: id,
                 fingerprint: detail.fingerprint,
@@ -63,8 +76,12 @@ impl Work<'_, '_> {
                 owners,
             };
             let before = self.set(row.services)?;
-            self.publish(FactKind::Finding, id, &before, &services, |service, is_owner| {
-                TrackedRecord::Finding(TrackedFinding { service: service.to_owned(), is_owner, ..finding.clone() })
+            let mut finding = Some(finding);
+            self.publish(FactKind::Finding, id, &before, &services, |service, place| {
+                // Nearly always there is one service.
+                let finding = if place + 1 == services.len() { finding.take() } else { finding.clone() };
+                let finding = finding.expect("it is taken for the last service alone");
+                TrackedRecord::Finding(TrackedFinding { service: service.to_owned(), is_owner: place == 0, ..finding })
             })?;
         }
         let lines = on.iter().zip(&detail.timelines).map(|(on, (_, timeline))| OnLine {
@@ -88,7 +105,7 @@ impl Work<'_, '_> {
         Ok(from.map(|from| TrackedFinding::id_of(&self.desk.asset, from.fingerprint)))
     }
 
-    /// Publishes a fact for its services, the owner first, and says to those that had it before where it went.
+    /// Publishes a fact for its services, by their place, the owner first, and says to those that had it before where it went.
     ///
     /// A fact that is nowhere any more goes at once; where it went elsewhere, the record that says so follows after a while.
     pub(super) fn publish(
@@ -97,14 +114,14 @@ impl Work<'_, '_> {
         id: Id,
         before: &[String],
         services: &[String],
-        record: impl Fn(&str, bool) -> TrackedRecord,
+        mut record: impl FnMut(&str, usize) -> TrackedRecord,
     ) -> Result<()> {
         for (place, service) in services.iter().enumerate() {
             let at = tracked::key(service, kind, id);
             if self.desk.row.went_until.is_some() && !before.contains(service) {
                 self.batch.state.delete(self.went_key(&at));
             }
-            self.batch.emit(topic::TRACKED, at, record(service, place == 0))?;
+            self.batch.emit(topic::TRACKED, at, record(service, place))?;
         }
         for service in before.iter().filter(|service| !services.contains(service)) {
             let at = tracked::key(service, kind, id);

@@ -61,7 +61,7 @@ impl Work<'_, '_> {
         if known.is_empty() {
             return self.vanish(ordinal, id, before, row);
         }
-        self.choose_body(ordinal, &mut detail, &known)?;
+        let chosen = self.choose_body(ordinal, &mut detail, &known)?;
         let mut on = Vec::with_capacity(known.len());
         for (number, line, sightings) in known {
             if let Some(stand) = self.stand(ordinal, &line, number, &sightings, &detail, None)? {
@@ -72,7 +72,7 @@ impl Work<'_, '_> {
         detail.first_seen = on.iter().map(|on| on.first_seen).min().unwrap_or(before.first_seen);
         detail.links = self.links_of(ordinal, &detail, &on)?;
         self.count(&row, &on)?;
-        let after = self.publish_finding(ordinal, id, &detail, &on, &row)?;
+        let after = self.publish_finding((ordinal, id), &detail, chosen, &on, &row)?;
         let is_moved = row.lines != after.lines || before.path != detail.path || before.rule != detail.rule;
         self.put_finding(ordinal, id, (&before, &detail), (&row, after), reported.len())?;
         // A new finding of a scan that is still open changes nothing for those alike: its end asks for them.
@@ -188,35 +188,33 @@ impl Work<'_, '_> {
         })
     }
 
-    /// What is published is what the newest change says: of the lines that count, else of all.
-    fn choose_body(&mut self, ordinal: u32, detail: &mut Detail, known: &[(u32, Arc<LineRow>, Sightings)]) -> Result<()> {
+    /// What is published is what the newest change says: of the lines that count, else of all. Gives it without its texts, where it is
+    /// another than before.
+    fn choose_body(&mut self, ordinal: u32, detail: &mut Detail, known: &[(u32, Arc<LineRow>, Sightings)]) -> Result<Option<Body>> {
         let newest = |counting: bool| {
             let lines = known.iter().zip(&detail.timelines).filter(|((_, line, _), _)| line.counts || !counting);
             let entries =
                 lines.filter_map(|((_, line, _), (_, timeline))| timeline.newest().map(|entry| (entry.as_of, line.id, entry.body)));
             entries.max().map(|(.., body)| body)
         };
-        let Some(body) = newest(true).or_else(|| newest(false)) else { return Ok(()) };
-        if body != detail.body {
-            let observation = self.body_row(ordinal, body)?.observation;
-            detail.body = body;
-            path_of(&observation.locus).clone_into(&mut detail.path);
-            detail.alike = super::moves::alike(&observation);
-            detail.rule = observation.rule;
-        }
-        Ok(())
+        let Some(hash) = newest(true).or_else(|| newest(false)).filter(|hash| *hash != detail.body) else { return Ok(None) };
+        let body = self.body_row(ordinal, hash)?;
+        detail.body = hash;
+        path_of(&body.observation.locus).clone_into(&mut detail.path);
+        detail.alike = super::moves::alike(&body.observation);
+        detail.rule.clone_from(&body.observation.rule);
+        Ok(Some(body))
     }
 
     /// What was observed, with its texts.
-    pub(super) fn body(&mut self, ordinal: u32, body: u64) -> Result<Body> {
-        let mut body = self.body_row(ordinal, body)?;
+    pub(super) fn with_texts(&mut self, mut body: Body) -> Result<Body> {
         if let Some(texts) = self.desk.texts(&self.batch.state, body.texts)? {
             texts.fill(&mut body.observation);
         }
         Ok(body)
     }
 
-    fn body_row(&self, ordinal: u32, body: u64) -> Result<Body> {
+    pub(super) fn body_row(&self, ordinal: u32, body: u64) -> Result<Body> {
         let at = body_key(self.desk.key, ordinal, body);
         let row = codec::get(&self.batch.state, &at)?;
         let gone = || crate::store::StoreError::corrupt("bodies", &at, "what was observed is not there any more");

@@ -58,6 +58,7 @@ impl Detail {
 }
 
 impl Row for Detail {
+    const ROOM: usize = 160;
     const TABLE: &'static str = "details";
 
     fn write(&self, out: &mut Writer) {
