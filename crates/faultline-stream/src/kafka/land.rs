@@ -1,9 +1,9 @@
 //! Commits on their way: threads that bring each through its transaction, and then into the local store, while its task works on.
 //!
-//! There are as many threads as producers: as many as workers, and some for doors. Who begins a commit waits until a thread takes it, so that
-//! no more are in flight. A producer serves one transaction at a time, whoever's it is: a task's, or a door's.
+//! There are as many threads as workers, and some for doors. Who begins a commit waits until a thread takes it, so that no more are in flight.
+//! A producer serves one transaction at a time, whoever's it is: a task's, or a door's. There are some for each thread, taken in turn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -27,12 +27,16 @@ use crate::pool::panicked;
 use crate::sync::held;
 use crate::telemetry::Kind;
 
+/// A producer that begins a transaction while brokers still write the marks of its last one is turned away, and librdkafka asks again after
+/// 20 ms: longer than most of the rest of a commit. So each rests while others serve.
+pub(crate) const PRODUCERS_A_WRITER: usize = 3;
+
 type Outcome = Result<Vec<u64>, HostError>;
 
 /// Producers that are free, by number; one whose transaction went wrong is made anew.
 pub(crate) struct Transactors {
     options: KafkaOptions,
-    free: Mutex<Vec<(usize, Option<Transactor>)>>,
+    free: Mutex<VecDeque<(usize, Option<Transactor>)>>,
     given_back: Condvar,
     committed: AtomicU64,
     failed: AtomicU64,
@@ -84,7 +88,7 @@ impl Transactors {
     fn take(&self) -> Taken<'_> {
         let mut free = held(&self.free);
         loop {
-            match free.pop() {
+            match free.pop_front() {
                 Some((number, transactor)) => return Taken { of: self, number, transactor },
                 None => free = self.given_back.wait(free).unwrap_or_else(PoisonError::into_inner),
             }
@@ -101,7 +105,7 @@ struct Taken<'t> {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        held(&self.of.free).push((self.number, self.transactor.take()));
+        held(&self.of.free).push_back((self.number, self.transactor.take()));
         self.of.given_back.notify_one();
     }
 }
@@ -273,7 +277,7 @@ mod tests {
     fn a_panic_gives_the_producer_back_to_be_made_anew() {
         let transactors = Transactors {
             options: KafkaOptions::new("127.0.0.1:1", "test", "one"),
-            free: Mutex::new(vec![(7, None)]),
+            free: Mutex::new([(7, None)].into()),
             given_back: Condvar::new(),
             committed: AtomicU64::default(),
             failed: AtomicU64::default(),

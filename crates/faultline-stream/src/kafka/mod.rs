@@ -50,7 +50,7 @@ pub use self::generation::{Generation, Names};
 use self::globals::Mirror;
 use self::group::Seat;
 pub use self::host::{KafkaHost, KafkaRunning};
-use self::land::{Job, Lander, Landing, ToBrokers, Transactors};
+use self::land::{Job, Lander, Landing, PRODUCERS_A_WRITER, ToBrokers, Transactors};
 use self::lanes::Fetchers;
 pub use self::migrate::{Moved, MovedStage, migrate};
 use self::opening::{Opened, positions_in_state};
@@ -268,7 +268,7 @@ impl KafkaLog {
         let heard = Arc::new(Heard::new(generation.number));
         let mirror = Mirror::start(&options, &group, local.clone(), plans, path.as_ref(), heard.clone())?;
         let fetcher = Arc::new(Fetchers::start(&options, &group, &local.bell())?);
-        let transactors = Arc::new(Transactors::new(&options, writers.max(1))?);
+        let transactors = Arc::new(Transactors::new(&options, writers.max(1) * PRODUCERS_A_WRITER)?);
         let positions = Arc::default();
         let brokers = ToBrokers { transactors: transactors.clone(), fetcher: fetcher.clone() };
         let landing = Landing { brokers, local: local.clone(), positions: Arc::clone(&positions) };

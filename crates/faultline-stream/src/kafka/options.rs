@@ -29,6 +29,11 @@ const IDLE: Duration = Duration::from_secs(5);
 /// do came to be without its coordinator for most of the time.
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
+/// Of what may wait, as much is fetched of a partition at once.
+const FETCHES_THAT_FIT: usize = 128;
+
+const QUEUE_IS_FULL: Duration = Duration::from_millis(10);
+
 /// Options that cannot be given: they say who this process is and what exactly-once rests on, or a setting of its own has them.
 const OWN: [&str; 19] = [
     "bootstrap.servers",
@@ -180,6 +185,10 @@ impl KafkaOptions {
         config.set("isolation.level", "read_committed");
         config.set("auto.offset.reset", "earliest");
         config.set("enable.partition.eof", "true");
+        // Who has fetched as much as may wait looks again soon: by default it rests for a second, and its tasks with it.
+        if !self.client.contains_key("fetch.queue.backoff.ms") {
+            config.set("fetch.queue.backoff.ms", QUEUE_IS_FULL.as_millis().to_string());
+        }
         // All partitions of one client share this; the rest of the budget is what waits decoded.
         config.set("queued.max.messages.kbytes", (self.buffer_bytes / 2 / 1024).max(1024).to_string());
         config
@@ -189,6 +198,11 @@ impl KafkaOptions {
     pub(crate) fn fetcher(&self, group: &str) -> ClientConfig {
         let mut config = self.reader(group);
         config.set("auto.offset.reset", "error");
+        // What is fetched of a partition at once is unpacked whole, to several times its size, however little may still wait.
+        if !["fetch.message.max.bytes", "max.partition.fetch.bytes"].iter().any(|name| self.client.contains_key(*name)) {
+            let fetched = (self.buffer_bytes / FETCHES_THAT_FIT).clamp(64 << 10, 1 << 20);
+            config.set("fetch.message.max.bytes", fetched.to_string());
+        }
         config
     }
 
@@ -292,5 +306,20 @@ mod tests {
         let producer = KafkaOptions::new("localhost:9092", "test", "one").producer(0);
         let millis = |name| producer.get(name).unwrap().parse::<u64>().unwrap();
         assert!(millis("reconnect.backoff.max.ms") < millis("connections.max.idle.ms") - 2000);
+    }
+
+    /// What is fetched at once of each partition is a small part of what may wait, and whoever sets it otherwise is heard.
+    #[test]
+    fn what_is_fetched_is_bounded_by_what_may_wait() {
+        let mut options = KafkaOptions::new("localhost:9092", "test", "one");
+        let fetched = |options: &KafkaOptions| options.fetcher("group").get("fetch.message.max.bytes").unwrap().parse::<usize>().unwrap();
+        for (buffer, expected) in [(1 << 20, 64 << 10), (32 << 20, 256 << 10), (64 << 20, 512 << 10), (1 << 30, 1 << 20)] {
+            options.buffer_bytes = buffer;
+            assert_eq!(fetched(&options), expected, "of {buffer}");
+        }
+        options.client.insert("fetch.message.max.bytes".to_owned(), "2000000".to_owned());
+        options.client.insert("fetch.queue.backoff.ms".to_owned(), "100".to_owned());
+        assert_eq!(fetched(&options), 2_000_000);
+        assert_eq!(options.fetcher("group").get("fetch.queue.backoff.ms"), Some("100"));
     }
 }
