@@ -1,8 +1,10 @@
 //! One transaction at a time on one producer: what it writes and the positions it stands for are there together, or not at all.
 
+use std::collections::HashSet;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
@@ -134,28 +136,38 @@ impl Transactor {
     }
 
     fn write(&self, records: &[Sent<'_>], reached: Option<&Reached<'_>>, until: Instant) -> Result<(), HostError> {
-        for (number, record) in records.iter().enumerate() {
+        // The client names partitions to the transaction as their first records come, in one call after the other: with the first ones of all
+        // before the others it is one call. Each partition's own order stays.
+        let mut begun = HashSet::with_hasher(RandomState::default());
+        let (firsts, others): (Vec<_>, Vec<_>) =
+            records.iter().enumerate().partition(|(_, record)| begun.insert((record.topic, record.partition)));
+        for (number, record) in firsts.into_iter().chain(others) {
             self.send(number, record, until)?;
         }
+        // With a transaction they may be there before the records: none of it is until it ends. So neither waits for the other.
+        if let (Guarantee::ExactlyOnce, Some(reached)) = (self.guarantee, reached) {
+            let list = self.list(reached.positions)?;
+            again(until, || self.producer.send_offsets_to_transaction(&list, &reached.group.metadata, CALL))?;
+        }
         self.deliver(until)?;
-        if let Some(Reached { positions, group }) = reached {
-            let mut list = TopicPartitionList::new();
-            for ((topic, partition), position) in *positions {
-                let offset = Offset::Offset(*position as i64);
-                list.add_partition_offset(self.names.topic(topic), *partition as i32, offset).map_err(KafkaError::client)?;
+        if let (Guarantee::AtLeastOnce, Some(reached)) = (self.guarantee, reached) {
+            // Before the positions move all of it is there.
+            if held(&self.producer.context().offsets).iter().any(Option::is_none) {
+                return Err(not_delivered());
             }
-            match self.guarantee {
-                Guarantee::ExactlyOnce => again(until, || self.producer.send_offsets_to_transaction(&list, &group.metadata, CALL))?,
-                Guarantee::AtLeastOnce => {
-                    // Before the positions move all of it is there.
-                    if held(&self.producer.context().offsets).iter().any(Option::is_none) {
-                        return Err(not_delivered());
-                    }
-                    group.commit_positions(&list).map_err(KafkaError::transaction)?;
-                }
-            }
+            reached.group.commit_positions(&self.list(reached.positions)?).map_err(KafkaError::transaction)?;
         }
         Ok(())
+    }
+
+    /// Positions as the client has them, by the names that the cluster has.
+    fn list(&self, positions: &Positions) -> Result<TopicPartitionList, HostError> {
+        let mut list = TopicPartitionList::new();
+        for ((topic, partition), position) in positions {
+            let offset = Offset::Offset(*position as i64);
+            list.add_partition_offset(self.names.topic(topic), *partition as i32, offset).map_err(KafkaError::client)?;
+        }
+        Ok(list)
     }
 
     /// Waits until all that was sent is delivered, or known not to be. The client's own flush, which is called by a commit as well, looks
