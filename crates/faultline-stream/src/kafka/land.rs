@@ -1,14 +1,15 @@
 //! Commits on their way: threads that bring each through its transaction, and then into the local store, while its task works on.
 //!
 //! There are as many threads as workers, and some for doors. Who begins a commit waits until a thread takes it, so that no more are in flight.
-//! A producer serves one transaction at a time, whoever's it is: a task's, or a door's. There are some for each thread, taken in turn.
+//! A producer serves one transaction at a time, whoever's it is: a task's, or a door's. There are more of them than threads, so that each can rest.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use faultline_core::store::Changes;
 
@@ -28,18 +29,36 @@ use crate::sync::held;
 use crate::telemetry::Kind;
 
 /// A producer that begins a transaction while brokers still write the marks of its last one is turned away, and librdkafka asks again after
-/// 20 ms: longer than most of the rest of a commit. So each rests while others serve.
-pub(crate) const PRODUCERS_A_WRITER: usize = 3;
+/// 20 ms: as long as all the rest of a commit. So it rests for so long, while others serve.
+const REST: Duration = Duration::from_millis(50);
+/// So that there is one that has rested.
+pub(crate) const PRODUCERS_A_WRITER: usize = 2;
 
 type Outcome = Result<Vec<u64>, HostError>;
 
 /// Producers that are free, by number; one whose transaction went wrong is made anew.
 pub(crate) struct Transactors {
     options: KafkaOptions,
-    free: Mutex<VecDeque<(usize, Option<Transactor>)>>,
+    /// The one that was given back last is the last.
+    free: Mutex<Vec<Free>>,
     given_back: Condvar,
     committed: AtomicU64,
     failed: AtomicU64,
+}
+
+struct Free {
+    number: usize,
+    /// Nothing where its transaction went wrong. It is to be made anew as soon as there is need of one: that ends what is left open.
+    transactor: Option<Transactor>,
+    /// Since when it rests. One that never served needs no rest, nor does one that is made anew.
+    rests: Option<Instant>,
+}
+
+/// The one that served last of those that have rested, whose connections are still there; where none has, the one that rests for the longest.
+fn rested(free: &mut Vec<Free>, now: Instant) -> Option<Free> {
+    let has_rested = |free: &Free| free.rests.is_none_or(|since| now.saturating_duration_since(since) >= REST);
+    let at = free.iter().rposition(has_rested).unwrap_or(0);
+    (at < free.len()).then(|| free.remove(at))
 }
 
 impl Transactors {
@@ -60,7 +79,7 @@ impl Transactors {
             HostError::Kafka(KafkaError::Transaction { reason }) => KafkaError::NoTransactions { reason }.into(),
             error => error,
         };
-        let made = |number| Ok((number, Some(Transactor::new(options, number).map_err(refused)?)));
+        let made = |number| Ok(Free { number, transactor: Some(Transactor::new(options, number).map_err(refused)?), rests: None });
         let free = (0..writers).map(made).collect::<Result<_, HostError>>()?;
         Ok(Self {
             options: options.clone(),
@@ -88,8 +107,8 @@ impl Transactors {
     fn take(&self) -> Taken<'_> {
         let mut free = held(&self.free);
         loop {
-            match free.pop_front() {
-                Some((number, transactor)) => return Taken { of: self, number, transactor },
+            match rested(&mut free, Instant::now()) {
+                Some(Free { number, transactor, .. }) => return Taken { of: self, number, transactor },
                 None => free = self.given_back.wait(free).unwrap_or_else(PoisonError::into_inner),
             }
         }
@@ -105,7 +124,9 @@ struct Taken<'t> {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        held(&self.of.free).push_back((self.number, self.transactor.take()));
+        let transactor = self.transactor.take();
+        let rests = transactor.is_some().then(Instant::now);
+        held(&self.of.free).push(Free { number: self.number, transactor, rests });
         self.of.given_back.notify_one();
     }
 }
@@ -277,7 +298,7 @@ mod tests {
     fn a_panic_gives_the_producer_back_to_be_made_anew() {
         let transactors = Transactors {
             options: KafkaOptions::new("127.0.0.1:1", "test", "one"),
-            free: Mutex::new([(7, None)].into()),
+            free: Mutex::new(vec![Free { number: 7, transactor: None, rests: None }]),
             given_back: Condvar::new(),
             committed: AtomicU64::default(),
             failed: AtomicU64::default(),
@@ -290,5 +311,19 @@ mod tests {
         assert!(panicked.is_err());
         let taken = transactors.take();
         assert!(taken.number == 7 && taken.transactor.is_none());
+    }
+
+    #[test]
+    fn a_producer_rests_while_there_are_others_and_one_that_failed_does_not_wait() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let free = |number, rests: Option<u64>| Free { number, transactor: None, rests: rests.map(at) };
+        let take = |mut all: Vec<Free>, now| rested(&mut all, at(now)).map(|free| free.number);
+        let all = || vec![free(0, Some(0)), free(1, Some(30)), free(2, Some(60))];
+        assert_eq!(take(all(), 100), Some(1), "the last that has rested");
+        assert_eq!(take(all(), 1_000), Some(2));
+        assert_eq!(take(all(), 40), Some(0), "none has: the one that rests for the longest");
+        assert_eq!(take(all().into_iter().chain([free(3, None)]).collect(), 40), Some(3), "one that is made anew");
+        assert_eq!(take(Vec::new(), 0), None);
     }
 }

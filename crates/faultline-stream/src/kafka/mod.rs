@@ -245,9 +245,10 @@ struct Membership {
 
 impl KafkaLog {
     /// Reaches a cluster, checks its topics against the plans, and waits until the global topics are here. `writers` is how many
-    /// transactions may be open at once.
+    /// commits of tasks may be under way at once.
     pub fn open(path: impl AsRef<Path>, plans: &[TopicPlan], options: KafkaOptions, writers: usize) -> Result<Self, HostError> {
         options.check()?;
+        let writers = writers.max(1);
         let group = options.group("reader");
         let asking: Reader = options.reader_to_end(&group).create_with_context(options.context()).map_err(KafkaError::client)?;
         let generation = Generation::that_holds(&asking)?;
@@ -268,12 +269,12 @@ impl KafkaLog {
         let heard = Arc::new(Heard::new(generation.number));
         let mirror = Mirror::start(&options, &group, local.clone(), plans, path.as_ref(), heard.clone())?;
         let fetcher = Arc::new(Fetchers::start(&options, &group, &local.bell())?);
-        let transactors = Arc::new(Transactors::new(&options, writers.max(1) * PRODUCERS_A_WRITER)?);
+        let transactors = Arc::new(Transactors::new(&options, writers * PRODUCERS_A_WRITER)?);
         let positions = Arc::default();
         let brokers = ToBrokers { transactors: transactors.clone(), fetcher: fetcher.clone() };
         let landing = Landing { brokers, local: local.clone(), positions: Arc::clone(&positions) };
         let standbys = Standbys::new(&options, local.clone(), path.as_ref().to_owned(), horizon);
-        let lander = Lander::start(landing, writers.max(1))?;
+        let lander = Lander::start(landing, writers)?;
         Ok(Self {
             topics,
             partitions,

@@ -120,13 +120,14 @@ impl Transactor {
             return self.offsets();
         }
         self.producer.begin_transaction().map_err(KafkaError::transaction)?;
-        let written = self.write(records, reached, until);
-        if let Err(error) = written {
-            // Best effort: a new producer of this name does it otherwise.
+        let ended = self.write(records, reached, until).and_then(|()| again(until, || self.producer.commit_transaction(CALL)));
+        if let Err(error) = ended {
+            // Best effort: a new producer of this name does it otherwise, and until then readers of what is committed wait. An abort waits for what was
+            // sent, of which nobody hears but who polls. Where a commit's end is not known the client refuses an abort.
+            let _ = self.deliver(Instant::now() + CALL);
             let _ = self.producer.abort_transaction(CALL);
             return Err(error);
         }
-        again(until, || self.producer.commit_transaction(CALL))?;
         self.offsets()
     }
 
@@ -233,5 +234,34 @@ fn is_unsettled(error: &ClientError) -> bool {
         // Records that are still on their way.
         ClientError::Flush(code) => *code == RDKafkaErrorCode::OperationTimedOut,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    use super::*;
+    use crate::kafka::context::Reader;
+
+    /// Readers of what is committed wait for what is left open.
+    #[test]
+    fn a_transaction_whose_positions_are_refused_is_ended_at_once() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("facts", 1, 1).unwrap();
+        let options = KafkaOptions::new(cluster.bootstrap_servers(), "test", "one");
+        let transactor = Transactor::new(&options, 0).unwrap();
+        let member: Arc<Reader> = Arc::new(options.reader("group").create_with_context(options.context()).unwrap());
+        let (group, positions) = (Joined::of(&member).unwrap(), Positions::from([(("facts", 0), 1)]));
+        let record = Sent { topic: "facts", partition: 0, key: b"key", value: Some(b"value"), headers: &[], timestamp_ms: None };
+        cluster.request_errors(RDKafkaApiKey::TxnOffsetCommit, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION]);
+        let refused = transactor.commit(&[record; 100], Some(&Reached { positions: &positions, group: &group }));
+        assert!(matches!(refused, Err(HostError::Kafka(KafkaError::Transaction { .. }))), "{refused:?}");
+        // A client begins another one only when it has ended the last.
+        transactor.producer.begin_transaction().unwrap();
     }
 }
