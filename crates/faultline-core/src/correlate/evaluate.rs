@@ -62,7 +62,7 @@ impl Run {
     pub fn evaluate(&mut self, batch: &mut Batch<'_>, service: &str, grain: &Grain, id: Id, is_stored: bool) -> Result<Yield, StageError> {
         let facts = self.facts_of(batch, service)?;
         let state = &batch.state;
-        let unit = self.unit(state, service, id, |_| Ok(is_stored))?;
+        let unit = self.unit(state, service, id, Some(is_stored))?;
         let risks = match grain {
             Grain::Code { asset, file } => self.code(state, service, &facts, &unit, asset, file)?,
             Grain::Route { template } => self.routes(state, service, &facts, &unit, template)?,
@@ -139,7 +139,7 @@ impl Run {
     /// The groups of a route's findings that are linked with code.
     fn linked(&mut self, state: &Overlay<'_>, service: &str, template: &str) -> Result<Vec<Linked>, StoreError> {
         let id = Grain::Route { template: template.to_owned() }.id();
-        let routes = self.unit(state, service, id, |key| Ok(state.get(&key)?.is_some()))?;
+        let routes = self.unit(state, service, id, None)?;
         if routes.groups.iter().all(|group| !routes.findings[group.founder].family().is_joinable()) {
             return Ok(Vec::new());
         }
@@ -147,7 +147,7 @@ impl Run {
         self.cut += served.cut;
         let mut units = Vec::new();
         for grain in &served.code {
-            units.push(self.unit(state, service, grain.id(), |key| Ok(state.get(&key)?.is_some()))?);
+            units.push(self.unit(state, service, grain.id(), None)?);
         }
         let mut linked = Vec::new();
         for (at, group) in routes.groups.iter().enumerate() {
@@ -165,20 +165,19 @@ impl Run {
         Ok(linked)
     }
 
-    fn unit(
-        &mut self,
-        state: &Overlay<'_>,
-        service: &str,
-        id: Id,
-        is_stored: impl Fn(Vec<u8>) -> Result<bool, StoreError>,
-    ) -> Result<Rc<Unit>, StoreError> {
+    /// A unit with its groups. Who knows whether findings of it may be below this batch says so; else it is looked up.
+    fn unit(&mut self, state: &Overlay<'_>, service: &str, id: Id, is_stored: Option<bool>) -> Result<Rc<Unit>, StoreError> {
         let key = (service.to_owned(), id);
         if let Some(unit) = self.units.get(&key) {
             return Ok(Rc::clone(unit));
         }
         let below = Table::Findings.at(service, id);
+        let is_stored = match is_stored {
+            Some(known) => known,
+            None => state.get(&Table::Published.at(service, id))?.is_some(),
+        };
         let changed = state.changed();
-        let from: &dyn Store = if is_stored(Table::Published.at(service, id))? { state } else { &changed };
+        let from: &dyn Store = if is_stored { state } else { &changed };
         let fresh = &mut self.fresh;
         let mut findings: Vec<Finding> =
             rows_by(from, &below, FINDINGS_MOST + 1, |key, row| fresh.remove(key).map_or_else(|| Table::Findings.read(key, row), Ok))?;
