@@ -9,9 +9,11 @@ mod work;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broker::{Broker, PARTITIONS, PATIENCE, PROTOCOL, assert_at_rest, assert_comes_to, lasting, work_if_child};
+use broker::{Broker, LOOK, PARTITIONS, PATIENCE, PROTOCOL, assert_at_rest, assert_comes_to, lasting, work_if_child};
 use faultline_stream::testing::{Random, Rest};
 use faultline_stream::{HostOptions, KafkaHost, KafkaLog, Log, SystemClock, text};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use toys::{AMOUNTS, Amounts, FACTS, FACTS_BULK, Sums};
 use work::{
     STAGES, TASKS, append_at_last, assert_each_key_has_one_home, assert_nothing_stopped, assert_state_holds, expected, expected_of, run,
@@ -170,17 +172,45 @@ fn a_standby_takes_over_with_the_tail_alone() {
     assert_each_key_has_one_home(&reader);
 }
 
+/// Waits until what is written of each partition, groups' positions included, is what is committed.
+fn assert_no_transaction_is_open(broker: &Broker) {
+    let asking = |isolation: &str| -> BaseConsumer {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", broker.bootstrap()).set("group.id", "test.asking").set("isolation.level", isolation);
+        config.create().unwrap()
+    };
+    let [all, stable] = ["read_uncommitted", "read_committed"].map(asking);
+    let metadata = all.fetch_metadata(None, PATIENCE).unwrap();
+    let end = |of: &BaseConsumer, topic: &str, partition| of.fetch_watermarks(topic, partition, PATIENCE).unwrap().1;
+    let until = Instant::now() + PATIENCE;
+    for topic in metadata.topics() {
+        for partition in topic.partitions() {
+            while end(&stable, topic.name(), partition.id()) < end(&all, topic.name(), partition.id()) {
+                assert!(Instant::now() < until, "{}/{}", topic.name(), partition.id());
+                drop(all.poll(LOOK));
+            }
+        }
+    }
+}
+
+/// It is killed between transactions, and what is said comes while it is down. One that is killed in the midst of some while no partition has another copy
+/// leaves them hanging: when it comes back, Kafka 4.3.1 loads what it coordinates while it still counts as alive, cannot reach itself, is
+/// fenced, and takes partitions without a leader for deleted ones that need no marks. Under load: `a_broker_of_three_is_killed.rs`.
 #[test]
 fn a_broker_that_is_killed_and_comes_back_costs_time_and_nothing_else() {
     let Some(broker) = start() else { return };
     let reader = broker.log("reader");
     let running = run(broker.log("one"));
-    for round in 0..2 {
-        say(&*reader, round);
+    say(&*reader, 0);
+    for round in 1..3 {
+        assert_at_rest(&running, TASKS, &reader);
+        assert_no_transaction_is_open(&broker);
         broker.kill();
-        broker.begin();
+        std::thread::scope(|scope| {
+            scope.spawn(|| say(&*reader, round));
+            broker.begin();
+        });
     }
-    say(&*reader, 2);
     assert_at_rest(&running, TASKS, &reader);
     assert_nothing_stopped(&running);
     assert_comes_to(&reader, &expected(0..3));

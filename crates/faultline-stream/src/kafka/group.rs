@@ -317,11 +317,25 @@ fn assigned(assignment: &[u8], topic: &str) -> Option<Vec<u32>> {
 
 /// Positions that a group has committed, once no transaction that could change them is open.
 pub(crate) fn committed<C: ConsumerContext>(consumer: &BaseConsumer<C>, names: &Names, places: &[Place]) -> Result<Positions, HostError> {
+    committed_within(CALL, consumer, names, places)
+}
+
+fn committed_within<C: ConsumerContext>(
+    within: Duration,
+    consumer: &BaseConsumer<C>,
+    names: &Names,
+    places: &[Place],
+) -> Result<Positions, HostError> {
     let mut list = TopicPartitionList::new();
     for (topic, partition) in places {
         list.add_partition(names.topic(topic), *partition as i32);
     }
-    let list = consumer.committed_offsets(list, CALL).map_err(KafkaError::client)?;
+    let list = consumer.committed_offsets(list, within).map_err(|source| match (source.rdkafka_error_code(), places) {
+        (Some(RDKafkaErrorCode::OperationTimedOut), [(topic, partition), ..]) => {
+            KafkaError::NoPositions { topic, partition: *partition, within }
+        }
+        _ => KafkaError::client(source),
+    })?;
     let mut positions = Positions::new();
     for place in places {
         let element = list.find_partition(names.topic(place.0), place.1 as i32);
@@ -343,7 +357,24 @@ impl Drop for Member {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
     use super::*;
+
+    #[test]
+    fn positions_that_are_not_settled_in_time_say_what_holds_them() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("facts", 1, 1).unwrap();
+        let options = KafkaOptions::new(cluster.bootstrap_servers(), "test", "one");
+        let consumer = options.reader("group").create_with_context(options.context()).unwrap();
+        let unsettled = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT; 1000];
+        cluster.request_errors(RDKafkaApiKey::OffsetFetch, &unsettled);
+        let told = committed_within(Duration::from_secs(1), &consumer, &options.names, &[("facts", 0)]);
+        let Err(HostError::Kafka(error @ KafkaError::NoPositions { topic: "facts", partition: 0, .. })) = told else { panic!("{told:?}") };
+        assert!(error.is_passing());
+    }
 
     #[test]
     fn an_assignment_tells_partitions_by_topic_and_nothing_where_it_is_cut() {

@@ -123,6 +123,10 @@ pub enum KafkaError {
     BeyondEnd { reader: String, topic: &'static str, partition: u32, position: u64, end: u64 },
     #[error("{topic}/{partition} has nothing at {offset}, where it was to be read next; it is looked where it begins and ends")]
     NotThere { topic: &'static str, partition: u32, offset: u64 },
+    #[error(
+        "the brokers did not say within {within:?} which positions the group has committed of {topic}/{partition}: they are away, or a transaction that would change them is open (kafka-transactions.sh find-hanging finds one that has no end)"
+    )]
+    NoPositions { topic: &'static str, partition: u32, within: Duration },
     #[error("positions of {task} differ: its state stands for {state}, its group has committed {group}; one of them was changed by hand")]
     PositionsDiffer { task: TaskId, state: String, group: String },
     #[error("on Kafka only global topics are looked up by key, and {topic} is none; this is a fault of faultline")]
@@ -171,7 +175,7 @@ impl KafkaError {
     /// Whether the task is right to be opened again from what is committed.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
-            Self::Transaction { .. } | Self::NotOwner { .. } | Self::NotThere { .. } => true,
+            Self::Transaction { .. } | Self::NotOwner { .. } | Self::NotThere { .. } | Self::NoPositions { .. } => true,
             Self::Registry(error) => error.is_passing(),
             Self::Client { source } | Self::NotLetIn { source, .. } => !source.rdkafka_error_code().is_some_and(is_final),
             _ => false,

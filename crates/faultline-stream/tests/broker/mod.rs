@@ -49,8 +49,8 @@ impl Broker {
     }
 
     /// A broker that may be silent for so long before it is fenced. Where there is no other, that must outlast what silences it: a
-    /// transaction that is committed while its only replica is fenced is left hanging by Kafka 4.3.1 (its coordinator notes it as
-    /// complete, and partitions have no marker of it).
+    /// transaction that ends while its only replica is fenced is left hanging by Kafka 4.3.1. Its coordinator takes a partition without a
+    /// leader for one that was deleted, and notes the transaction as complete; the partition has no marker of it.
     pub fn start_silent_for(session: Duration, plans: Vec<TopicPlan>, stages: &[&str]) -> Option<Self> {
         Self::start_with(1, Some(session), Guarantee::ExactlyOnce, true, plans, stages)
     }
