@@ -235,7 +235,9 @@ impl Bench<'_> {
     /// New findings at a steady rate, each timed from when it is produced until a reader of what is committed has its risk. They are
     /// produced by a process of its own, that says at its end when it produced each.
     fn latency(&mut self, at: &At, now: Timestamp) -> Fallible<()> {
+        // A whole day passes at once, and what it makes due comes at once: that is worked off before.
         self.clock.set(now);
+        self.quiet(at)?;
         self.resident = 0;
         let reader = committed_from_now(self.bootstrap, RISKS, PARTITIONS)?;
         let mut publishing = Command::new(std::env::current_exe()?);

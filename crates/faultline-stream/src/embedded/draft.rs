@@ -189,11 +189,14 @@ impl EmbeddedLog {
         changes: impl IntoIterator<Item = (&'c Vec<u8>, &'c Option<Vec<u8>>)>,
     ) {
         let state = rocks::family(&self.db, STATE);
+        let mut at = layout::state_key(task, &[]);
+        let task_len = at.len();
         for (key, value) in changes {
-            let key = layout::state_key(task, key);
+            at.truncate(task_len);
+            at.extend(key);
             match value {
-                Some(value) => batch.put_cf(state, key, value),
-                None => batch.delete_cf(state, key),
+                Some(value) => batch.put_cf(state, &at, value),
+                None => batch.delete_cf(state, &at),
             }
         }
     }

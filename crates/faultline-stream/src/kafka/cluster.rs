@@ -30,8 +30,8 @@ pub(crate) trait Changelog {
     /// Rows from now on are those behind an offset.
     fn seek(&self, from: u64) -> Result<(), HostError>;
 
-    /// Waits a while for the next row.
-    fn next(&self) -> Result<Next, HostError>;
+    /// Waits a while for the next row, and tells it.
+    fn next(&self, tell: &mut Tell<'_>) -> Result<Next, HostError>;
 
     /// How much of it is gathered before it is kept.
     fn batch_bytes(&self) -> usize {
@@ -42,13 +42,14 @@ pub(crate) trait Changelog {
     fn pause(&self, stable: u64);
 }
 
+/// Hears a row of a changelog: its offset, its key and its value.
+pub(crate) type Tell<'t> = dyn FnMut(u64, &[u8], Option<&[u8]>) + 't;
+
 /// What a changelog has next.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    Row {
-        offset: u64,
-        key: Vec<u8>,
-        value: Option<Vec<u8>>,
-    },
+    /// A row, which was told.
+    Row,
     /// It was read up to the last stable offset.
     End,
     /// Nothing has come as yet.

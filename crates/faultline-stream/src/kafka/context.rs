@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::{ClientContext, OAuthToken};
@@ -36,11 +37,13 @@ pub(crate) type Reader = BaseConsumer<Context>;
 pub(crate) struct Context {
     token_file: Option<PathBuf>,
     cause: Mutex<Option<(RDKafkaErrorCode, String)>>,
+    /// Whether it was asked for metadata before it was asked where a partition ends.
+    knows_brokers: AtomicBool,
 }
 
 impl Context {
     pub(crate) fn new(token_file: Option<PathBuf>) -> Self {
-        Self { token_file, cause: Mutex::default() }
+        Self { token_file, ..Self::default() }
     }
 
     pub(crate) fn needs_tokens(&self) -> bool {
@@ -194,7 +197,8 @@ pub(crate) fn ask<T>(
 /// The first offset of a partition, and the end of what this reader may read. To librdkafka a leader that does not answer is the leader still
 /// (it asks anew at that broker's own word only, or after 15 minutes): where a broker is gone, who leads is asked here.
 pub(crate) fn watermarks(reader: &Reader, topic: &str, partition: u32, within: Duration) -> Result<(u64, u64), HostError> {
-    let is_again = Cell::new(false);
+    // A new client that looks for a leader before it is connected looks again after 200 and 300 ms. Asked for metadata it waits until it is.
+    let is_again = Cell::new(!reader.context().knows_brokers.swap(true, Ordering::Relaxed));
     let (first, end) = ask(reader, within, |reader, within| {
         let until = Instant::now() + within;
         loop {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::cluster::{Changelog, Kept, Next};
+use super::cluster::{Changelog, Kept, Next, Tell};
 use super::context::{Context, Reader, watermarks};
 use super::generation::Names;
 use super::group::{Seat, committed};
@@ -125,13 +125,12 @@ impl<'r> BrokersChangelog<'r> {
 }
 
 /// What a partition of a changelog said.
-pub(crate) fn next_of(polled: Option<Result<BorrowedMessage<'_>, ClientError>>) -> Result<Next, HostError> {
+pub(crate) fn next_of(polled: Option<Result<BorrowedMessage<'_>, ClientError>>, tell: &mut Tell<'_>) -> Result<Next, HostError> {
     match polled {
-        Some(Ok(message)) => Ok(Next::Row {
-            offset: message.offset().unsigned_abs(),
-            key: message.key().unwrap_or_default().to_vec(),
-            value: message.payload().map(<[u8]>::to_vec),
-        }),
+        Some(Ok(message)) => {
+            tell(message.offset().unsigned_abs(), message.key().unwrap_or_default(), message.payload());
+            Ok(Next::Row)
+        }
         // In a read-committed consumer this is the last stable offset.
         Some(Err(ClientError::PartitionEOF(_))) => Ok(Next::End),
         Some(Err(error)) if error.rdkafka_error_code().is_some_and(is_final) => Err(KafkaError::client(error).into()),
@@ -191,15 +190,15 @@ impl Changelog for BrokersChangelog<'_> {
         Ok(consumer.assign(&list).map_err(KafkaError::client)?)
     }
 
-    fn next(&self) -> Result<Next, HostError> {
+    fn next(&self, tell: &mut Tell<'_>) -> Result<Next, HostError> {
         self.polled.set(self.polled.get().wrapping_add(1));
         if self.polled.get().is_multiple_of(SERVE_EVERY) {
             serve(&self.restorer.consumer)?;
         }
         let rows = self.rows.borrow();
-        let next = next_of(rows.as_ref().and_then(|rows| rows.poll(POLL)))?;
+        let next = next_of(rows.as_ref().and_then(|rows| rows.poll(POLL)), tell)?;
         match next {
-            Next::Row { .. } => self.read.set(self.read.get() + 1),
+            Next::Row => self.read.set(self.read.get() + 1),
             Next::End => {}
             Next::Nothing => serve(&self.restorer.consumer)?,
         }
@@ -266,19 +265,17 @@ pub(super) fn begin(
 fn read(changelog: &impl Changelog, local: &impl Kept, task: TaskId, from: u64, goes_on: &dyn Fn(u64) -> bool) -> Result<bool, HostError> {
     let (mut gathered, mut next) = (Gathered::default(), from);
     while goes_on(next) {
-        match changelog.next()? {
-            Next::Row { offset, key, value } => {
-                gathered.say(key, value);
-                next = offset + 1;
-                if gathered.bytes() >= changelog.batch_bytes() {
-                    local.keep_gathered(task, &mut gathered, next)?;
-                }
-            }
+        let found = changelog.next(&mut |offset, key, value| {
+            gathered.say(key, value);
+            next = offset + 1;
+        })?;
+        match found {
+            Next::Row if gathered.bytes() >= changelog.batch_bytes() => local.keep_gathered(task, &mut gathered, next)?,
             Next::End => {
                 local.keep_gathered(task, &mut gathered, next)?;
                 return Ok(true);
             }
-            Next::Nothing => {}
+            Next::Row | Next::Nothing => {}
         }
     }
     Ok(false)

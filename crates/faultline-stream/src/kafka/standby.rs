@@ -387,10 +387,13 @@ impl Copy {
     fn read(&mut self, most_bytes: usize) -> Result<usize, HostError> {
         let mut read = 0;
         while read < TURN_RECORDS && self.gathered.bytes() < most_bytes {
-            match next_of(self.rows.poll(Duration::ZERO))? {
-                Next::Row { offset, key, value } => {
-                    self.gathered.say(key, value);
-                    (self.next, self.is_whole) = (offset + 1, false);
+            let found = next_of(self.rows.poll(Duration::ZERO), &mut |offset, key, value| {
+                self.gathered.say(key, value);
+                self.next = offset + 1;
+            })?;
+            match found {
+                Next::Row => {
+                    self.is_whole = false;
                     read += 1;
                 }
                 Next::End => self.is_whole = true,

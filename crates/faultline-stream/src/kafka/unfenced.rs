@@ -126,27 +126,29 @@ pub(crate) fn restore(
 ) -> Result<bool, HostError> {
     mends.opens()?;
     let Some((from, of)) = begin(changelog, local, task, goes_on)? else { return Ok(false) };
-    let (mut whole, mut torn, mut next) = (Gathered::default(), Vec::new(), from);
+    let (mut whole, mut torn, mut next) = (Gathered::default(), Vec::<(Vec<u8>, Option<Vec<u8>>)>::new(), from);
     // Where the commit begins that has no end yet, and where the last positions are. What is kept before all is mended stands for no
     // more than these: who comes again finds the last commit to be news again.
     let (mut begun, mut ended) = (from, None);
     while goes_on(next - from, of) {
-        match changelog.next()? {
-            Next::Row { offset, key, value } => {
-                next = offset + 1;
-                if key == POSITIONS_ROW {
-                    ended = Some(offset);
-                    torn.drain(..).for_each(|(key, value)| whole.say(key, value));
-                    whole.say(key, value);
-                } else if torn.is_empty() && key != BEGINS {
-                    whole.say(key, value);
-                } else {
-                    begun = if torn.is_empty() { offset } else { begun };
-                    torn.push((key, value));
+        let found = changelog.next(&mut |offset, key, value| {
+            next = offset + 1;
+            if key == POSITIONS_ROW {
+                ended = Some(offset);
+                for (key, value) in torn.drain(..) {
+                    whole.say(&key, value.as_deref());
                 }
-                if torn.is_empty() && whole.bytes() >= changelog.batch_bytes() {
-                    local.keep_gathered(task, &mut whole, ended.unwrap_or(next))?;
-                }
+                whole.say(key, value);
+            } else if torn.is_empty() && key != BEGINS {
+                whole.say(key, value);
+            } else {
+                begun = if torn.is_empty() { offset } else { begun };
+                torn.push((key.to_vec(), value.map(<[u8]>::to_vec)));
+            }
+        })?;
+        match found {
+            Next::Row if torn.is_empty() && whole.bytes() >= changelog.batch_bytes() => {
+                local.keep_gathered(task, &mut whole, ended.unwrap_or(next))?;
             }
             Next::End => {
                 local.keep_gathered(task, &mut whole, ended.unwrap_or(if torn.is_empty() { next } else { begun }))?;
@@ -154,7 +156,7 @@ pub(crate) fn restore(
                 mends.mend(Tail { torn, is_news: ended.is_some(), next })?;
                 return Ok(true);
             }
-            Next::Nothing => {}
+            Next::Row | Next::Nothing => {}
         }
     }
     Ok(false)
@@ -236,6 +238,7 @@ mod tests {
 
     use super::*;
     use crate::embedded::EmbeddedLog;
+    use crate::kafka::cluster::Tell;
     use crate::log::{Log, Place};
     use crate::rocks::Options;
 
@@ -268,10 +271,11 @@ mod tests {
             Ok(())
         }
 
-        fn next(&self) -> Result<Next, HostError> {
+        fn next(&self, tell: &mut Tell<'_>) -> Result<Next, HostError> {
             let at = self.1.replace(self.1.get() + 1);
-            let row = |key: &&[u8]| Next::Row { offset: at as u64, key: key.to_vec(), value: Some(vec![at as u8]) };
-            Ok(self.0.get(at).map_or(Next::End, row))
+            let Some(key) = self.0.get(at) else { return Ok(Next::End) };
+            tell(at as u64, key, Some(&[at as u8]));
+            Ok(Next::Row)
         }
 
         /// Each row is kept by itself.

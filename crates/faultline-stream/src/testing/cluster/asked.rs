@@ -8,7 +8,7 @@ use super::turns;
 use crate::commit::TaskId;
 use crate::error::HostError;
 use crate::kafka::changelog_of;
-use crate::kafka::cluster::{self, Changelog, Next};
+use crate::kafka::cluster::{self, Changelog, Next, Tell};
 use crate::kafka::transact::{Reached, Sent};
 use crate::log::{Place, Positions, Stored};
 use crate::sync::held;
@@ -64,16 +64,16 @@ impl Changelog for OfCluster {
         Ok(())
     }
 
-    fn next(&self) -> Result<Next, HostError> {
+    fn next(&self, tell: &mut Tell<'_>) -> Result<Next, HostError> {
         if self.shared.once_in(8) {
             turns::give_way();
         }
         let mut next = held(&self.next);
-        let found = held(&self.shared.brokers).next(&self.at(), *next);
-        if let Next::Row { offset, .. } = &found {
+        let from = *next;
+        Ok(held(&self.shared.brokers).next(&self.at(), from, &mut |offset, key, value| {
             *next = offset + 1;
-        }
-        Ok(found)
+            tell(offset, key, value);
+        }))
     }
 
     fn pause(&self, _: u64) {

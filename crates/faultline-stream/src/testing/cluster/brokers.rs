@@ -10,7 +10,7 @@ use faultline_core::store::{Changes, MemoryStore};
 
 use crate::commit::TaskId;
 use crate::error::HostError;
-use crate::kafka::cluster::Next;
+use crate::kafka::cluster::{Next, Tell};
 use crate::kafka::{KafkaError, changelog_of};
 use crate::log::{Place, Positions, Stored};
 use crate::testing::Random;
@@ -181,11 +181,10 @@ impl Brokers {
         self.partition(at).into_iter().flat_map(move |partition| partition.committed(from))
     }
 
-    pub(super) fn next(&self, at: &At, from: u64) -> Next {
-        self.committed(at, from).next().map_or(Next::End, |record| {
-            let Stored { offset, key, value, .. } = record.clone();
-            Next::Row { offset, key, value }
-        })
+    pub(super) fn next(&self, at: &At, from: u64, tell: &mut Tell<'_>) -> Next {
+        let Some(record) = self.committed(at, from).next() else { return Next::End };
+        tell(record.offset, &record.key, record.value.as_deref());
+        Next::Row
     }
 
     /// What a changelog comes to.
