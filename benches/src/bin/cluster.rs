@@ -113,8 +113,12 @@ fn main() -> Fallible<()> {
         let records = bench.load(&scale, day, order)?;
         bench.round(name, records, scale.findings(), bar)?;
     }
+    // A whole day passes at once, and what it makes due comes at once: that is worked off before anything is timed.
+    let now = scale.end_of(3);
+    bench.clock.set(now);
     let at = bench.start()?;
-    bench.latency(&at, scale.end_of(3))?;
+    bench.quiet(&at)?;
+    bench.latency(&at, now)?;
     at.running.stop()?;
     let resident = bench.highest_resident as f64 / f64::from(1 << 20);
     Line::new("resident memory on Kafka, highest").at_most("mebibytes", resident, budget() as f64 / f64::from(1 << 20) * 1.1).print();
@@ -235,9 +239,6 @@ impl Bench<'_> {
     /// New findings at a steady rate, each timed from when it is produced until a reader of what is committed has its risk. They are
     /// produced by a process of its own, that says at its end when it produced each.
     fn latency(&mut self, at: &At, now: Timestamp) -> Fallible<()> {
-        // A whole day passes at once, and what it makes due comes at once: that is worked off before.
-        self.clock.set(now);
-        self.quiet(at)?;
         self.resident = 0;
         let reader = committed_from_now(self.bootstrap, RISKS, PARTITIONS)?;
         let mut publishing = Command::new(std::env::current_exe()?);

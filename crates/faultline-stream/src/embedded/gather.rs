@@ -83,7 +83,7 @@ mod tests {
                     last.iter().map(|(key, value)| key.len() + ROW_BYTES + value.as_ref().map_or(0, Vec::len)).sum();
                 prop_assert_eq!(gathered.bytes(), weight);
             }
-            prop_assert!(gathered.rows.values().flatten().all(|value| value.capacity() <= 2 * value.len().max(8)));
+            prop_assert!(gathered.rows.values().flatten().all(|value| value.capacity() <= 2 * value.len()));
             prop_assert_eq!(gathered.take(), last.into_iter().collect::<Vec<_>>());
             prop_assert_eq!(gathered.bytes(), 0);
         }

@@ -206,7 +206,8 @@ pub(crate) fn watermarks(reader: &Reader, topic: &str, partition: u32, within: D
                 // The client keeps the answer; without one the next question comes to nothing as well.
                 let _ = reader.fetch_metadata(Some(topic), within.min(LEADER_LOOK));
             }
-            let answer = reader.fetch_watermarks(topic, partition as i32, within.min(LEADER_LOOK));
+            let left = until.saturating_duration_since(Instant::now());
+            let answer = reader.fetch_watermarks(topic, partition as i32, left.min(LEADER_LOOK));
             if Instant::now() >= until || !answer.as_ref().is_err_and(is_unanswered) {
                 return answer;
             }

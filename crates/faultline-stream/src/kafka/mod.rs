@@ -124,9 +124,14 @@ pub enum KafkaError {
     #[error("{topic}/{partition} has nothing at {offset}, where it was to be read next; it is looked where it begins and ends")]
     NotThere { topic: &'static str, partition: u32, offset: u64 },
     #[error(
-        "the brokers did not say within {within:?} which positions the group has committed of {topic}/{partition}: they are away, or a transaction that would change them is open (kafka-transactions.sh find-hanging finds one that has no end)"
+        "the brokers did not say within {within:?} which positions the group has committed of {places}: they are away, this user may not read the group, or a transaction that would change them is open (kafka-transactions.sh find-hanging finds one that has no end)"
     )]
-    NoPositions { topic: &'static str, partition: u32, within: Duration },
+    NoPositions {
+        places: String,
+        within: Duration,
+        #[source]
+        source: rdkafka::error::KafkaError,
+    },
     #[error("positions of {task} differ: its state stands for {state}, its group has committed {group}; one of them was changed by hand")]
     PositionsDiffer { task: TaskId, state: String, group: String },
     #[error("on Kafka only global topics are looked up by key, and {topic} is none; this is a fault of faultline")]
