@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use faultline_model::topic::Topic;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::ToBytes;
@@ -10,6 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 const FULL: Duration = Duration::from_millis(1);
+const LOOK: Duration = Duration::from_millis(50);
 const CALL: Duration = Duration::from_mins(2);
 
 pub struct Loader {
@@ -47,6 +50,17 @@ pub fn send<K: ToBytes + ?Sized>(producer: &BaseProducer, mut record: BaseRecord
             Err((error, _)) => return Err(error),
         }
     }
+}
+
+/// Removes topics that an earlier measurement on the same broker may have left, and waits until they are gone.
+pub fn remove_topics(bootstrap: &str, topics: &[&str]) -> Result<(), KafkaError> {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", bootstrap).create()?;
+    // One that is not there cannot be removed: that is an answer, and no error.
+    futures_executor::block_on(admin.delete_topics(topics, &AdminOptions::new()))?;
+    while admin.inner().fetch_metadata(None, CALL)?.topics().iter().any(|topic| topics.contains(&topic.name())) {
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
 }
 
 /// Reads what is committed of a topic, from now on.

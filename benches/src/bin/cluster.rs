@@ -1,6 +1,6 @@
 //! The real stages on Kafka, one process beside its broker: findings a second, from a finding to its committed risk, memory.
 //!
-//! `cluster BOOTSTRAP [FINDINGS]` over an empty broker; `benches/against-streams` and `make bench-kafka` start one. Prints one JSON line a
+//! `cluster BOOTSTRAP [FINDINGS [MEBIBYTES]]` over an empty broker; `benches/against-streams` and `make bench-kafka` start one. Prints one JSON line a
 //! figure, with what was asked for. What is to be read stands in the topic before the clock starts. It is put there, as are the findings that
 //! are timed, by processes of their own (`cluster load`, `cluster publish`): what a publisher takes is none of the host's.
 
@@ -25,16 +25,15 @@ use faultline_model::testing::scale::{Order, Scale};
 use faultline_model::time::Timestamp;
 use faultline_model::topic::{CATALOG, FINDINGS, INTEL, RISKS};
 use faultline_stream::{
-    Clock, HostOptions, KafkaHost, KafkaLog, KafkaOptions, KafkaRunning, SystemClock, TaskState, make_topics, topic_plans,
+    Clock, HostOptions, KafkaHost, KafkaLog, KafkaOptions, KafkaRunning, MemoryBudget, SystemClock, TaskState, make_topics, topic_plans,
 };
 use rdkafka::message::Message;
 
 const PARTITIONS: u32 = 4;
 const SEED: u64 = 7;
 const STAGES: [&str; 2] = ["track", "correlate"];
-/// What RocksDB may hold, and what may wait to be worked on; the rest of the process has its own bounds, see [`budget`].
-const STATE_BYTES: usize = 208 << 20;
-const WAITING_BYTES: usize = 32 << 20;
+/// Unless it is said.
+const MEBIBYTES: usize = 512;
 const LOOK: Duration = Duration::from_millis(20);
 /// Of the measurement of latency.
 const PER_SECOND: usize = 5_000;
@@ -72,6 +71,7 @@ impl Clock for Shifted {
 struct Bench<'b> {
     bootstrap: &'b str,
     folder: &'b Path,
+    memory: MemoryBudget,
     loader: Loader,
     clock: Arc<Shifted>,
     /// Its highest since it was last set to nothing, and of all.
@@ -88,7 +88,7 @@ fn main() -> Fallible<()> {
     // What went wrong on the way belongs to a figure.
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter("warn,faultline_stream=info").init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (bootstrap, findings) = match &arguments[..] {
+    let (bootstrap, findings, mebibytes) = match &arguments[..] {
         [load, bootstrap, findings, day, order] if load == "load" => {
             let order = if order == "stable" { Order::Stable } else { Order::Shuffled };
             return load_scans(bootstrap, &Scale::new(SEED, findings.parse()?), day.parse()?, order);
@@ -96,16 +96,17 @@ fn main() -> Fallible<()> {
         [publish, bootstrap, now] if publish == "publish" => {
             return publish_reports(bootstrap, Timestamp::from_millis(now.parse()?));
         }
-        [bootstrap] => (bootstrap, 1_000_000),
-        [bootstrap, findings] => (bootstrap, findings.parse()?),
-        _ => return Err("usage: cluster BOOTSTRAP [FINDINGS]".into()),
+        [bootstrap] => (bootstrap, 1_000_000, MEBIBYTES),
+        [bootstrap, findings] => (bootstrap, findings.parse()?, MEBIBYTES),
+        [bootstrap, findings, mebibytes] => (bootstrap, findings.parse()?, mebibytes.parse()?),
+        _ => return Err("usage: cluster BOOTSTRAP [FINDINGS [MEBIBYTES]]".into()),
     };
     let folder = tempfile::tempdir()?;
     let scale = Scale::new(SEED, findings);
     let clock = Arc::new(Shifted { base: AtomicI64::new(0), begun: Instant::now() });
     clock.set(scale.end_of(0));
-    let mut bench =
-        Bench { bootstrap, folder: folder.path(), loader: Loader::new(bootstrap, PARTITIONS)?, clock, resident: 0, highest_resident: 0 };
+    let (loader, memory) = (Loader::new(bootstrap, PARTITIONS)?, MemoryBudget::of(mebibytes << 20));
+    let mut bench = Bench { bootstrap, folder: folder.path(), memory, loader, clock, resident: 0, highest_resident: 0 };
     make_topics(&bench.options(), &topic_plans(), &STAGES, PARTITIONS, 1)?;
     bench.load_facts(&scale)?;
     for (day, order, name, bar) in [
@@ -124,22 +125,17 @@ fn main() -> Fallible<()> {
     bench.latency(&at, now)?;
     at.running.stop()?;
     let resident = bench.highest_resident as f64 / f64::from(1 << 20);
-    Line::new("resident memory on Kafka, highest").at_most("mebibytes", resident, budget() as f64 / f64::from(1 << 20) * 1.1).print();
+    Line::new("resident memory on Kafka, highest")
+        .at_most("mebibytes", resident, bench.memory.total_bytes as f64 / f64::from(1 << 20) * 1.1)
+        .print();
     Ok(())
-}
-
-/// What the settings allow: of the state, of what waits (each client of the process has its part), of batches in the making and in flight.
-fn budget() -> usize {
-    let host = HostOptions::default();
-    let tasks = STAGES.len() * PARTITIONS as usize;
-    STATE_BYTES + 2 * WAITING_BYTES + (host.workers + tasks) * host.batch_bytes
 }
 
 impl Bench<'_> {
     fn options(&self) -> KafkaOptions {
         let mut options = KafkaOptions::new(self.bootstrap, "bench", "bench-0");
-        options.local.memory_budget_bytes = STATE_BYTES;
-        options.buffer_bytes = WAITING_BYTES;
+        options.local.memory_budget_bytes = self.memory.rocksdb_bytes;
+        options.buffer_bytes = self.memory.buffer_bytes;
         options
     }
 
@@ -168,8 +164,10 @@ impl Bench<'_> {
 
     /// Joins the groups, and gives how long it took until all tasks were at work.
     fn start(&mut self) -> Fallible<At> {
-        let log = Arc::new(KafkaLog::open(self.folder, &topic_plans(), self.options(), HostOptions::default().workers)?);
-        let mut host = KafkaHost::new(log.clone(), HostOptions::default());
+        let options =
+            HostOptions { batch_bytes: self.memory.batch_bytes, at_hand_bytes: self.memory.at_hand_bytes, ..HostOptions::default() };
+        let log = Arc::new(KafkaLog::open(self.folder, &topic_plans(), self.options(), options.workers)?);
+        let mut host = KafkaHost::new(log.clone(), options);
         host.add(Track::default())?.add(Correlate::default())?;
         let running = host.start(self.clock.clone())?;
         let begun = Instant::now();

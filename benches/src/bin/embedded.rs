@@ -16,13 +16,13 @@ use faultline_model::avro::{self, TopicValue};
 use faultline_model::testing::scale::{Order, Scale, Scan};
 use faultline_model::time::Timestamp;
 use faultline_model::topic::{CATALOG, FINDINGS, INTEL, RISKS, Topic};
-use faultline_stream::{EmbeddedLog, Host, HostOptions, Log, ManualClock, Options, Running, append, topic_plans};
+use faultline_stream::{EmbeddedLog, Host, HostOptions, Log, ManualClock, MemoryBudget, Options, Running, append, topic_plans};
 use faultline_views::{Bodies, BodySource, RiskFilter, TOPICS, ViewRecord, Views};
 
 /// How much is appended at once: one fsync each, as the report door does it.
 const PIECE_BYTES: usize = 4 << 20;
-/// What RocksDB may hold; the process stays below 512 MiB with it.
-const MEMORY_BYTES: usize = 208 << 20;
+/// As the program has it unless it is set.
+const MEBIBYTES: usize = 512;
 
 /// Bytes of tables that are in use.
 const LIVE_TABLES: &str = "faultline_rocksdb_live_bytes";
@@ -104,7 +104,7 @@ fn main() -> Fallible<()> {
         .with("views", rounded(of("sqlite")? + of("-wal")?))
         .print();
     let resident = bench.highest_resident.max(resident_bytes()) as f64 / f64::from(1 << 20);
-    Line::new("resident memory, highest").at_most("mebibytes", resident, 512.0).with("findings", live).print();
+    Line::new("resident memory, highest").at_most("mebibytes", resident, MEBIBYTES as f64).with("findings", live).print();
     bench.running.stop()?;
     Ok(())
 }
@@ -126,11 +126,15 @@ fn a_finding(by_table: &BTreeMap<u8, u64>, findings: u64) -> serde_json::Value {
 
 impl Bench {
     fn open(folder: &Path, findings: u64) -> Fallible<Self> {
-        let options = Options { memory_budget_bytes: MEMORY_BYTES, ..Options::default() };
+        let memory = MemoryBudget::of(MEBIBYTES << 20);
+        let options = Options { memory_budget_bytes: memory.rocksdb_bytes, ..Options::default() };
         let log = Arc::new(CountingLog::over(EmbeddedLog::open(folder.join("log"), topic_plans(), options)?));
         let scale = Scale::new(7, findings);
         let clock = Arc::new(ManualClock::new(scale.end_of(0)));
-        let mut host = Host::new(log.clone(), HostOptions::default());
+        let mut host = Host::new(
+            log.clone(),
+            HostOptions { batch_bytes: memory.batch_bytes, at_hand_bytes: memory.at_hand_bytes, ..HostOptions::default() },
+        );
         host.add(Track::default())?.add(Correlate::default())?;
         let running = host.start(clock.clone())?;
         Ok(Self { scale, log, clock, running, folder: folder.to_owned(), highest_resident: 0 })

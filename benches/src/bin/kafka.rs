@@ -8,11 +8,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use faultline_benches::load::remove_topics;
 use faultline_benches::{processor_seconds, resident_bytes, say};
 use faultline_core::stage::{Batch, Input, Stage, StageError};
 use faultline_core::store::{Store, StoreError};
 use faultline_model::topic::{Kept, Topic};
-use faultline_stream::{HostOptions, KafkaHost, KafkaLog, KafkaOptions, Log, SystemClock, TopicPlan, make_topics};
+use faultline_stream::{HostOptions, KafkaHost, KafkaLog, KafkaOptions, Log, MemoryBudget, SystemClock, TopicPlan, make_topics};
 use serde::Deserialize;
 
 const FINDINGS: Topic = Topic { name: "findings", kept: Kept::ByTime, is_global: false };
@@ -54,7 +55,9 @@ impl Stage for Job {
     }
 
     fn apply(&self, batch: &mut Batch<'_>, (): &mut (), input: &Input<'_>) -> Result<(), StageError> {
-        let finding: Finding<'_> = serde_json::from_slice(input.value.unwrap_or_default()).map_err(StageError::poison)?;
+        // Looked at once for all of its texts.
+        let text = str::from_utf8(input.value.unwrap_or_default()).map_err(StageError::poison)?;
+        let finding: Finding<'_> = serde_json::from_str(text).map_err(StageError::poison)?;
         let key = [&[TABLE], finding.corr.as_bytes()].concat();
         let Some(aggregate) = grown(batch.state.get(&key)?, &finding)? else { return Ok(()) };
         batch.emit_encoded(RISKS, finding.corr.to_owned(), risk(&finding, &aggregate));
@@ -148,11 +151,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A name of its own for each run, so that each begins at the beginning.
     let installation = format!("bench-{}", std::process::id());
     let mut options = KafkaOptions::new(bootstrap, installation, "bench");
-    options.local.memory_budget_bytes = 64 << 20;
+    // As the program has it unless it is set.
+    let memory = MemoryBudget::of(512 << 20);
+    options.local.memory_budget_bytes = memory.rocksdb_bytes;
     let partitions = KafkaLog::partitions_in(&options, FINDINGS.name)?;
+    remove_topics(bootstrap, &[RISKS.name, &format!("{}.changelog", Job::NAME)])?;
     make_topics(&options, &plans, &[Job::NAME], partitions, 1)?;
     let log = Arc::new(KafkaLog::open(folder.path(), &plans, options, workers)?);
-    let host_options = HostOptions { workers, batch_records: 16_384, batch_bytes: 8 << 20, page_records: 2_048, ..HostOptions::default() };
+    let host_options = HostOptions {
+        workers,
+        batch_records: 16_384,
+        batch_bytes: 8 << 20,
+        page_records: 2_048,
+        at_hand_bytes: memory.at_hand_bytes,
+        ..HostOptions::default()
+    };
     let mut host = KafkaHost::new(log.clone(), host_options);
     host.add(Job)?;
     let running = host.start(Arc::new(SystemClock))?;

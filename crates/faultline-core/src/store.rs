@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map;
 use std::error::Error;
+use std::hash::BuildHasher;
 use std::iter::Peekable;
 use std::ops::{Bound, ControlFlow};
 
@@ -54,7 +55,12 @@ pub trait Store {
     /// A `from` below the prefix means the whole prefix.
     fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), StoreError>;
 
-    /// Rows that will be asked for one by one: a store may read them together, which costs it less.
+    /// Several rows, in the order of their keys: a store may read them together, which costs it less.
+    fn get_all(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
+    /// Rows that will be asked for one by one: who keeps rows at hand may read them together.
     fn look_up(&self, _keys: Vec<Vec<u8>>) -> Result<(), StoreError> {
         Ok(())
     }
@@ -135,7 +141,40 @@ impl<'a> Layer<'a> {
 pub struct Overlay<'a> {
     below: &'a dyn Store,
     changes: Changes,
+    /// What most keys that are asked for are not among.
+    keys: MaybeAmong,
     bytes: usize,
+}
+
+/// Tells of most keys that are not among those it was told of that they are not, sooner than a map of thousands of rows would.
+#[derive(Default)]
+struct MaybeAmong {
+    /// Nothing before the first key.
+    bits: Vec<u64>,
+    hasher: foldhash::fast::FixedState,
+}
+
+impl MaybeAmong {
+    /// A batch changes some ten thousand rows.
+    const BITS: usize = 1 << 17;
+
+    fn place(&self, key: &[u8]) -> (usize, u64) {
+        let at = self.hasher.hash_one(key) as usize % Self::BITS;
+        (at / 64, 1 << (at % 64))
+    }
+
+    fn add(&mut self, key: &[u8]) {
+        if self.bits.is_empty() {
+            self.bits = vec![0; Self::BITS / 64];
+        }
+        let (word, bit) = self.place(key);
+        self.bits[word] |= bit;
+    }
+
+    fn may_have(&self, key: &[u8]) -> bool {
+        let (word, bit) = self.place(key);
+        self.bits.get(word).is_some_and(|word| word & bit != 0)
+    }
 }
 
 /// What one change is taken to cost beside key and value, so that a batch of many deletes is bounded as well.
@@ -143,7 +182,7 @@ const ENTRY_BYTES: usize = 64;
 
 impl<'a> Overlay<'a> {
     pub fn new(below: &'a dyn Store) -> Self {
-        Self { below, changes: Changes::new(), bytes: 0 }
+        Self { below, changes: Changes::new(), keys: MaybeAmong::default(), bytes: 0 }
     }
 
     pub fn put(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
@@ -178,6 +217,7 @@ impl<'a> Overlay<'a> {
 
     fn change(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
         let key_len = key.len();
+        self.keys.add(&key);
         self.bytes += value.as_ref().map_or(0, Vec::len);
         match self.changes.insert(key, value) {
             Some(before) => self.bytes -= before.map_or(0, |value| value.len()),
@@ -206,6 +246,9 @@ impl Store for Changed<'_> {
 
 impl Store for Overlay<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        if !self.keys.may_have(key) {
+            return self.below.get(key);
+        }
         self.layer().get(key)
     }
 
@@ -213,8 +256,13 @@ impl Store for Overlay<'_> {
         self.layer().scan(prefix, from, visit)
     }
 
-    fn look_up(&self, keys: Vec<Vec<u8>>) -> Result<(), StoreError> {
-        self.layer().look_up(keys)
+    fn get_all(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        self.layer().get_all(keys)
+    }
+
+    fn look_up(&self, mut keys: Vec<Vec<u8>>) -> Result<(), StoreError> {
+        keys.retain(|key| !self.keys.may_have(key) || !self.changes.contains_key(key));
+        self.below.look_up(keys)
     }
 }
 
@@ -250,6 +298,12 @@ impl Store for Layer<'_> {
             }
         }
         Ok(())
+    }
+
+    fn get_all(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let asked: Vec<Vec<u8>> = keys.iter().filter(|key| !self.changes.contains_key(*key)).cloned().collect();
+        let mut found = self.below.get_all(&asked)?.into_iter();
+        Ok(keys.iter().map(|key| self.changes.get(key).cloned().or_else(|| found.next()).flatten()).collect())
     }
 
     fn look_up(&self, mut keys: Vec<Vec<u8>>) -> Result<(), StoreError> {
@@ -332,6 +386,8 @@ mod tests {
                 prop_assert_eq!(rows_of(&overlay, prefix, from, *most), expected);
                 prop_assert_eq!(overlay.get(from).unwrap(), plain.get(from).cloned());
             }
+            let keys: Vec<Vec<u8>> = scans.iter().map(|(key, ..)| key.clone()).collect();
+            prop_assert_eq!(overlay.get_all(&keys).unwrap(), keys.iter().map(|key| plain.get(key).cloned()).collect::<Vec<_>>());
             prop_assert_eq!(rows_of(&overlay.changed(), &[], &[], usize::MAX), changed.clone().into_iter().collect::<Vec<_>>());
             prop_assert!(scans.iter().all(|(key, ..)| overlay.changed().get(key).unwrap() == changed.get(key).cloned()));
             let weight: usize = overlay

@@ -8,6 +8,7 @@ use faultline_core::store::{Changes, Layer, Overlay, Store, StoreError};
 use faultline_model::time::Timestamp;
 use faultline_model::topic::{DEAD_LETTERS, Topic};
 
+use crate::at_hand::AtHand;
 use crate::clock::Clock;
 use crate::error::HostError;
 use crate::intake::{Intake, Origin, Refused};
@@ -80,6 +81,7 @@ impl<S: Stage> Task<S> {
         let (state, globals) = (self.log.state(self.id), LatestOf(&*self.log));
         let ahead = self.in_flight().map(|changes| Layer::new(&*state, changes));
         let state: &dyn Store = ahead.as_ref().map_or(&*state, |ahead| ahead);
+        let state = &AtHand::new(state, &self.rows);
         let batch = Batch::new(Overlay::new(state), &globals, now).in_format(self.format);
         let mut draft = Draft::<S> { batch, gathered: S::Gathered::default(), intake: Intake::default(), read: Duration::ZERO };
         if let Some(again) = self.read(clock, most, refused, &mut draft)? {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use faultline_core::stage::Stage;
 
+use crate::at_hand::Room;
 use crate::clock::Clock;
 use crate::error::{Failure, HostError};
 use crate::gate::{Gate, Open, SameHost};
@@ -34,12 +35,14 @@ pub struct Host {
     pub(crate) pool: Pool,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) readers: Arc<Readers>,
+    pub(crate) room: Arc<Room>,
 }
 
 impl Host {
     pub fn new(log: Arc<dyn Log>, options: HostOptions) -> Self {
         let telemetry = Arc::new(Telemetry::new(log.clone()));
-        Self { log, options, pool: Pool::default(), telemetry, readers: Arc::default() }
+        let room = Room::of(options.at_hand_bytes);
+        Self { log, options, pool: Pool::default(), telemetry, readers: Arc::default(), room }
     }
 
     /// Adds a stage: a task for each partition of its inputs.
@@ -51,7 +54,15 @@ impl Host {
         let (stage, gate) = (Arc::new(stage), self.gate::<S>());
         for partition in 0..partitions_of::<S>(&*self.log)? {
             let meter = Arc::default();
-            let task = Task::metered(self.log.clone(), stage.clone(), partition, self.options, Arc::clone(&meter), gate.clone())?;
+            let task = Task::metered(
+                self.log.clone(),
+                stage.clone(),
+                partition,
+                self.options,
+                Arc::clone(&meter),
+                gate.clone(),
+                self.room.clone(),
+            )?;
             let id = task.id();
             self.telemetry.add(id, meter);
             self.pool.add(id, Mutex::new(Box::new(task) as Box<dyn Work>));

@@ -20,7 +20,9 @@
 //! # Ok::<(), faultline_stream::HostError>(())
 //! ```
 
+mod at_hand;
 mod attempt;
+mod budget;
 mod carried;
 mod clock;
 mod commit;
@@ -47,6 +49,7 @@ mod telemetry;
 pub mod testing;
 mod topics;
 
+pub use budget::MemoryBudget;
 pub use carried::TRACEPARENT;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use commit::{Commit, Ending, InFlight, TaskId};

@@ -16,6 +16,8 @@ pub struct HostOptions {
     pub page_records: usize,
     /// The most bytes of one input in memory at once, one record excepted. Default 1 MiB.
     pub page_bytes: usize,
+    /// What rows of the state that were read lately may take in memory, all tasks together. Default 16 MiB.
+    pub at_hand_bytes: usize,
     /// What pending work may add to a batch; what people ask for waits at most for one such slice. Default 1 MiB.
     pub slice_bytes: usize,
     /// The longest a batch is added to before it is committed; a drained input commits at once. Default 100 ms.
@@ -40,6 +42,7 @@ impl Default for HostOptions {
             batch_bytes: 4 << 20,
             page_records: 512,
             page_bytes: 1 << 20,
+            at_hand_bytes: 16 << 20,
             slice_bytes: 1 << 20,
             commit_interval: Duration::from_millis(100),
             bulk_records: 1024,

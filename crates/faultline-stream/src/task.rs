@@ -8,6 +8,7 @@
 //! **Rows of state whose key begins with 0 are the host's**; a stage's tables begin with 1 or above. Row `[0, b'n']` is the
 //! latest time that the stage has seen, `[0, b'f']` the format in which the stage's rows are written.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
@@ -18,6 +19,7 @@ use faultline_core::store::{Changes, StoreError};
 use faultline_model::time::Timestamp;
 use faultline_model::topic::{DECISIONS, Topic};
 
+use crate::at_hand::{Room, Rows};
 use crate::attempt::{Attempt, Done};
 use crate::clock::Clock;
 use crate::commit::{Commit, InFlight, TaskId};
@@ -82,6 +84,7 @@ pub struct Task<S: Stage> {
     /// Partition counts of topics that were written to.
     partitions: Vec<(&'static str, u32)>,
     meter: Arc<Mutex<Meter>>,
+    pub(crate) rows: RefCell<Rows>,
     /// Whether bulk may be read.
     pub(crate) gate: Arc<dyn Gate>,
     bulk_waits: bool,
@@ -141,7 +144,8 @@ pub(crate) struct Reading {
 impl<S: Stage> Task<S> {
     /// Goes on where its last commit was. It waits for nobody who reads what it says.
     pub fn open(log: Arc<dyn Log>, stage: Arc<S>, partition: u32, options: HostOptions) -> Result<Self, HostError> {
-        Self::metered(log, stage, partition, options, Arc::default(), Arc::new(Open))
+        let room = Room::of(options.at_hand_bytes);
+        Self::metered(log, stage, partition, options, Arc::default(), Arc::new(Open), room)
     }
 
     pub(crate) fn metered(
@@ -151,6 +155,7 @@ impl<S: Stage> Task<S> {
         options: HostOptions,
         meter: Arc<Mutex<Meter>>,
         gate: Arc<dyn Gate>,
+        room: Arc<Room>,
     ) -> Result<Self, HostError> {
         let id = TaskId { stage: S::NAME, partition };
         let inputs = readings::<S>(&*log, id)?;
@@ -169,8 +174,8 @@ impl<S: Stage> Task<S> {
         }
         // Whether something is pending only the stage knows: the first step asks.
         let standing = Standing { inputs, now, next_due, has_pending: true, says_format };
-        let (flight, partitions) = (None, Vec::new());
-        Ok(Self { id, stage, log, options, format, standing, flight, partitions, meter, gate, bulk_waits: false })
+        let (flight, partitions, rows) = (None, Vec::new(), RefCell::new(Rows::new(room)));
+        Ok(Self { id, stage, log, options, format, standing, flight, partitions, meter, rows, gate, bulk_waits: false })
     }
 
     /// Where the next batch begins: behind the one in flight.
@@ -235,6 +240,7 @@ impl<S: Stage> Task<S> {
         let counted = Counted { positions, times, consumed: consumed as u64, by_topic, misplaced, dead, produced, read, apply };
         let age = carried.since_ms.map(|since| Duration::from_millis(written.millis().saturating_sub(since).max(0).unsigned_abs()));
         let batch = Begun { at: Instant::now(), age, after, counted };
+        self.rows.get_mut().apply(&commit.changes);
         match self.log.begin(commit)? {
             Some(commit) => {
                 self.flight = Some(Flight { commit, batch });
@@ -307,26 +313,7 @@ impl<S: Stage> Task<S> {
         Ok(records)
     }
 
-    fn partitions_of(&mut self, topic: Topic) -> Result<u32, HostError> {
-        if let Some((_, count)) = self.partitions.iter().find(|(name, _)| *name == topic.name) {
-            return Ok(*count);
-        }
-        let count = self.log.partitions(topic.name)?;
-        self.partitions.push((topic.name, count));
-        Ok(count)
-    }
-}
-
-impl<S: Stage> Work for Task<S> {
-    fn id(&self) -> TaskId {
-        self.id
-    }
-
-    fn inputs(&self) -> Vec<Place> {
-        self.standing.inputs.iter().map(|input| input.place).collect()
-    }
-
-    fn step(&mut self, clock: &dyn Clock) -> Result<Step, HostError> {
+    fn one_step(&mut self, clock: &dyn Clock) -> Result<Step, HostError> {
         let mut step = Step::default();
         if self.flight.as_mut().is_some_and(|flight| flight.commit.ending.is_here()) {
             (step.consumed, step.had_effect) = (self.settle()?, true);
@@ -359,9 +346,38 @@ impl<S: Stage> Work for Task<S> {
         }
     }
 
+    fn partitions_of(&mut self, topic: Topic) -> Result<u32, HostError> {
+        if let Some((_, count)) = self.partitions.iter().find(|(name, _)| *name == topic.name) {
+            return Ok(*count);
+        }
+        let count = self.log.partitions(topic.name)?;
+        self.partitions.push((topic.name, count));
+        Ok(count)
+    }
+}
+
+impl<S: Stage> Work for Task<S> {
+    fn id(&self) -> TaskId {
+        self.id
+    }
+
+    fn inputs(&self) -> Vec<Place> {
+        self.standing.inputs.iter().map(|input| input.place).collect()
+    }
+
+    fn step(&mut self, clock: &dyn Clock) -> Result<Step, HostError> {
+        let step = self.one_step(clock);
+        if step.is_err() {
+            self.rows.get_mut().forget();
+        }
+        step
+    }
+
     fn rest(&mut self) {
         // Who opens the task again finds what became of it.
-        let _ = self.settle();
+        if self.settle().is_err() {
+            self.rows.get_mut().forget();
+        }
     }
 
     fn next_due(&self) -> Option<Timestamp> {

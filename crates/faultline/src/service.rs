@@ -8,6 +8,7 @@ mod dead_letters;
 mod decisions;
 mod instance;
 mod intel;
+mod memory;
 mod open;
 mod projector;
 mod pulse;
@@ -27,7 +28,7 @@ use faultline_model::topic::{self, Topic};
 use faultline_server::doors::Doors;
 use faultline_server::health::Health;
 use faultline_server::{Server, StartError};
-use faultline_stream::{EmbeddedLog, Host, HostError, Log, SystemClock};
+use faultline_stream::{EmbeddedLog, Host, HostError, Log, MemoryBudget, SystemClock};
 use faultline_views::{Bodies, TOPICS, Views};
 
 use crate::settings::{Kafka, Settings};
@@ -70,6 +71,8 @@ impl Service {
     pub fn open(settings: &Settings, roles: &Roles) -> Result<Self, ServiceError> {
         let folder = &settings.data_folder;
         make(folder).map_err(|source| ServiceError::Folder { path: folder.clone(), source })?;
+        let MemoryBudget { total_bytes, rocksdb_bytes, buffer_bytes, at_hand_bytes, batch_bytes } = settings.memory;
+        tracing::info!(total_bytes, rocksdb_bytes, buffer_bytes, at_hand_bytes, batch_bytes, "memory.budget");
         match &settings.kafka {
             None => Self::embedded(settings),
             Some(kafka) => Self::on_kafka(settings, kafka, roles),
@@ -124,7 +127,7 @@ impl Service {
             decisions: Arc::new(decisions::DecisionDoor::new(log.clone())),
             catalog: Arc::new(catalog::CatalogDoor::new(log.clone())),
             intel: Arc::new(intel::IntelDoor::new(log.clone())),
-            pulse: Arc::new(pulse::HostPulse::new(watch.clone(), quotas)),
+            pulse: Arc::new(pulse::HostPulse::new(watch.clone(), quotas, settings.memory)),
             topics: Arc::new(topics::TopicDoor::new(log.clone())),
             dead_letters: Arc::new(dead_letters::LetterDoor::new(log)),
             clock: Arc::new(faultline_server::doors::SystemClock),

@@ -76,14 +76,14 @@ impl KafkaHost {
         }
         S::FORMATS.check(stage.finalised()).map_err(|source| HostError::StageFormat { stage: S::NAME, source })?;
         self.log.check_changelog(S::NAME)?;
-        let (stage, log, options) = (Arc::new(stage), self.log.clone(), self.options);
+        let (stage, log, options, room) = (Arc::new(stage), self.log.clone(), self.options, self.host.room.clone());
         let bulk = S::BULK.map(|bulk| (bulk, Arc::new(Allowance::new())));
         let gate: Arc<dyn Gate> = match &bulk {
             Some((_, allowance)) => allowance.clone(),
             None => Arc::new(gate::Open),
         };
         let open: Open = Box::new(move |partition, meter| {
-            let task = Task::metered(log.clone() as Arc<dyn Log>, stage.clone(), partition, options, meter, gate.clone())?;
+            let task = Task::metered(log.clone() as Arc<dyn Log>, stage.clone(), partition, options, meter, gate.clone(), room.clone())?;
             Ok(Box::new(task) as Box<dyn Work>)
         });
         self.kinds.insert(S::NAME, Kind { open, inputs: S::INPUTS.to_vec(), globals: S::GLOBALS.to_vec(), bulk });

@@ -10,6 +10,7 @@ use faultline_model::time::Timestamp;
 use faultline_model::topic::Topic;
 
 use super::{Divergence, Fault, FaultyLog, Random, Rest};
+use crate::at_hand::Room;
 use crate::clock::ManualClock;
 use crate::error::HostError;
 use crate::gate::Gate;
@@ -60,7 +61,7 @@ impl Topology {
     pub fn with<S: Stage>(mut self, stage: S) -> Self {
         let stage = Arc::new(stage);
         let open: Open = Box::new(move |log, partition, options, gate| {
-            Ok(Box::new(Task::metered(log, stage.clone(), partition, options, Arc::default(), gate)?))
+            Ok(Box::new(Task::metered(log, stage.clone(), partition, options, Arc::default(), gate, Room::of(options.at_hand_bytes))?))
         });
         self.stages.push(Arc::new(Staged { name: S::NAME, inputs: S::INPUTS, globals: S::GLOBALS, open }));
         self

@@ -53,7 +53,7 @@ fn opened(settings: &Settings, takes_any_count: bool) -> Result<EmbeddedLog, Hos
 fn now(settings: &Settings, takes_any_count: bool) -> Result<EmbeddedLog, HostError> {
     let path = settings.data_folder.join("log");
     let open = |partitions| {
-        let memory_budget_bytes = usize::try_from(settings.memory_budget_bytes).unwrap_or(usize::MAX);
+        let memory_budget_bytes = settings.memory.rocksdb_bytes;
         EmbeddedLog::open(&path, plans(settings), Options { memory_budget_bytes, partitions, ..Options::default() })
     };
     match open(settings.partitions) {
@@ -68,7 +68,6 @@ const DOOR_WRITERS: usize = 4;
 /// How this process reaches its cluster.
 pub fn kafka_options(settings: &Settings, kafka: &Kafka, instance: String) -> KafkaOptions {
     let client = kafka.client.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
-    let memory_budget_bytes = usize::try_from(settings.memory_budget_bytes).unwrap_or(usize::MAX);
     let registry = kafka.registry.as_ref().map(|registry| {
         let exposed = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
         let auth = match (exposed(&registry.token), exposed(&registry.password)) {
@@ -82,8 +81,8 @@ pub fn kafka_options(settings: &Settings, kafka: &Kafka, instance: String) -> Ka
         registry,
         client,
         token_file: kafka.token_file.clone(),
-        local: Options { memory_budget_bytes, ..Options::default() },
-        buffer_bytes: usize::try_from(kafka.buffer_bytes).unwrap_or(usize::MAX),
+        local: Options { memory_budget_bytes: settings.memory.rocksdb_bytes, ..Options::default() },
+        buffer_bytes: settings.memory.buffer_bytes,
         transaction_timeout: kafka.transaction_timeout,
         guarantee: guarantee(kafka),
         has_compaction: kafka.has_compaction,
@@ -167,6 +166,8 @@ pub fn host_options(settings: &Settings) -> HostOptions {
         workers: settings.workers,
         commit_interval: settings.commit_interval,
         bulk_lag: settings.bulk_lag,
+        batch_bytes: settings.memory.batch_bytes,
+        at_hand_bytes: settings.memory.at_hand_bytes,
         ..HostOptions::default()
     }
 }

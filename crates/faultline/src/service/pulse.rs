@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faultline_server::doors::{Backlog, DoorError, Pulse};
+use faultline_stream::MemoryBudget;
 
 use super::quota::Quotas;
 use super::watch::Watch;
@@ -11,11 +12,12 @@ use super::watch::Watch;
 pub struct HostPulse {
     watch: Arc<Watch>,
     quotas: Arc<Quotas>,
+    budget: MemoryBudget,
 }
 
 impl HostPulse {
-    pub fn new(watch: Arc<Watch>, quotas: Arc<Quotas>) -> Self {
-        Self { watch, quotas }
+    pub fn new(watch: Arc<Watch>, quotas: Arc<Quotas>, budget: MemoryBudget) -> Self {
+        Self { watch, quotas, budget }
     }
 }
 
@@ -31,6 +33,7 @@ impl Pulse for HostPulse {
             None => faultline_stream::gauges(&*self.watch.log),
         };
         families.extend(self.quotas.families());
+        families.extend(super::memory::families(self.budget));
         faultline_stream::text(&families)
     }
 

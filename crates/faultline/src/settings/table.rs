@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use faultline_stream::MemoryBudget;
+
 use super::value::{bytes, duration};
 
 /// One setting.
@@ -49,6 +51,10 @@ fn is_duration(text: &str) -> bool {
 
 fn is_size(text: &str) -> bool {
     bytes(text).is_some_and(|bytes| bytes >= 1 << 20)
+}
+
+fn is_budget(text: &str) -> bool {
+    bytes(text).is_some_and(|bytes| bytes >= MemoryBudget::LEAST_BYTES as u64)
 }
 
 fn is_small_number(text: &str) -> bool {
@@ -165,10 +171,11 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "memory.budget",
-        "208MiB",
-        "What RocksDB's caches and write buffers may take in all.",
-        "a size of at least 1MiB such as 256MiB",
-        is_size,
+        "512MiB",
+        "What the process may take in memory, more or less a tenth, whatever the size of the state. What its parts may take comes of it, and is \
+         logged at the start: RocksDB's caches and write buffers nearly half of it.",
+        "a size of at least 256MiB such as 512MiB",
+        is_budget,
     ),
     setting("retention.findings", "7d", "How long records of `findings` and `findings.bulk` stay.", "a duration such as 7d", is_duration),
     setting(
@@ -265,14 +272,6 @@ pub const SETTINGS: &[Setting] = &[
         "After so long the brokers abort a transaction that has no end; at most their `transaction.max.timeout.ms`.",
         "a duration such as 30s",
         is_duration,
-    ),
-    setting(
-        "kafka.buffer",
-        "64MiB",
-        "What records may take that are fetched and wait, for each of: what stages read, what views read, what is restored; standbys take half \
-         as much, bulk a quarter.",
-        "a size of at least 1MiB such as 64MiB",
-        is_size,
     ),
     setting(
         "kafka.registry.url",

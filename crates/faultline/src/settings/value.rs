@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use faultline_stream::MemoryBudget;
+
 use super::{Layers, Origin};
 
 /// What the program runs with.
@@ -23,7 +25,7 @@ pub struct Settings {
     pub workers: usize,
     pub commit_interval: Duration,
     pub bulk_lag: u64,
-    pub memory_budget_bytes: u64,
+    pub memory: MemoryBudget,
     pub retention_findings: Duration,
     pub retention_decisions: Duration,
     pub retention_dead_letters: Duration,
@@ -54,7 +56,6 @@ pub struct Kafka {
     pub session_timeout: Duration,
     pub standbys: u32,
     pub transaction_timeout: Duration,
-    pub buffer_bytes: u64,
     pub registry: Option<Registry>,
     pub token_file: Option<PathBuf>,
     /// Options of librdkafka; their values can be secrets.
@@ -113,7 +114,7 @@ impl Settings {
             workers: number("stream.workers") as usize,
             commit_interval: span("stream.commit_interval"),
             bulk_lag: number("stream.bulk_lag").into(),
-            memory_budget_bytes: size("memory.budget"),
+            memory: MemoryBudget::of(usize::try_from(size("memory.budget")).unwrap_or(usize::MAX)),
             retention_findings: span("retention.findings"),
             retention_decisions: span("retention.decisions"),
             retention_dead_letters: span("retention.dead_letters"),
@@ -139,7 +140,6 @@ impl Settings {
                 session_timeout: span("kafka.session_timeout"),
                 standbys: number("kafka.standbys"),
                 transaction_timeout: span("kafka.transaction_timeout"),
-                buffer_bytes: size("kafka.buffer"),
                 registry: (!text("kafka.registry.url").is_empty()).then(|| Registry {
                     url: text("kafka.registry.url"),
                     user: text("kafka.registry.user"),
