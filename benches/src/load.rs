@@ -1,6 +1,6 @@
 //! Puts records into topics of a cluster, as fast as a plain producer can, and reads them: the benchmarks' publishers and readers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use faultline_model::topic::Topic;
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -55,9 +55,14 @@ pub fn send<K: ToBytes + ?Sized>(producer: &BaseProducer, mut record: BaseRecord
 /// Removes topics that an earlier measurement on the same broker may have left, and waits until they are gone.
 pub fn remove_topics(bootstrap: &str, topics: &[&str]) -> Result<(), KafkaError> {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", bootstrap).create()?;
-    // One that is not there cannot be removed: that is an answer, and no error.
-    futures_executor::block_on(admin.delete_topics(topics, &AdminOptions::new()))?;
-    while admin.inner().fetch_metadata(None, CALL)?.topics().iter().any(|topic| topics.contains(&topic.name())) {
+    for answer in futures_executor::block_on(admin.delete_topics(topics, &AdminOptions::new()))? {
+        match answer {
+            Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
+            Err((_, code)) => return Err(KafkaError::AdminOp(code)),
+        }
+    }
+    let begun = Instant::now();
+    while begun.elapsed() < CALL && admin.inner().fetch_metadata(None, CALL)?.topics().iter().any(|topic| topics.contains(&topic.name())) {
         std::thread::sleep(LOOK);
     }
     Ok(())

@@ -154,6 +154,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // As the program has it unless it is set.
     let memory = MemoryBudget::of(512 << 20);
     options.local.memory_budget_bytes = memory.rocksdb_bytes;
+    options.buffer_bytes = memory.buffer_bytes;
     let partitions = KafkaLog::partitions_in(&options, FINDINGS.name)?;
     remove_topics(bootstrap, &[RISKS.name, &format!("{}.changelog", Job::NAME)])?;
     make_topics(&options, &plans, &[Job::NAME], partitions, 1)?;

@@ -11,16 +11,25 @@ use foldhash::fast::RandomState;
 /// What a row is taken to cost beside key and value.
 const ENTRY_BYTES: usize = 96;
 
+/// What a task has room for in any case, twice: what is looked up together is to be there when it is read one by one.
+const LEAST_BYTES: usize = 256 << 10;
+
 /// How much all tasks of a host may keep at hand; each has as much of it as any other.
 #[derive(Debug)]
 pub(crate) struct Room {
     bytes: usize,
+    least_bytes: usize,
     tasks: AtomicUsize,
 }
 
 impl Room {
+    /// Of one generation of a task's rows.
+    fn share(&self) -> usize {
+        (self.bytes / 2 / self.tasks.load(Ordering::Relaxed).max(1)).max(self.least_bytes)
+    }
+
     pub(crate) fn of(bytes: usize) -> Arc<Self> {
-        Arc::new(Self { bytes, tasks: AtomicUsize::default() })
+        Arc::new(Self { bytes, least_bytes: LEAST_BYTES.min(bytes), tasks: AtomicUsize::default() })
     }
 }
 
@@ -32,6 +41,8 @@ pub(crate) struct Rows {
     newer: Kept,
     newer_bytes: usize,
     older: Kept,
+    /// What they weighed when they were the newer ones.
+    older_bytes: usize,
 }
 
 /// Nothing where there is no such row.
@@ -40,7 +51,7 @@ type Kept = HashMap<Vec<u8>, Option<Vec<u8>>, RandomState>;
 impl Rows {
     pub(crate) fn new(room: Arc<Room>) -> Self {
         room.tasks.fetch_add(1, Ordering::Relaxed);
-        Self { room, newer: Kept::default(), newer_bytes: 0, older: Kept::default() }
+        Self { room, newer: Kept::default(), newer_bytes: 0, older: Kept::default(), older_bytes: 0 }
     }
 
     fn has(&mut self, key: &[u8]) -> bool {
@@ -55,14 +66,28 @@ impl Rows {
         self.newer.get(key)
     }
 
-    /// Of both generations each has half of the room.
     fn keep(&mut self, key: Vec<u8>, row: Option<Vec<u8>>) {
         let bytes = weight(&key, row.as_deref());
-        if self.newer_bytes + bytes > self.room.bytes / 2 / self.room.tasks.load(Ordering::Relaxed).max(1) {
-            (self.older, self.newer_bytes) = (std::mem::take(&mut self.newer), 0);
+        if self.newer_bytes + bytes > self.room.share() {
+            self.turn_over();
         }
         self.newer_bytes += bytes;
         self.newer.insert(key, row);
+    }
+
+    fn turn_over(&mut self) {
+        (self.older, self.older_bytes) = (std::mem::take(&mut self.newer), std::mem::take(&mut self.newer_bytes));
+    }
+
+    /// Keeps no more than there is room for: other tasks may have come to share it, and commits made rows longer.
+    pub(crate) fn trim(&mut self) {
+        let share = self.room.share();
+        if self.newer_bytes > share {
+            self.turn_over();
+        }
+        if self.older_bytes > share {
+            (self.older, self.older_bytes) = (Kept::default(), 0);
+        }
     }
 
     /// A commit begins. What is kept is made what it says; a row that is new is kept once somebody reads it, since most are never read again.
@@ -73,9 +98,10 @@ impl Rows {
         for (key, row) in changes {
             if let Some(kept) = self.newer.get_mut(key) {
                 self.newer_bytes -= weight(key, kept.as_deref());
-                if kept.is_some() && row.is_some() {
-                    kept.clone_from(row);
-                    self.newer_bytes += weight(key, row.as_deref());
+                if let (Some(kept), Some(row)) = (&mut *kept, row) {
+                    // Not into what it had room for before, which would grow by doubling.
+                    *kept = row[..].to_vec();
+                    self.newer_bytes += weight(key, Some(row));
                 } else {
                     self.newer.remove(key);
                 }
@@ -86,11 +112,12 @@ impl Rows {
                 self.keep(key.clone(), row.clone());
             }
         }
+        self.trim();
     }
 
     /// A commit failed, and nobody knows what the state says.
     pub(crate) fn forget(&mut self) {
-        (self.newer, self.newer_bytes, self.older) = (Kept::default(), 0, Kept::default());
+        (self.newer, self.newer_bytes, self.older, self.older_bytes) = (Kept::default(), 0, Kept::default(), 0);
     }
 }
 
@@ -186,7 +213,8 @@ mod tests {
         #[test]
         fn what_is_at_hand_is_what_the_store_says(steps in vec(does(), 0..120), bytes in prop::sample::select(vec![0_usize, 600, 1 << 20])) {
             let mut store = MemoryStore::default();
-            let rows = RefCell::new(Rows::new(Room::of(bytes)));
+            let room = Arc::new(Room { bytes, least_bytes: 0, tasks: AtomicUsize::default() });
+            let rows = RefCell::new(Rows::new(room));
             for step in steps {
                 match step {
                     Does::Gets(key) => prop_assert_eq!(AtHand::new(&store, &rows).get(&[key]).unwrap(), store.get(&[key]).unwrap()),
@@ -203,8 +231,8 @@ mod tests {
                 }
                 let rows = rows.borrow();
                 prop_assert_eq!(kept_bytes(&rows), rows.newer_bytes);
-                // A single row may be more than there is room for; a commit may make those that are kept longer.
-                prop_assert!(rows.newer.len() <= 1 || rows.newer_bytes <= bytes / 2 + 40 * rows.newer.len());
+                // A single row may be more than there is room for.
+                prop_assert!(rows.newer.len() <= 1 || rows.newer_bytes <= bytes / 2);
                 prop_assert!(rows.older.keys().all(|key| !rows.newer.contains_key(key)));
             }
         }
@@ -212,7 +240,7 @@ mod tests {
 
     #[test]
     fn the_room_is_shared_and_rows_that_are_asked_for_stay() {
-        let room = Room::of(4 * 1000);
+        let room = Arc::new(Room { bytes: 4 * 1000, least_bytes: 0, tasks: AtomicUsize::default() });
         let (mut one, other) = (Rows::new(room.clone()), Rows::new(room.clone()));
         let row = || Some(vec![0; 1000 - ENTRY_BYTES - 1]);
         one.keep(vec![1], row());
@@ -223,5 +251,8 @@ mod tests {
         drop(other);
         one.keep(vec![4], row());
         assert_eq!(one.newer.len(), 2, "there is room for two now");
+        let _others = [Rows::new(room.clone()), Rows::new(room)];
+        one.trim();
+        assert!(one.newer.is_empty() && one.older.is_empty(), "two are too many for a third of the room");
     }
 }

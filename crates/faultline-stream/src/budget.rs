@@ -4,8 +4,8 @@ const MEBIBYTE: usize = 1 << 20;
 /// What is there before anything is worked on: the program, its threads, its clients' own structures.
 const FIXED_BYTES: usize = 128 * MEBIBYTE;
 
-/// A process's memory, and what its parts may take of it. The parts come to less than the whole: what the allocator holds between what is
-/// in use, and the work in hand, have the rest.
+/// A process's memory, and what its parts may take of it, for some ten tasks. The parts come to a tenth more than the whole at most, and are
+/// never full all at once; what the allocator holds between what is in use has the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryBudget {
     /// Resident memory of the process, more or less a tenth, whatever the size of the state.
@@ -16,6 +16,10 @@ pub struct MemoryBudget {
     pub buffer_bytes: usize,
     /// For [`HostOptions::at_hand_bytes`](crate::HostOptions::at_hand_bytes).
     pub at_hand_bytes: usize,
+    /// The page cache of who writes the views.
+    pub views_writer_bytes: usize,
+    /// Of each who reads them.
+    pub views_reader_bytes: usize,
     /// For [`HostOptions::batch_bytes`](crate::HostOptions::batch_bytes).
     pub batch_bytes: usize,
 }
@@ -32,6 +36,8 @@ impl MemoryBudget {
             rocksdb_bytes: (total_bytes - FIXED_BYTES) / 2,
             buffer_bytes: (total_bytes / 16).min(64 * MEBIBYTE),
             at_hand_bytes: total_bytes / 16,
+            views_writer_bytes: (total_bytes / 8).min(64 * MEBIBYTE),
+            views_reader_bytes: (total_bytes / 64).min(8 * MEBIBYTE),
             batch_bytes: (total_bytes / 128).min(4 * MEBIBYTE),
         }
     }
@@ -44,7 +50,7 @@ mod tests {
     #[test]
     fn the_parts_leave_room_for_what_lies_between_them() {
         for total in [0, 256, 300, 512, 1024, 65_536].map(|mebibytes| mebibytes * MEBIBYTE) {
-            let MemoryBudget { total_bytes, rocksdb_bytes, buffer_bytes, at_hand_bytes, batch_bytes } = MemoryBudget::of(total);
+            let MemoryBudget { total_bytes, rocksdb_bytes, buffer_bytes, at_hand_bytes, batch_bytes, .. } = MemoryBudget::of(total);
             // Stages and views read, tasks are restored; two stages of four tasks each, and the workers, have a batch.
             let parts = FIXED_BYTES + rocksdb_bytes + at_hand_bytes + 3 * buffer_bytes + 10 * batch_bytes;
             assert!(parts <= total_bytes + total_bytes / 10, "{total}: {parts} of {total_bytes}");

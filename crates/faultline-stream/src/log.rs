@@ -160,8 +160,7 @@ pub trait Log: Send + Sync {
 
     fn positions(&self, task: TaskId) -> Result<Positions, HostError>;
 
-    /// A task's state as last committed. What is read may be kept at hand: whoever commits for the task lets this go before. Only what
-    /// a commit in flight changes may change below it.
+    /// A task's state as last committed. Only what a commit in flight changes may change below who reads it.
     fn state<'a>(&'a self, task: TaskId) -> Box<dyn Store + 'a>;
 
     /// Forgets the records below an offset of a topic kept by time. `least_position` is the lowest position among its readers; a

@@ -366,6 +366,7 @@ impl<S: Stage> Work for Task<S> {
     }
 
     fn step(&mut self, clock: &dyn Clock) -> Result<Step, HostError> {
+        self.rows.get_mut().trim();
         let step = self.one_step(clock);
         if step.is_err() {
             self.rows.get_mut().forget();

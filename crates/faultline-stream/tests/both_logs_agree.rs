@@ -128,7 +128,7 @@ fn seen(log: &dyn Log) -> Vec<String> {
             }
             seen.push(format!("{:?}", state.get(&[7]).unwrap()));
             let keys = [&[][..], &[0], &[7], &[7, 7], &[255, 255]].map(<[u8]>::to_vec);
-            state.look_up(keys.to_vec()).unwrap();
+            seen.push(format!("{:?}", state.get_all(&[&keys[..], &keys[..2]].concat()).unwrap()));
             seen.push(format!("{:?}", keys.map(|key| state.get(&key).unwrap())));
         }
     }

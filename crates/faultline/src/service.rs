@@ -71,7 +71,7 @@ impl Service {
     pub fn open(settings: &Settings, roles: &Roles) -> Result<Self, ServiceError> {
         let folder = &settings.data_folder;
         make(folder).map_err(|source| ServiceError::Folder { path: folder.clone(), source })?;
-        let MemoryBudget { total_bytes, rocksdb_bytes, buffer_bytes, at_hand_bytes, batch_bytes } = settings.memory;
+        let MemoryBudget { total_bytes, rocksdb_bytes, buffer_bytes, at_hand_bytes, batch_bytes, .. } = settings.memory;
         tracing::info!(total_bytes, rocksdb_bytes, buffer_bytes, at_hand_bytes, batch_bytes, "memory.budget");
         match &settings.kafka {
             None => Self::embedded(settings),
@@ -82,7 +82,7 @@ impl Service {
     fn embedded(settings: &Settings) -> Result<Self, ServiceError> {
         let log = Arc::new(open::log(settings)?);
         let bodies = Bodies::Elsewhere(Arc::new(bodies::LogBodies::new(log.clone())));
-        let options = faultline_views::Options { bodies, ..faultline_views::Options::default() };
+        let options = faultline_views::Options { bodies, ..open::views_options(settings) };
         let views = Arc::new(Views::open(&settings.data_folder.join("views.sqlite"), options)?);
         let mut host = Host::new(log.clone(), open::host_options(settings));
         host.add(open::track(settings))?.add(open::correlate(settings))?;
@@ -99,7 +99,7 @@ impl Service {
             if roles.has(Role::Views) { (&TOPICS, "views.sqlite") } else { (&[topic::OUTCOMES], "outcomes.sqlite") };
         let views = if roles.has_api() {
             let file = open::views_file(&settings.data_folder, file, log.generation());
-            Views::open(&file, faultline_views::Options::default())?
+            Views::open(&file, open::views_options(settings))?
         } else {
             Views::in_memory()?
         };

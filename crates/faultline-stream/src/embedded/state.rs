@@ -22,7 +22,7 @@ pub(super) fn bounded<'d>(mut bounded: ReadOptions, db: &'d DB, family: &str, fr
     rows
 }
 
-/// One task's part of the state, as it was when it was first read. Only the task writes it, and only after it has let this go.
+/// One task's part of the state. Only the task's own commits change it, and who reads while one is in flight lays its changes over this.
 pub(super) struct TaskState<'d> {
     db: &'d DB,
     /// What stands before each of its keys.

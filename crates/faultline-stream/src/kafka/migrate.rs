@@ -4,6 +4,7 @@
 //! log's partition count: records are re-keyed, and each row of state belongs with a key (`stage::home_of`). Positions come last, so that
 //! a cluster in which this ended half-way has none; then its topics are to be made anew.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use super::registry::Wire;
 use super::transact::{Reached, Sent, Transactor, sent};
 use super::unfenced::Joined;
 use super::{CALL, Generation, KafkaError, KafkaLog, Names, POSITIONS_ROW, checked};
+use crate::at_hand::{AtHand, Room, Rows};
 use crate::commit::TaskId;
 use crate::error::HostError;
 use crate::log::{Log, Place, Positions, Record, Stored};
@@ -30,6 +32,8 @@ use crate::task::{FORMAT_ROW, HOST_ROWS, NOW_ROW};
 use crate::topics::TopicPlan;
 
 /// What is read, and then written in one transaction.
+/// Of the rows of all tasks.
+const AT_HAND_BYTES: usize = 4 << 20;
 const PAGE_RECORDS: usize = 4096;
 const PAGE_BYTES: usize = 4 << 20;
 const LOOK: Duration = Duration::from_millis(100);
@@ -221,16 +225,20 @@ impl<'m> Moving<'m> {
     pub(super) fn rows(&mut self, stage: &MovedStage) -> Result<(), HostError> {
         let tasks = tasks(self.from, stage)?;
         let states: Vec<Box<dyn Store + '_>> = tasks.iter().map(|task| self.from.state(*task)).collect();
+        // An asset's rows lie together, and of each the asset's own row is asked.
+        let room = Room::of(AT_HAND_BYTES);
+        let rows: Vec<RefCell<Rows>> = states.iter().map(|_| RefCell::new(Rows::new(room.clone()))).collect();
+        let states: Vec<AtHand<'_>> = states.iter().zip(&rows).map(|(state, rows)| AtHand::new(&**state, rows)).collect();
         let mut count = 0;
         for (task, state) in tasks.iter().zip(&states) {
             let mut next = vec![HOST_ROWS + 1];
             loop {
-                let page = page(*task, &**state, &next)?;
+                let page = page(*task, state, &next)?;
                 let Some((last, _)) = page.last() else { break };
                 next = [last.as_slice(), &[0]].concat();
                 let mut rows = Vec::new();
                 for (key, value) in page {
-                    self.row(*task, &**state, &states, key, value, &mut rows)?;
+                    self.row(*task, state, &states, key, value, &mut rows)?;
                 }
                 self.write(stage, &rows)?;
                 count += rows.len() as u64;
@@ -245,7 +253,7 @@ impl<'m> Moving<'m> {
         &self,
         task: TaskId,
         state: &dyn Store,
-        states: &[Box<dyn Store + '_>],
+        states: &[AtHand<'_>],
         key: Vec<u8>,
         value: Vec<u8>,
         rows: &mut Vec<Row>,

@@ -159,6 +159,7 @@ pub(super) fn small_bounds(random: &mut Random) -> HostOptions {
         page_bytes: [0, 100, 1 << 20][random.below(3)],
         slice_bytes: [0, 200, 1 << 20][random.below(3)],
         commit_interval: Duration::from_secs([0, 60][random.below(2)]),
+        at_hand_bytes: [0, 1_000, 1 << 20][random.below(3)],
         bulk_records: 1 + random.below(8),
         bulk_interval: Duration::from_secs([0, 60][random.below(2)]),
         ..HostOptions::default()

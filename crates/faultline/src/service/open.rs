@@ -161,6 +161,14 @@ pub fn plans(settings: &Settings) -> Vec<TopicPlan> {
     topic_plans().into_iter().map(|plan| plan.kept_for(kept(plan))).collect()
 }
 
+pub fn views_options(settings: &Settings) -> faultline_views::Options {
+    faultline_views::Options {
+        writer_cache_bytes: settings.memory.views_writer_bytes,
+        reader_cache_bytes: settings.memory.views_reader_bytes,
+        ..faultline_views::Options::default()
+    }
+}
+
 pub fn host_options(settings: &Settings) -> HostOptions {
     HostOptions {
         workers: settings.workers,
