@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::error::HostError;
 use crate::sync::held;
 
-/// How RocksDB tells who comes second that somebody was first, and not why.
-const SECOND: &str = "Seen error";
+/// How RocksDB tells who comes second that somebody was first, and not why: of a file's buffer, and of the file.
+const SECOND: [&str; 2] = ["Seen error", "Writer has previous error"];
 /// Who was first has its answer by then.
 const FIRST_SAYS: Duration = Duration::from_secs(1);
 
@@ -22,7 +22,7 @@ impl Failure {
     /// Takes note of a failure, and gives the one that tells why.
     pub(super) fn of(&self, path: &Path, source: rocksdb::Error) -> HostError {
         let mut first = held(&self.first);
-        if source.as_ref().contains(SECOND) {
+        if SECOND.iter().any(|words| source.as_ref().contains(words)) {
             let waited = self.said.wait_timeout_while(first, FIRST_SAYS, |first| first.is_none());
             first = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -54,8 +54,9 @@ mod tests {
 
     #[test]
     fn whoever_comes_first_all_are_told_why() {
-        let (path, why, second) = (Path::new("data"), error("No space left on device"), error("Seen error. Skip writing buffer."));
-        for _ in 0..100 {
+        let (path, why) = (Path::new("data"), error("No space left on device"));
+        for words in ["Seen error. Skip writing buffer.", "Writer has previous error."].repeat(50) {
+            let second = error(words);
             let (failure, together) = (Failure::default(), Barrier::new(MANY));
             scope(|scope| {
                 for number in 0..MANY {
