@@ -145,10 +145,7 @@ pub fn processor_seconds() -> BTreeMap<String, f64> {
 
 /// What the process holds in memory now.
 pub fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:")).and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
+    faultline_stream::resident_bytes().unwrap_or(0)
 }
 
 /// Since 1970, by the clock that all processes share.

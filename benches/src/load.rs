@@ -62,7 +62,10 @@ pub fn remove_topics(bootstrap: &str, topics: &[&str]) -> Result<(), KafkaError>
         }
     }
     let begun = Instant::now();
-    while begun.elapsed() < CALL && admin.inner().fetch_metadata(None, CALL)?.topics().iter().any(|topic| topics.contains(&topic.name())) {
+    while admin.inner().fetch_metadata(None, CALL)?.topics().iter().any(|topic| topics.contains(&topic.name())) {
+        if begun.elapsed() > CALL {
+            return Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut));
+        }
         std::thread::sleep(LOOK);
     }
     Ok(())

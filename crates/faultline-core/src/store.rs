@@ -256,10 +256,6 @@ impl Store for Overlay<'_> {
         self.layer().scan(prefix, from, visit)
     }
 
-    fn get_all(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        self.layer().get_all(keys)
-    }
-
     fn look_up(&self, mut keys: Vec<Vec<u8>>) -> Result<(), StoreError> {
         keys.retain(|key| !self.keys.may_have(key) || !self.changes.contains_key(key));
         self.below.look_up(keys)
@@ -387,7 +383,7 @@ mod tests {
                 prop_assert_eq!(overlay.get(from).unwrap(), plain.get(from).cloned());
             }
             let keys: Vec<Vec<u8>> = scans.iter().map(|(key, ..)| key.clone()).collect();
-            prop_assert_eq!(overlay.get_all(&keys).unwrap(), keys.iter().map(|key| plain.get(key).cloned()).collect::<Vec<_>>());
+            prop_assert_eq!(overlay.layer().get_all(&keys).unwrap(), keys.iter().map(|key| plain.get(key).cloned()).collect::<Vec<_>>());
             prop_assert_eq!(rows_of(&overlay.changed(), &[], &[], usize::MAX), changed.clone().into_iter().collect::<Vec<_>>());
             prop_assert!(scans.iter().all(|(key, ..)| overlay.changed().get(key).unwrap() == changed.get(key).cloned()));
             let weight: usize = overlay

@@ -49,7 +49,7 @@ mod telemetry;
 pub mod testing;
 mod topics;
 
-pub use budget::MemoryBudget;
+pub use budget::{MemoryBudget, resident_bytes};
 pub use carried::TRACEPARENT;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use commit::{Commit, Ending, InFlight, TaskId};

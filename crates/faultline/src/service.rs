@@ -71,8 +71,18 @@ impl Service {
     pub fn open(settings: &Settings, roles: &Roles) -> Result<Self, ServiceError> {
         let folder = &settings.data_folder;
         make(folder).map_err(|source| ServiceError::Folder { path: folder.clone(), source })?;
-        let MemoryBudget { total_bytes, rocksdb_bytes, buffer_bytes, at_hand_bytes, batch_bytes, .. } = settings.memory;
-        tracing::info!(total_bytes, rocksdb_bytes, buffer_bytes, at_hand_bytes, batch_bytes, "memory.budget");
+        let MemoryBudget { total_bytes, rocksdb_bytes, buffer_bytes, at_hand_bytes, views_writer_bytes, views_reader_bytes, batch_bytes } =
+            settings.memory;
+        tracing::info!(
+            total_bytes,
+            rocksdb_bytes,
+            buffer_bytes,
+            at_hand_bytes,
+            views_writer_bytes,
+            views_reader_bytes,
+            batch_bytes,
+            "memory.budget"
+        );
         match &settings.kafka {
             None => Self::embedded(settings),
             Some(kafka) => Self::on_kafka(settings, kafka, roles),

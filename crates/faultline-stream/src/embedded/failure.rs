@@ -8,7 +8,7 @@ use crate::error::HostError;
 use crate::sync::held;
 
 /// How RocksDB tells who comes second that somebody was first, and not why: of a file's buffer, and of the file.
-const SECOND: [&str; 2] = ["Seen error", "Writer has previous error"];
+const SECOND: [&str; 2] = ["Seen error", "has previous error"];
 /// Who was first has its answer by then.
 const FIRST_SAYS: Duration = Duration::from_secs(1);
 

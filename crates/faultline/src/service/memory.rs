@@ -1,6 +1,6 @@
 //! What the process takes of its memory, beside what it may.
 
-use faultline_stream::{Family, Kind, MemoryBudget, Sample};
+use faultline_stream::{Family, Kind, MemoryBudget, Sample, resident_bytes};
 
 /// What it may take; and what is resident, where the system tells as Linux does.
 pub fn families(budget: MemoryBudget) -> Vec<Family> {
@@ -17,12 +17,6 @@ pub fn families(budget: MemoryBudget) -> Vec<Family> {
         families.push(gauge("process_resident_memory_bytes", "Resident memory size in bytes.", bytes));
     }
     families
-}
-
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    Some(kibibytes.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
 
 #[cfg(test)]
