@@ -49,11 +49,6 @@ impl Stage for Job {
     const GLOBALS: &'static [Topic] = &[];
     type Gathered = ();
 
-    /// A finding's key is its correlation key.
-    fn ahead(&self, batch: &Batch<'_>, _: Topic, keys: &mut dyn Iterator<Item = &str>) -> Result<(), StoreError> {
-        batch.state.look_up(keys.map(|key| [&[TABLE], key.as_bytes()].concat()).collect())
-    }
-
     fn apply(&self, batch: &mut Batch<'_>, (): &mut (), input: &Input<'_>) -> Result<(), StageError> {
         // Looked at once for all of its texts.
         let text = str::from_utf8(input.value.unwrap_or_default()).map_err(StageError::poison)?;

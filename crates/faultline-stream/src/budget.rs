@@ -35,7 +35,7 @@ impl MemoryBudget {
             total_bytes,
             rocksdb_bytes: (total_bytes - FIXED_BYTES) / 2,
             buffer_bytes: (total_bytes / 16).min(64 * MEBIBYTE),
-            at_hand_bytes: total_bytes / 16,
+            at_hand_bytes: (total_bytes - FIXED_BYTES) / 6,
             views_writer_bytes: (total_bytes / 8).min(64 * MEBIBYTE),
             views_reader_bytes: (total_bytes / 64).min(8 * MEBIBYTE),
             batch_bytes: (total_bytes / 128).min(4 * MEBIBYTE),

@@ -3,7 +3,7 @@
 //! Never in a value, whose bytes are facts alone. A batch that has records of several traces carries none on: to name one of them would
 //! be wrong of the others.
 
-use crate::log::Stored;
+use crate::log::{Headers, Stored};
 
 /// When the oldest record that a record follows from was written, in milliseconds since 1970, as decimal text.
 pub(crate) const SINCE: &str = "faultline-since";
@@ -45,7 +45,7 @@ impl Carried {
     }
 
     /// For what the batch says.
-    pub(crate) fn headers(&self) -> Vec<(String, Vec<u8>)> {
+    pub(crate) fn headers(&self) -> Headers {
         let since = self.since_ms.map(|since| (SINCE.to_owned(), since.to_string().into_bytes()));
         let trace = if let Trace::One(trace) = &self.trace { Some((TRACEPARENT.to_owned(), trace.clone())) } else { None };
         since.into_iter().chain(trace).collect()
@@ -66,7 +66,7 @@ mod tests {
         for record in records {
             carried.read(record);
         }
-        carried.headers().into_iter().map(|(name, value)| (name, String::from_utf8(value).unwrap())).collect()
+        carried.headers().iter().map(|(name, value)| (name.clone(), String::from_utf8(value.clone()).unwrap())).collect()
     }
 
     #[test]

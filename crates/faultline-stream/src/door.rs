@@ -4,7 +4,7 @@ use faultline_model::time::Timestamp;
 use faultline_model::topic::Topic;
 
 use crate::error::HostError;
-use crate::log::{Log, Record};
+use crate::log::{Headers, Log, Record};
 
 /// Appends records to a topic, each to the partition of its key, all of them or none. They are durable when this returns.
 /// Gives partition and offset of each.
@@ -15,6 +15,7 @@ pub fn append(
     time: Timestamp,
     headers: &[(String, Vec<u8>)],
 ) -> Result<Vec<(u32, u64)>, HostError> {
+    let headers = Headers::from(headers);
     let partitions = log.partitions(topic.name)?;
     let records: Vec<Record> = records
         .into_iter()
@@ -23,7 +24,7 @@ pub fn append(
             partition: topic.partition_of(&key, partitions),
             key: key.into_bytes(),
             value,
-            headers: headers.to_vec(),
+            headers: headers.clone(),
             timestamp_ms: time.millis(),
         })
         .collect();

@@ -130,7 +130,7 @@ pub(crate) fn encode(row: &mut Vec<u8>, record: &Record) {
         text(row, value);
     }
     row.extend((record.headers.len() as u32).to_le_bytes());
-    for (name, value) in &record.headers {
+    for (name, value) in &*record.headers {
         text(row, name.as_bytes());
         text(row, value);
     }
@@ -161,7 +161,11 @@ pub(crate) fn decode(offset: u64, row: &[u8]) -> Result<Stored, HostError> {
         let name = String::from_utf8(rest.text()?.to_vec()).map_err(|_| corrupt(rest.row, "a header's name is no text"))?;
         headers.push((name, rest.text()?.to_vec()));
     }
-    if rest.bytes.is_empty() { Ok(Stored { offset, key, value, headers, timestamp_ms }) } else { Err(corrupt(rest.row, "it is too long")) }
+    if rest.bytes.is_empty() {
+        Ok(Stored { offset, key, value, headers: headers.into(), timestamp_ms })
+    } else {
+        Err(corrupt(rest.row, "it is too long"))
+    }
 }
 
 pub(crate) fn corrupt(row: &str, reason: &'static str) -> HostError {
@@ -203,7 +207,7 @@ mod tests {
             key in any::<Vec<u8>>(), value in any::<Option<Vec<u8>>>(), timestamp_ms in any::<i64>(),
             names in proptest::collection::vec("[a-z]{0,4}", 0..3), cut in any::<proptest::sample::Index>(),
         ) {
-            let headers: Vec<_> = names.into_iter().map(|name| (name, vec![1, 2])).collect();
+            let headers = names.into_iter().map(|name| (name, vec![1, 2])).collect();
             let record = Record { topic: "t", partition: 0, key, value, headers, timestamp_ms };
             let mut row = Vec::new();
             encode(&mut row, &record);

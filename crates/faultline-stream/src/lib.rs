@@ -14,7 +14,7 @@
 //! use faultline_stream::{Log, MemoryLog, Record, TopicPlan};
 //!
 //! let log = MemoryLog::new(vec![TopicPlan::by_time("findings")], 4)?;
-//! let record = Record { topic: "findings", partition: 3, key: b"shop".to_vec(), value: None, headers: vec![], timestamp_ms: 0 };
+//! let record = Record { topic: "findings", partition: 3, key: b"shop".to_vec(), value: None, headers: [].into(), timestamp_ms: 0 };
 //! assert_eq!(log.append(vec![record])?, [0]);
 //! assert_eq!(log.end_offset("findings", 3)?, 1);
 //! # Ok::<(), faultline_stream::HostError>(())
@@ -63,7 +63,7 @@ pub use kafka::{
     PlannedTopic, Registry, RegistryAuth, RegistryError, RegistryOptions, Repartition, Repartitioned, Repartitioning, SubjectDifference,
     apply_topics, compare_topics, degraded_topics, make_topics, migrate, planned_topics, repartition,
 };
-pub use log::{Gauge, Log, Place, Positions, Record, Retained, Stored};
+pub use log::{Gauge, Headers, Log, Place, Positions, Record, Retained, Stored};
 pub use memory::MemoryLog;
 pub use options::HostOptions;
 pub use retain::Readers;

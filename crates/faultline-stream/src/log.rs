@@ -20,6 +20,9 @@ pub type Place = (&'static str, u32);
 /// The next offset to read (the last one read, plus one) of each input.
 pub type Positions = BTreeMap<Place, u64>;
 
+/// Names with values, in order. All that a batch says has the same ones, so they are shared.
+pub type Headers = Arc<[(String, Vec<u8>)]>;
+
 /// A record to be written. No value means that the key went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -27,7 +30,7 @@ pub struct Record {
     pub partition: u32,
     pub key: Vec<u8>,
     pub value: Option<Vec<u8>>,
-    pub headers: Vec<(String, Vec<u8>)>,
+    pub headers: Headers,
     pub timestamp_ms: i64,
 }
 
@@ -37,7 +40,7 @@ pub struct Stored {
     pub offset: u64,
     pub key: Vec<u8>,
     pub value: Option<Vec<u8>>,
-    pub headers: Vec<(String, Vec<u8>)>,
+    pub headers: Headers,
     pub timestamp_ms: i64,
 }
 
@@ -46,9 +49,9 @@ pub struct Stored {
 pub(crate) const AS_WRITTEN: &str = "faultline-as-written";
 
 /// A record's value as it stands in its log. Takes the header that says so away.
-pub(crate) fn as_written(headers: &mut Vec<(String, Vec<u8>)>, value: Option<Vec<u8>>) -> Option<Vec<u8>> {
-    let Some(at) = headers.iter().position(|(name, _)| name == AS_WRITTEN) else { return value };
-    let (_, written) = headers.swap_remove(at);
+pub(crate) fn as_written(headers: &mut Headers, value: Option<Vec<u8>>) -> Option<Vec<u8>> {
+    let Some((_, written)) = headers.iter().find(|(name, _)| name == AS_WRITTEN).cloned() else { return value };
+    *headers = without(headers, AS_WRITTEN);
     match (value, <[u8; 4]>::try_from(&written[..])) {
         (Some(mut value), Ok(id)) => {
             // It has an id, or its header would be the value.
@@ -57,6 +60,10 @@ pub(crate) fn as_written(headers: &mut Vec<(String, Vec<u8>)>, value: Option<Vec
         }
         _ => Some(written),
     }
+}
+
+pub(crate) fn without(headers: &Headers, unwanted: &str) -> Headers {
+    headers.iter().filter(|(name, _)| name != unwanted).cloned().collect()
 }
 
 impl Record {

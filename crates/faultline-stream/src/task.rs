@@ -27,7 +27,7 @@ use crate::error::{Failure, HostError};
 use crate::gate::{Gate, Open};
 use crate::intake::{Intake, Refused, newest};
 use crate::layout::corrupt;
-use crate::log::{Log, Place, Positions, Record};
+use crate::log::{Headers, Log, Place, Positions, Record};
 use crate::options::HostOptions;
 use crate::sync::held;
 use crate::telemetry::{Meter, TaskState};
@@ -303,12 +303,12 @@ impl<S: Stage> Task<S> {
         Ok(changes)
     }
 
-    fn records(&mut self, written: Timestamp, outputs: Vec<Output>, headers: &[(String, Vec<u8>)]) -> Result<Vec<Record>, HostError> {
+    fn records(&mut self, written: Timestamp, outputs: Vec<Output>, headers: &Headers) -> Result<Vec<Record>, HostError> {
         let mut records = Vec::with_capacity(outputs.len());
         for Output { topic, key, value } in outputs {
             let partition = topic.partition_of(&key, self.partitions_of(topic)?);
             let (key, timestamp_ms) = (key.into_bytes(), written.millis());
-            records.push(Record { topic: topic.name, partition, key, value, headers: headers.to_vec(), timestamp_ms });
+            records.push(Record { topic: topic.name, partition, key, value, headers: headers.clone(), timestamp_ms });
         }
         Ok(records)
     }

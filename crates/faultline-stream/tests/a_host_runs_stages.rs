@@ -122,7 +122,7 @@ fn a_poison_record_becomes_a_dead_letter_and_the_rest_goes_on() {
         say(&*log, FACTS, "shop-1", value);
     }
     let key = vec![0xff, 0xfe];
-    log.append(vec![Record { topic: FACTS.name, partition: 0, key, value: None, headers: vec![], timestamp_ms: 0 }]).unwrap();
+    log.append(vec![Record { topic: FACTS.name, partition: 0, key, value: None, headers: [].into(), timestamp_ms: 0 }]).unwrap();
     let host = host(&log, HostOptions::default());
     host.run_until_quiet(&NOON, &mut |_| ()).unwrap();
     let letters: Vec<_> = letters(&*log).into_iter().map(|letter| (letter.offset, letter.reason, letter.value)).collect();
@@ -145,7 +145,7 @@ fn a_dead_letter_keeps_headers_and_fits_at_the_bound() {
     append(&*log, FACTS, vec![("shop-1".to_owned(), Some(value))], NOON, &[("trace".to_owned(), vec![7])]).unwrap();
     host(&log, HostOptions::default()).run_until_quiet(&NOON, &mut |_| ()).unwrap();
     let letter = log.read(DEAD_LETTERS.name, 0, 0, 9, 1 << 20).unwrap().remove(0);
-    assert_eq!((letter.key, letter.headers), (b"shop-1".to_vec(), vec![("trace".to_owned(), vec![7])]));
+    assert_eq!((letter.key, letter.headers), (b"shop-1".to_vec(), [("trace".to_owned(), vec![7])].into()));
 }
 
 #[test]
@@ -155,12 +155,12 @@ fn a_misplaced_record_goes_to_its_own_partition_and_is_counted() {
     let value = Some(b"a f0 7 99999999999".to_vec());
     let partition = (own + 1) % 4;
     let record =
-        Record { topic: FACTS.name, partition, key: b"shop-1".to_vec(), value, headers: vec![("h".into(), vec![1])], timestamp_ms: 5 };
+        Record { topic: FACTS.name, partition, key: b"shop-1".to_vec(), value, headers: [("h".into(), vec![1])].into(), timestamp_ms: 5 };
     log.append(vec![record]).unwrap();
     let host = host(&log, small(1));
     host.run_until_quiet(&NOON, &mut |_| ()).unwrap();
     let sent = log.read(FACTS.name, own, 0, 9, 1 << 20).unwrap().remove(0);
-    assert_eq!((sent.timestamp_ms, sent.headers), (5, vec![("h".to_owned(), vec![1])]));
+    assert_eq!((sent.timestamp_ms, sent.headers), (5, [("h".to_owned(), vec![1])].into()));
     assert_eq!(Rest::of(&*log).unwrap().topics["sums"].len(), 1);
     assert!(text(&host.telemetry().families()).contains("faultline_records_misplaced_total{stage=\"amounts\",topic=\"facts\"} 1"));
 }

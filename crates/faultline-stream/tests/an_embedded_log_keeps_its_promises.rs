@@ -18,7 +18,7 @@ fn open(path: &Path, partitions: u32) -> Result<EmbeddedLog, HostError> {
 
 fn record(topic: &'static str, key: &str, value: Option<&str>) -> Record {
     let value = value.map(|value| value.as_bytes().to_vec());
-    Record { topic, partition: 1, key: key.into(), value, headers: vec![("trace".into(), vec![1])], timestamp_ms: 42 }
+    Record { topic, partition: 1, key: key.into(), value, headers: [("trace".into(), vec![1])].into(), timestamp_ms: 42 }
 }
 
 fn refusal(outcome: Result<EmbeddedLog, HostError>) -> HostError {

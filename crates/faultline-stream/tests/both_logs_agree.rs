@@ -58,7 +58,7 @@ fn records() -> impl Strategy<Value = Vec<Record>> {
         partition,
         key,
         value,
-        headers,
+        headers: headers.into(),
         timestamp_ms,
     });
     vec(record, 0..6)

@@ -16,7 +16,7 @@ const PLANS: [TopicPlan; 2] = [TopicPlan::by_time("events").kept_for(RETENTION),
 const BODY_BYTES: usize = 4 << 10;
 
 fn record(topic: &'static str, key: &str, value: Option<Vec<u8>>, second: i64) -> Record {
-    Record { topic, partition: 0, key: key.into(), value, headers: vec![], timestamp_ms: second * 1000 }
+    Record { topic, partition: 0, key: key.into(), value, headers: [].into(), timestamp_ms: second * 1000 }
 }
 
 /// Bytes that do not compress.

@@ -90,7 +90,7 @@ fn home() -> u32 {
 }
 
 fn append(log: &KafkaLog, topic: Topic, partition: u32, key: &str, value: Vec<u8>) -> u64 {
-    let (key, headers) = (key.as_bytes().to_vec(), Vec::new());
+    let (key, headers) = (key.as_bytes().to_vec(), [].into());
     let timestamp_ms = faultline_stream::Clock::now(&SystemClock).millis();
     log.append(vec![Record { topic: topic.name, partition, key, value: Some(value), headers, timestamp_ms }]).unwrap()[0]
 }

@@ -67,7 +67,7 @@ fn letter(key: &str, topic: &str, stage: &str, value: Option<Vec<u8>>, timestamp
         partition: DEAD_LETTERS.partition_of(key, PARTITIONS),
         key: key.as_bytes().to_vec(),
         value: Some(avro::encode(letter).unwrap()),
-        headers: vec![],
+        headers: [].into(),
         timestamp_ms,
     }
 }
@@ -82,7 +82,7 @@ fn what_is_refused_again_comes_back_with_how_often_until_it_is_enough() {
         partition: place(),
         key: SHOP.into(),
         value: Some(GARBAGE.to_vec()),
-        headers: headers.clone(),
+        headers: headers.clone().into(),
         timestamp_ms: now(),
     };
     let offset = installation.log(|log| log.append(vec![poison]).unwrap()[0]);
@@ -113,7 +113,7 @@ fn what_is_refused_again_comes_back_with_how_often_until_it_is_enough() {
     assert_eq!((records.len(), again.key.as_slice(), again.value.as_deref()), (before + 1, SHOP.as_bytes(), Some(GARBAGE)));
     let ours = [("faultline-redriven", "1"), ("faultline-redriven-from", &first), ("faultline-redriven-by", "ana")];
     let ours = ours.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
-    assert_eq!(again.headers, [headers, ours.to_vec()].concat());
+    assert_eq!(again.headers, [headers, ours.to_vec()].concat().into());
 
     let newest = |letters: &[Value]| (letters[0]["id"].as_str().unwrap().to_owned(), letters[0]["redriven"].clone());
     let letters = installation.letters();

@@ -100,7 +100,7 @@ fn what_was_refused_in_the_bulk_lane_goes_back_there() {
         partition: FINDINGS_BULK.partition_of(SHOP, PARTITIONS),
         key: SHOP.into(),
         value: Some(b"no record".to_vec()),
-        headers: vec![],
+        headers: [].into(),
         timestamp_ms: i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap(),
     };
     installation.log(|log| log.append(vec![poison]).unwrap());

@@ -154,3 +154,17 @@ Sprig's own merge takes false and 0 for absent, so two levels are merged here.
 {{- define "faultline.usesKafkaTls" -}}
 {{- if has .Values.kafka.securityProtocol (list "SSL" "SASL_SSL") }}{{ .Values.kafka.tls.existingSecret }}{{ end -}}
 {{- end -}}
+
+{{/* A size of Kubernetes (1Gi, 1.5G) or of the program (896MiB) in bytes; nothing where it is written in another way. */}}
+{{- define "faultline.bytes" -}}
+{{- if not (kindIs "string" .) -}}
+{{ int64 . }}
+{{- else -}}
+{{- $factors := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 -}}
+{{- $factors = merge $factors (dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776) -}}
+{{- $unit := regexFind "[A-Za-z]*$" . | trimSuffix "B" -}}
+{{- if and (regexMatch "^[0-9]+([.][0-9]+)?[A-Za-z]*$" .) (hasKey $factors $unit) -}}
+{{ mulf (regexFind "^[0-9.]+" . | float64) (get $factors $unit | float64) | int64 }}
+{{- end -}}
+{{- end -}}
+{{- end -}}

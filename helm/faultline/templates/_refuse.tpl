@@ -30,6 +30,13 @@
 {{- end -}}
 {{- end -}}
 {{- range $part, $workload := $workloads -}}
+{{- $budget := $workload.values.memoryBudget -}}
+{{- $limit := dig "limits" "memory" "" $workload.values.resources -}}
+{{- $bytes := include "faultline.bytes" $budget -}}
+{{- $most := include "faultline.bytes" $limit -}}
+{{- if and $bytes $most (gt (mul 11 (int64 $bytes)) (mul 10 (int64 $most))) -}}
+{{- fail (printf "%s: memoryBudget %s and a tenth are more than the memory limit %v, and the process would be killed: seven eighths of the limit fit" $part $budget $limit) -}}
+{{- end -}}
 {{- if $workload.serves -}}
 {{- if not $values.http.tls.existingSecret -}}
 {{- fail "the API leaves loopback only with TLS: name a Secret with certificate and key in http.tls.existingSecret" -}}

@@ -207,7 +207,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn record(value: &[u8]) -> Record {
-        Record { topic: "t", partition: 0, key: b"key".to_vec(), value: Some(value.to_vec()), headers: vec![], timestamp_ms: 7 }
+        Record { topic: "t", partition: 0, key: b"key".to_vec(), value: Some(value.to_vec()), headers: [].into(), timestamp_ms: 7 }
     }
 
     fn packed(records: &[Record]) -> Vec<u8> {

@@ -278,7 +278,7 @@ impl<'s> Run<'s> {
         let partition = (topic.partition_of(&key, partitions) + shift) % partitions;
         self.latest = self.latest.max(time);
         let (key, timestamp_ms) = (key.into_bytes(), time.millis());
-        self.log.append(vec![Record { topic: topic.name, partition, key, value, headers: vec![], timestamp_ms }])?;
+        self.log.append(vec![Record { topic: topic.name, partition, key, value, headers: [].into(), timestamp_ms }])?;
         Ok(())
     }
 

@@ -125,10 +125,10 @@ impl LetterDoor {
             return Ok(Err(format!("{} has no partition {} any more, and its key names no other", topic.name, letter.partition)));
         }
         let times = before.saturating_add(1);
-        let mut headers = stored.headers;
-        headers.retain(|(name, _)| ![TIMES, FROM, BY].contains(&name.as_str()));
         let ours = [(TIMES, times.to_string()), (FROM, id.to_string()), (BY, order.actor.clone())];
-        headers.extend(ours.map(|(name, value)| (name.to_owned(), value.into_bytes())));
+        let ours = ours.map(|(name, value)| (name.to_owned(), value.into_bytes()));
+        let came = stored.headers.iter().filter(|(name, _)| ![TIMES, FROM, BY].contains(&name.as_str()));
+        let headers = came.cloned().chain(ours).collect();
         let timestamp_ms = SystemClock.now().millis();
         let record = Record { topic: topic.name, partition, key: stored.key, value: letter.value, headers, timestamp_ms };
         let (bytes, bound) = (weight(&record), self.log.max_record_bytes());

@@ -18,7 +18,7 @@ use faultline_model::scan::{ScanStarted, Scope};
 use faultline_model::time::Timestamp;
 use faultline_model::topic::{FINDINGS, FINDINGS_BULK};
 use faultline_server::doors::{Clock, DoorError, Lane, PublishedScan, RefusedElement, ReportClaim, Reports, SystemClock};
-use faultline_stream::{HostError, Log, TRACEPARENT, append};
+use faultline_stream::{Headers, HostError, Log, TRACEPARENT, append};
 use faultline_views::{ViewError, Views};
 
 use super::quota::{Quotas, Source};
@@ -116,7 +116,7 @@ struct Pieces<'a> {
     now: Timestamp,
     interactive: Vec<KeyValue>,
     bulk: Vec<KeyValue>,
-    headers: Vec<(String, Vec<u8>)>,
+    headers: Headers,
     bytes: usize,
     /// Of each scan, how its records go.
     ways: BTreeMap<Id, Way>,

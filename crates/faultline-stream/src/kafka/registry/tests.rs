@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::error::HostError;
 use crate::kafka::KafkaError;
-use crate::log::{AS_WRITTEN, Record, Stored, as_written};
+use crate::log::{AS_WRITTEN, Headers, Record, Stored, as_written};
 use crate::topics::TopicPlan;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -173,7 +173,7 @@ fn of_tomorrow(ppm: i32, id: u32) -> Vec<u8> {
 }
 
 fn at(offset: u64, value: &[u8]) -> Stored {
-    Stored { offset, key: b"CVE-1".to_vec(), value: Some(value.to_vec()), headers: Vec::new(), timestamp_ms: 0 }
+    Stored { offset, key: b"CVE-1".to_vec(), value: Some(value.to_vec()), headers: Headers::default(), timestamp_ms: 0 }
 }
 
 fn record(Stored { key, value, headers, timestamp_ms, .. }: Stored) -> Record {
@@ -272,7 +272,7 @@ fn ids_are_exchanged_both_ways_and_what_comes_goes_back_as_it_came() {
     ];
     let mut stored: Vec<Stored> = came.iter().zip(0..).map(|(value, offset)| at(offset, value)).collect();
     // Somebody who says by our header what he had written.
-    stored[0].headers = vec![("trace".to_owned(), vec![1]), (AS_WRITTEN.to_owned(), vec![0, 0, 0, 9])];
+    stored[0].headers = [("trace".to_owned(), vec![1]), (AS_WRITTEN.to_owned(), vec![0, 0, 0, 9])].into();
     let page = wire.incoming(PLACE, stored).unwrap();
     let decoded: Vec<_> = page.iter().map(|record| decode::<IntelRecord>(record.value.as_deref().unwrap())).collect();
     for (at, ppm) in [1, 2, 3].into_iter().enumerate() {

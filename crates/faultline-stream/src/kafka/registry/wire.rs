@@ -12,7 +12,7 @@ use faultline_model::avro::{self, Subject};
 use super::{Registry, RegistryError, RegistryOptions, Understood};
 use crate::error::HostError;
 use crate::kafka::KafkaError;
-use crate::log::{AS_WRITTEN, Place, Record, Stored, as_written};
+use crate::log::{AS_WRITTEN, Place, Record, Stored, as_written, without};
 use crate::sync::held;
 use crate::topics::TopicPlan;
 
@@ -115,7 +115,7 @@ impl Wire {
 
 fn understand(registry: &Registry, subject: &'static Subject, record: &mut Stored) -> Result<(), RegistryError> {
     // A writer that uses our name for a header of its own would speak for us.
-    record.headers.retain(|(name, _)| name != AS_WRITTEN);
+    record.headers = without(&record.headers, AS_WRITTEN);
     let Some(value) = &mut record.value else { return Ok(()) };
     // What is not framed is refused by whoever decodes it.
     let Ok(id) = avro::schema_id(value) else { return Ok(()) };
@@ -126,7 +126,7 @@ fn understand(registry: &Registry, subject: &'static Subject, record: &mut Store
         }
         Understood::Anew(anew) => std::mem::replace(value, anew),
     };
-    record.headers.push((AS_WRITTEN.to_owned(), was));
+    record.headers = record.headers.iter().cloned().chain([(AS_WRITTEN.to_owned(), was)]).collect();
     Ok(())
 }
 

@@ -130,7 +130,7 @@ impl ToCluster {
                 offset: 0,
                 key: record.key.to_vec(),
                 value: record.value.map(<[u8]>::to_vec),
-                headers: record.headers.to_vec(),
+                headers: record.headers.into(),
                 timestamp_ms: record.timestamp_ms.unwrap_or_default(),
             };
             offsets.push(held(&self.shared.brokers).produce(number, at(record.topic, record.partition), stored)?);

@@ -316,7 +316,7 @@ impl<'s> Run<'s> {
         let partitions = self.shared.topics.partitions(self.shared.topics.named(topic.name)?);
         let partition = (topic.partition_of(&key, partitions) + shift) % partitions;
         self.latest = self.latest.max(time);
-        let record = Stored { offset: 0, key: key.into_bytes(), value, headers: Vec::new(), timestamp_ms: time.millis() };
+        let record = Stored { offset: 0, key: key.into_bytes(), value, headers: [].into(), timestamp_ms: time.millis() };
         held(&self.shared.brokers).append(at(topic.name, partition), record);
         Ok(())
     }
