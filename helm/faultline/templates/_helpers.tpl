@@ -168,3 +168,8 @@ Sprig's own merge takes false and 0 for absent, so two levels are merged here.
 {{- end -}}
 {{- end -}}
 {{- end -}}
+
+{{/* A value as it was written: a large number would be printed in powers of ten. */}}
+{{- define "faultline.plain" -}}
+{{- if kindIs "string" . }}{{ . }}{{ else }}{{ int64 . }}{{ end -}}
+{{- end -}}

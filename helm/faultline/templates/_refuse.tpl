@@ -35,7 +35,7 @@
 {{- $bytes := include "faultline.bytes" $budget -}}
 {{- $most := include "faultline.bytes" $limit -}}
 {{- if and $bytes $most (gt (mul 11 (int64 $bytes)) (mul 10 (int64 $most))) -}}
-{{- fail (printf "%s: memoryBudget %s and a tenth are more than the memory limit %v, and the process would be killed: seven eighths of the limit fit" $part $budget $limit) -}}
+{{- fail (printf "%s: memoryBudget %s and a tenth are more than the memory limit %s, and the process would be killed: seven eighths of the limit fit" $part $budget (include "faultline.plain" $limit)) -}}
 {{- end -}}
 {{- if $workload.serves -}}
 {{- if not $values.http.tls.existingSecret -}}
