@@ -14,11 +14,11 @@
 {{- toYaml $config -}}
 {{- end -}}
 
-{{/* Options of librdkafka, all as text; a number of YAML is a float here and would print as 1e+06. */}}
+{{/* Options of librdkafka, all as text. */}}
 {{- define "faultline.client" -}}
 {{- $client := dict -}}
 {{- range $name, $value := .Values.kafka.client -}}
-{{- $_ := set $client $name (ternary (int64 $value | toString) (toString $value) (kindIs "float64" $value)) -}}
+{{- $_ := set $client $name (include "faultline.plain" $value) -}}
 {{- end -}}
 {{- $_ := set $client "security.protocol" .Values.kafka.securityProtocol -}}
 {{- if include "faultline.usesSasl" . -}}

@@ -169,7 +169,7 @@ Sprig's own merge takes false and 0 for absent, so two levels are merged here.
 {{- end -}}
 {{- end -}}
 
-{{/* A value as it was written: a large number would be printed in powers of ten. */}}
+{{/* A value as text, as it was written: a number of YAML is a float here and would print as 1e+06. */}}
 {{- define "faultline.plain" -}}
-{{- if kindIs "string" . }}{{ . }}{{ else }}{{ int64 . }}{{ end -}}
+{{- if kindIs "float64" . }}{{ int64 . }}{{ else }}{{ . }}{{ end -}}
 {{- end -}}
