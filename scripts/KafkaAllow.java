@@ -15,7 +15,7 @@ class KafkaAllow {
       ResourceType kind = ResourceType.valueOf(parts[0].toUpperCase().replace(' ', '_'));
       ResourcePattern resource = new ResourcePattern(kind, name, isPrefix ? PatternType.PREFIXED : PatternType.LITERAL);
       for (String operation : parts[2].split(", *")) {
-        AclOperation may = AclOperation.valueOf(operation.toUpperCase());
+        AclOperation may = AclOperation.valueOf(operation.replaceAll("(?<=[a-z])(?=[A-Z])", "_").toUpperCase());
         allowed.add(new AclBinding(resource, new AccessControlEntry("User:" + args[1], "*", may, AclPermissionType.ALLOW)));
       }
     }

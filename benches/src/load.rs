@@ -86,3 +86,10 @@ pub fn committed_from_now(bootstrap: &str, topic: Topic, partitions: u32) -> Res
     reader.assign(&list)?;
     Ok(reader)
 }
+
+/// How many partitions a topic of a cluster has.
+pub fn partitions_of(bootstrap: &str, topic: &str) -> Result<u32, KafkaError> {
+    let asking: BaseConsumer = ClientConfig::new().set("bootstrap.servers", bootstrap).set("group.id", "bench.asking").create()?;
+    let metadata = asking.fetch_metadata(Some(topic), CALL)?;
+    Ok(metadata.topics().first().map_or(0, |topic| topic.partitions().len() as u32))
+}

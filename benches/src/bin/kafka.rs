@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use faultline_benches::load::remove_topics;
+use faultline_benches::load::{partitions_of, remove_topics};
 use faultline_benches::{processor_seconds, resident_bytes, say};
 use faultline_core::stage::{Batch, Input, Stage, StageError};
 use faultline_core::store::{Store, StoreError};
@@ -193,7 +193,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let memory = MemoryBudget::of(1 << 30);
     options.local.memory_budget_bytes = memory.rocksdb_bytes;
     options.buffer_bytes = memory.buffer_bytes;
-    let partitions = KafkaLog::partitions_in(&options, FINDINGS.name)?;
+    let partitions = partitions_of(&options.bootstrap, FINDINGS.name)?;
     remove_topics(bootstrap, &[RISKS.name, &format!("{}.changelog", Job::NAME)])?;
     make_topics(&options, &plans, &[Job::NAME], partitions, 1)?;
     let log = Arc::new(KafkaLog::open(folder.path(), &plans, options, workers)?);

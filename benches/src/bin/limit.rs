@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use faultline_benches::load::send;
+use faultline_benches::load::{partitions_of, send};
 use faultline_benches::{processor_seconds, say};
 use faultline_model::topic::{Kept, Topic};
-use faultline_stream::{KafkaLog, KafkaOptions, TopicPlan, make_topics};
+use faultline_stream::{KafkaOptions, TopicPlan, make_topics};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let records: u64 = records.parse()?;
     let options = KafkaOptions::new(bootstrap, "limit", "limit");
-    let partitions = KafkaLog::partitions_in(&options, FINDINGS.name)?;
+    let partitions = partitions_of(bootstrap, FINDINGS.name)?;
     make_topics(&options, &OUT.map(|(topic, _)| TopicPlan::of(topic)), &[], partitions, 1)?;
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", bootstrap).set("group.id", "limit").set("enable.auto.commit", "false");

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use faultline_benches::load::send;
+use faultline_benches::load::{partitions_of, send};
 use faultline_benches::{processor_seconds, resident_bytes, say};
 use faultline_core::stage::{Batch, Input, Stage, StageError};
 use faultline_model::topic::{Kept, Topic};
@@ -60,7 +60,7 @@ fn main() -> Result<(), Failure> {
         return Err("usage: restore BOOTSTRAP CHANGELOG WORKERS".into());
     };
     let (workers, folder) = (workers.parse()?, tempfile::tempdir()?);
-    let partitions = KafkaLog::partitions_in(&options(bootstrap, "one"), changelog)?;
+    let partitions = partitions_of(bootstrap, changelog)?;
     make_topics(&options(bootstrap, "one"), &[TopicPlan::of(NOTHING)], &[Remembered::NAME], partitions, 1)?;
     let (records, expected) = copy(bootstrap, changelog, partitions)?;
 

@@ -45,4 +45,7 @@ pub trait Ending: Send {
 
     /// Waits for it. Gives the outputs' offsets.
     fn wait(self: Box<Self>) -> Result<Vec<u64>, HostError>;
+
+    /// Takes the commit back if nothing of it has reached the brokers, and waits for it otherwise.
+    fn give_up(self: Box<Self>) -> Result<Vec<u64>, HostError>;
 }

@@ -15,18 +15,20 @@ pub struct Failure {
 
 impl Failure {
     pub(crate) fn of(task: TaskId, error: &HostError) -> Self {
-        let mut reason = error.to_string();
-        let mut cause = std::error::Error::source(error);
-        while let Some(error) = cause {
-            let text = error.to_string();
-            // A transparent error says what its cause says.
-            if !reason.ends_with(&text) {
-                reason = format!("{reason}: {text}");
-            }
-            cause = error.source();
-        }
-        Self { task, reason }
+        Self { task, reason: with_causes(error) }
     }
+}
+
+/// An error, and what caused it.
+pub(crate) fn with_causes(error: &HostError) -> String {
+    let mut reason = error.to_string();
+    for text in causes(error).skip(1).map(ToString::to_string) {
+        // A transparent error says what its cause says.
+        if !reason.ends_with(&text) {
+            reason = format!("{reason}: {text}");
+        }
+    }
+    reason
 }
 
 fn causes<'e>(error: &'e (dyn std::error::Error + 'static)) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
@@ -80,6 +82,13 @@ impl HostError {
             Self::Stage { source, .. } => causes(source).any(|cause| cause.downcast_ref::<Self>().is_some_and(Self::is_passing)),
             _ => false,
         }
+    }
+
+    /// Whether what is on disk cannot be read, and will not be.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn is_damage(&self) -> bool {
+        let is_corrupt = |error: &rocksdb::Error| error.kind() == rocksdb::ErrorKind::Corruption;
+        matches!(self, Self::Corrupt { .. }) || causes(self).any(|cause| cause.downcast_ref().is_some_and(is_corrupt))
     }
 }
 

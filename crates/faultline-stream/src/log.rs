@@ -205,6 +205,9 @@ pub trait Log: Send + Sync {
     /// The largest record that a door may append.
     fn max_record_bytes(&self) -> usize;
 
+    /// Hears why a task stopped for good: who keeps copies of what is elsewhere takes note where they cannot be read.
+    fn note_failure(&self, _error: &HostError) {}
+
     /// What the store below says of itself, by name of metric: bytes on disk, in caches, behind in compaction.
     fn gauges(&self) -> Vec<Gauge> {
         Vec::new()

@@ -55,7 +55,7 @@ impl Pool {
         self.slots.write().unwrap_or_else(PoisonError::into_inner).push(slot);
     }
 
-    /// Takes a task away, once its step and its commit have ended.
+    /// Takes a task away, once its step has ended, and its commit if that has begun.
     #[cfg(feature = "kafka")]
     pub(crate) fn remove(&self, id: TaskId) {
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
@@ -65,7 +65,7 @@ impl Pool {
         if let Some(slot) = slot {
             slot.has_failed.store(true, Ordering::Release);
             // A worker that has found it before looks at the flag again once it holds it.
-            held(&slot.task).rest();
+            held(&slot.task).give_up();
         }
     }
 
@@ -228,7 +228,11 @@ mod tests {
         }
 
         fn rest(&mut self) {
-            held(&self.0).push("ended");
+            held(&self.0).push("waited for");
+        }
+
+        fn give_up(&mut self) {
+            held(&self.0).push("given up");
         }
 
         fn next_due(&self) -> Option<Timestamp> {
@@ -239,13 +243,13 @@ mod tests {
     }
 
     #[test]
-    fn a_task_is_taken_away_when_its_commit_has_ended_and_begins_no_more() {
+    fn a_task_that_is_taken_away_gives_its_commit_up_and_begins_no_more() {
         let (pool, seen) = (Pool::default(), Arc::default());
         pool.add(TASK, Mutex::new(Box::new(Flying(Arc::clone(&seen)))));
         let found = pool.slots();
         assert!(pool.round(&Timestamp::default(), 0, &mut || ()).is_committing);
         pool.remove(TASK);
-        assert_eq!(*held(&seen), ["begun", "ended"]);
+        assert_eq!(*held(&seen), ["begun", "given up"]);
         // A worker that has found it before steps it no more.
         assert!(found[0].has_failed.load(Ordering::Acquire) && pool.slots().is_empty());
         pool.round(&Timestamp::default(), 0, &mut || ());

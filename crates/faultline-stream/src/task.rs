@@ -63,6 +63,9 @@ pub trait Work: Send {
     /// Waits for the commit in flight: afterwards nothing of the task is under way. What became of it stands in the log.
     fn rest(&mut self);
 
+    /// The same for a task that is to go: a commit that has not come to the brokers need not, who has the task next makes it again.
+    fn give_up(&mut self);
+
     /// When something falls due that no input tells.
     fn next_due(&self) -> Option<Timestamp>;
 
@@ -381,12 +384,21 @@ impl<S: Stage> Work for Task<S> {
         }
     }
 
+    fn give_up(&mut self) {
+        let Some(Flight { commit, batch }) = self.flight.take() else { return };
+        match commit.ending.give_up() {
+            Ok(_) => drop(self.ended(batch)),
+            Err(_) => self.rows.get_mut().forget(),
+        }
+    }
+
     fn next_due(&self) -> Option<Timestamp> {
         // Of a commit in flight the bell tells.
         if self.flight.is_some() { None } else { self.standing.next_due }
     }
 
     fn failed(&mut self, error: &HostError) {
+        self.log.note_failure(error);
         held(&self.meter).state = TaskState::Failed { reason: Failure::of(self.id, error).reason };
     }
 }

@@ -7,30 +7,9 @@ mod toys;
 mod work;
 
 use std::sync::mpsc::channel;
-use std::time::Instant;
 
-use broker::{Broker, LOOK, PATIENCE, assert_at_rest, assert_comes_to, times};
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::metadata::MetadataTopic;
+use broker::{Broker, PATIENCE, assert_at_rest, assert_comes_to, times};
 use work::{STAGES, TASKS, assert_each_key_has_one_home, assert_nothing_stopped, expected, run, say};
-
-/// Waits until all copies of all topics are in sync, Kafka's own included.
-fn assert_in_sync(broker: &Broker) {
-    let bootstrap = broker.options("asking").bootstrap;
-    let asking: BaseConsumer = ClientConfig::new().set("bootstrap.servers", bootstrap).set("group.id", "test.asking").create().unwrap();
-    let until = Instant::now() + PATIENCE;
-    loop {
-        // Who is not answered asks again.
-        let metadata = asking.fetch_metadata(None, PATIENCE / 10);
-        let late = |topic: &MetadataTopic| topic.partitions().iter().any(|partition| partition.isr().len() < partition.replicas().len());
-        if metadata.is_ok_and(|metadata| !metadata.topics().iter().any(late)) {
-            return;
-        }
-        assert!(Instant::now() < until);
-        drop(asking.poll(LOOK));
-    }
-}
 
 /// Three copies of all, of which two must be in sync: any one may go, with all that it leads and coordinates.
 #[test]
@@ -67,7 +46,7 @@ fn a_broker_of_three_that_is_killed_and_comes_back_costs_time_and_nothing_else()
             // The first of two can have been written before.
             work_goes_on(2);
             broker.begin();
-            assert_in_sync(&broker);
+            broker.assert_in_sync();
         }
         work_goes_on(1);
         drop(said);

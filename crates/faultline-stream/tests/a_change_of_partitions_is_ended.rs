@@ -12,7 +12,7 @@ use broker::{Broker, PARTITIONS, PATIENCE, assert_comes_to};
 use faultline_core::stage::Stage;
 use faultline_stream::testing::Rest;
 use faultline_stream::{
-    Clock, Generation, Host, HostError, HostOptions, KafkaError, KafkaHost, KafkaLog, KafkaOptions, Log, MemoryLog, MovedStage,
+    Clock, Difference, Generation, Host, HostError, HostOptions, KafkaError, KafkaHost, KafkaLog, KafkaOptions, Log, MemoryLog, MovedStage,
     Repartition, SystemClock, append, make_topics, repartition,
 };
 use rdkafka::config::ClientConfig;
@@ -69,11 +69,9 @@ fn a_change_of_partitions_that_was_broken_off_is_ended_by_running_it_again() {
     assert!(matches!(refused, HostError::Kafka(KafkaError::Superseded { ours: 1, newest: 2 })), "{refused:?}");
     // Who comes now does not begin.
     let refused = KafkaLog::open(broker.state("new"), &plans, broker.options("new"), 1).map(|_| ()).unwrap_err();
-    let (found, asked) = (PARTITIONS as usize, MORE as usize);
-    assert!(
-        matches!(&refused, HostError::Kafka(KafkaError::Partitions { found: a, asked: b, .. }) if (*a, *b) == (found, asked)),
-        "{refused:?}"
-    );
+    let HostError::Kafka(KafkaError::TopicsDiffer { differences }) = refused else { panic!("{refused:?}") };
+    let fewer = vec![Difference::Partitions { found: PARTITIONS, planned: MORE }];
+    assert_eq!(differences, ["dead-letters", "facts", "facts.bulk", "vetoes"].map(|topic| (topic.to_owned(), fewer.clone())).into());
 
     let folder = broker.state("tool");
     let again = Repartition { plans: &plans, stages: &STAGES, options: &options, folder: &folder, partitions: MORE, replicas: 1 };

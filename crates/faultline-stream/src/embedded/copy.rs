@@ -115,3 +115,25 @@ impl EmbeddedLog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::rocks::Options;
+
+    #[test]
+    fn a_folder_of_another_cluster_is_refused_and_says_which() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || EmbeddedLog::open(folder.path(), vec![], Options::default()).unwrap();
+        let log = open();
+        log.belongs_to("this-one").unwrap();
+        log.close().unwrap();
+        let log = open();
+        log.belongs_to("this-one").unwrap();
+        let refused = log.belongs_to("another").unwrap_err();
+        assert!(matches!(&refused, HostError::OtherCluster { found, asked, .. } if (&**found, &**asked) == ("this-one", "another")));
+        let told = refused.to_string();
+        assert!(told.contains("this-one") && told.contains("another answers") && told.contains(folder.path().to_str().unwrap()), "{told}");
+    }
+}

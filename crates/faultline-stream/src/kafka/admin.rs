@@ -13,7 +13,7 @@ use super::context::{Context, Reader, ask};
 use super::generation::{GENERATIONS, Names, parts};
 use super::options::{Guarantee, KafkaOptions};
 use super::{CHANGELOG, KafkaError};
-use crate::error::HostError;
+use crate::error::{HostError, with_causes};
 use crate::topics::TopicPlan;
 
 const CALL: Duration = Duration::from_secs(30);
@@ -133,41 +133,79 @@ fn is_changelog(topic: &str) -> bool {
 
 /// What differs in a cluster, by topic; topics that are as planned have no entry.
 pub fn compare_topics(options: &KafkaOptions, planned: &[PlannedTopic]) -> Result<BTreeMap<String, Vec<Difference>>, HostError> {
+    let (mut differences, present) = compare_layout(options, planned)?;
+    for (topic, settings) in settings_of(&client(options)?, &present)? {
+        let settings = settings.map_err(|code| KafkaError::NotDescribed { topic: topic.name.clone(), reason: code.to_string() })?;
+        add(&mut differences, topic, compare_settings(topic, &settings));
+    }
+    Ok(differences)
+}
+
+/// Refuses topics that a process cannot work with, and says of each in what it differs. Settings that this user may not see are not judged,
+/// which is said in the log.
+pub(super) fn check_topics(options: &KafkaOptions, planned: &[PlannedTopic]) -> Result<(), HostError> {
+    let (mut differences, present) = compare_layout(options, planned)?;
+    let unseen = |topics: &str, reason: &str| {
+        tracing::warn!(topics, reason, "settings of topics are not verified; `faultline topics verify` as a user who may see them does it");
+    };
+    // It would wait for a token that nobody gives it.
+    if options.token_file.is_some() {
+        unseen("all", "the client's administration takes no token from a file (kafka.oauth.token_file)");
+    } else {
+        match client(options).and_then(|client| settings_of(&client, &present)) {
+            Ok(all) => {
+                for (topic, settings) in all {
+                    match settings {
+                        Ok(settings) => add(&mut differences, topic, compare_settings(topic, &settings)),
+                        Err(code) => unseen(&topic.name, &code.to_string()),
+                    }
+                }
+            }
+            Err(error) => unseen("all", &with_causes(&error)),
+        }
+    }
+    for all in differences.values_mut() {
+        all.retain(Difference::is_fatal);
+    }
+    differences.retain(|_, all| !all.is_empty());
+    if differences.is_empty() { Ok(()) } else { Err(KafkaError::TopicsDiffer { differences }.into()) }
+}
+
+type Differences = BTreeMap<String, Vec<Difference>>;
+
+fn add(differences: &mut Differences, topic: &PlannedTopic, more: Vec<Difference>) {
+    if !more.is_empty() {
+        differences.entry(topic.name.clone()).or_default().extend(more);
+    }
+}
+
+/// What differs in partitions and their replicas, and which topics are there.
+fn compare_layout<'p>(options: &KafkaOptions, planned: &'p [PlannedTopic]) -> Result<(Differences, Vec<&'p PlannedTopic>), HostError> {
     // An administrator's client serves none of its events: why a cluster does not let us in a reader hears.
     let config = options.reader(&options.group("reader"));
     let reader: Reader = config.create_with_context(options.context()).map_err(KafkaError::client)?;
     let metadata = ask(&reader, CALL, |reader, within| reader.fetch_metadata(None, within))?;
-    let client = client(options)?;
-    let mut differences = BTreeMap::<String, Vec<Difference>>::new();
-    let mut present = Vec::new();
+    let (mut differences, mut present) = (Differences::new(), Vec::new());
     for topic in planned {
         let found = metadata.topics().iter().find(|found| found.name() == topic.name && !found.partitions().is_empty());
         let Some(found) = found else {
-            differences.entry(topic.name.clone()).or_default().push(Difference::Missing);
+            add(&mut differences, topic, vec![Difference::Missing]);
             continue;
         };
         let count = found.partitions().len() as u32;
-        if count != topic.partitions {
-            let differs = Difference::Partitions { found: count, planned: topic.partitions };
-            differences.entry(topic.name.clone()).or_default().push(differs);
-        }
         let replicas = found.partitions().iter().map(|partition| partition.replicas().len() as u32).min().unwrap_or(0);
-        if replicas != topic.replicas {
-            let differs = Difference::Replicas { found: replicas, planned: topic.replicas };
-            differences.entry(topic.name.clone()).or_default().push(differs);
-        }
+        let partitions = (count != topic.partitions).then_some(Difference::Partitions { found: count, planned: topic.partitions });
+        let copies = (replicas != topic.replicas).then_some(Difference::Replicas { found: replicas, planned: topic.replicas });
+        add(&mut differences, topic, partitions.into_iter().chain(copies).collect());
         present.push(topic);
     }
-    for (topic, settings) in settings_of(&client, &present)? {
-        for (name, planned) in &topic.settings {
-            let found = settings.iter().find(|setting| setting.name == *name).map(|setting| setting.value.clone()).unwrap_or_default();
-            if found != *planned {
-                let differs = Difference::Setting { name, found, planned: planned.clone() };
-                differences.entry(topic.name.clone()).or_default().push(differs);
-            }
-        }
-    }
-    Ok(differences)
+    Ok((differences, present))
+}
+
+fn compare_settings(topic: &PlannedTopic, settings: &[Setting]) -> Vec<Difference> {
+    let found = |name: &str| settings.iter().find(|setting| setting.name == name).map(|setting| setting.value.clone()).unwrap_or_default();
+    let all = topic.settings.iter().map(|(name, planned)| (*name, found(name), planned.clone()));
+    all.filter(|(_, found, planned)| found != planned).map(|(name, found, planned)| Difference::Setting { name, found, planned }).collect()
 }
 
 struct Setting {
@@ -177,23 +215,21 @@ struct Setting {
     is_own: bool,
 }
 
-fn settings_of<'p>(client: &AdminClient<Context>, topics: &[&'p PlannedTopic]) -> Result<Vec<(&'p PlannedTopic, Vec<Setting>)>, HostError> {
+type Settings<'p> = Vec<(&'p PlannedTopic, Result<Vec<Setting>, RDKafkaErrorCode>)>;
+
+fn settings_of<'p>(client: &AdminClient<Context>, topics: &[&'p PlannedTopic]) -> Result<Settings<'p>, HostError> {
     if topics.is_empty() {
         return Ok(Vec::new());
     }
     let asked: Vec<ResourceSpecifier<'_>> = topics.iter().map(|topic| ResourceSpecifier::Topic(&topic.name)).collect();
     let answers = futures_executor::block_on(client.describe_configs(&asked, &bounded())).map_err(KafkaError::client)?;
-    let mut settings = Vec::new();
-    for (topic, answer) in topics.iter().zip(answers) {
-        let answer = answer.map_err(|code| KafkaError::NotDescribed { topic: topic.name.clone(), reason: code.to_string() })?;
-        let setting = |entry: rdkafka::admin::ConfigEntry| Setting {
-            is_own: matches!(entry.source, ConfigSource::DynamicTopic),
-            name: entry.name,
-            value: entry.value.unwrap_or_default(),
-        };
-        settings.push((*topic, answer.entries.into_iter().map(setting).collect()));
-    }
-    Ok(settings)
+    let setting = |entry: rdkafka::admin::ConfigEntry| Setting {
+        is_own: matches!(entry.source, ConfigSource::DynamicTopic),
+        name: entry.name,
+        value: entry.value.unwrap_or_default(),
+    };
+    let settings = answers.into_iter().map(|answer| answer.map(|answer| answer.entries.into_iter().map(setting).collect()));
+    Ok(topics.iter().copied().zip(settings).collect())
 }
 
 /// Makes what is missing and sets what differs; settings that are not planned stay as they are. Partitions and replicas of what is there
@@ -208,6 +244,7 @@ pub fn apply_topics(options: &KafkaOptions, planned: &[PlannedTopic]) -> Result<
     let set: Vec<&PlannedTopic> = planned.iter().filter(|topic| differs(topic, |one| matches!(one, Difference::Setting { .. }))).collect();
     let mut changes = Vec::new();
     for (topic, settings) in settings_of(&client, &set)? {
+        let settings = settings.map_err(|code| KafkaError::NotDescribed { topic: topic.name.clone(), reason: code.to_string() })?;
         // What is not named in such a change goes back to the cluster's default.
         let own = settings.into_iter().filter(|setting| setting.is_own).map(|setting| (setting.name, setting.value));
         let mut entries: BTreeMap<String, String> = own.collect();
@@ -296,6 +333,17 @@ fn wait_for(client: &AdminClient<Context>, topic: &str) -> Result<(), HostError>
 
 fn client(options: &KafkaOptions) -> Result<AdminClient<Context>, HostError> {
     Ok(options.admin().create_with_context(options.context()).map_err(KafkaError::client)?)
+}
+
+/// The longest transaction that the brokers allow, if this user may see it.
+pub(super) fn longest_transaction(options: &KafkaOptions) -> Option<Duration> {
+    let client = client(options).ok().filter(|_| options.token_file.is_none())?;
+    let metadata = client.inner().fetch_metadata(None, CALL).ok()?;
+    let broker = ResourceSpecifier::Broker(metadata.brokers().first()?.id());
+    let answers = futures_executor::block_on(client.describe_configs([&broker], &bounded())).ok()?;
+    let settings = answers.into_iter().next()?.ok()?;
+    let longest = settings.get("transaction.max.timeout.ms")?.value.as_ref()?.parse().ok()?;
+    Some(Duration::from_millis(longest))
 }
 
 fn bounded() -> AdminOptions {

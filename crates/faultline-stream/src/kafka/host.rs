@@ -268,6 +268,7 @@ impl Opener {
                 }
                 Err(error) => {
                     self.close(task);
+                    self.log.note_failure(&error);
                     self.tell(task, given, &|| self.running.telemetry.failed(task, &error));
                 }
             }

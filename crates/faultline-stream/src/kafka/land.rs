@@ -1,7 +1,8 @@
 //! Commits on their way: threads that bring each through its transaction, and then into the local store, while its task works on.
 //!
-//! There are as many threads as workers, and some for doors. Who begins a commit waits until a thread takes it, so that no more are in flight.
-//! A producer serves one transaction at a time, whoever's it is: a task's, or a door's. There are more of them than threads, so that each can rest.
+//! There are as many threads as workers, and some for doors. A task has one commit on its way at most; those of one stage that wait when a thread
+//! is free share a transaction (`waiting.rs`). A producer serves one transaction at a time, whoever's it is: that of tasks, or a door's. There are
+//! more of them than threads, so that each can rest.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,15 +13,18 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use faultline_core::store::Changes;
+use rdkafka::error::RDKafkaErrorCode;
 
+use super::admin::longest_transaction;
 use super::cluster::{Brokers, Kept};
 use super::lanes::Fetchers;
 use super::opening::encode_positions;
 use super::options::{Guarantee, KafkaOptions};
 use super::transact::{Reached, Sent, Transactor, row_of, sent};
 use super::unfenced::{Joined, in_order};
+use super::waiting::{Queue, SHARED_BYTES};
 use super::{KafkaError, POSITIONS_ROW};
-use crate::commit::{Commit, Ending, TaskId};
+use crate::commit::{Commit, Ending, InFlight, TaskId};
 use crate::embedded::EmbeddedLog;
 use crate::error::HostError;
 use crate::log::{Gauge, Place, Positions, Record};
@@ -33,8 +37,10 @@ use crate::telemetry::Kind;
 const REST: Duration = Duration::from_millis(50);
 /// So that there is one that has rested.
 pub(crate) const PRODUCERS_A_WRITER: usize = 2;
+/// What a record costs beside what is in it, about.
+const RECORD_BYTES: usize = 50;
 
-type Outcome = Result<Vec<u64>, HostError>;
+pub(crate) type Outcome = Result<Vec<u64>, HostError>;
 
 /// Producers that are free, by number; one whose transaction went wrong is made anew.
 pub(crate) struct Transactors {
@@ -76,7 +82,15 @@ impl Transactors {
     /// At once: each ends the transaction that its forerunner may have left open, which readers of what is committed wait for.
     pub(crate) fn new(options: &KafkaOptions, writers: usize) -> Result<Self, HostError> {
         let refused = |error| match error {
-            HostError::Kafka(KafkaError::Transaction { reason }) => KafkaError::NoTransactions { reason }.into(),
+            HostError::Kafka(KafkaError::Refused { code: RDKafkaErrorCode::InvalidTransactionTimeout, .. }) => {
+                let allowed = longest_transaction(options)
+                    .map_or_else(|| "less, which this user may not see".to_owned(), |longest| format!("{longest:?}"));
+                let allowed = format!("{allowed} (transaction.max.timeout.ms)");
+                KafkaError::TransactionTimeout { asked: options.transaction_timeout, allowed }.into()
+            }
+            HostError::Kafka(KafkaError::Transaction { reason } | KafkaError::Refused { reason, .. }) => {
+                KafkaError::NoTransactions { reason }.into()
+            }
             error => error,
         };
         let made = |number| Ok(Free { number, transactor: Some(Transactor::new(options, number).map_err(refused)?), rests: None });
@@ -143,11 +157,13 @@ pub(crate) struct Job<G = Joined> {
     /// What the group is told: what moved of its own topics, and the task's first input in any case.
     pub(crate) reached: Positions,
     pub(crate) group: G,
+    /// Of its records.
+    pub(crate) bytes: usize,
 }
 
-impl<G> Job<G> {
-    /// A commit of a task that was at positions before, of a group over a topic.
-    pub(crate) fn new(commit: Commit, before: Positions, lead: &'static str, group: G) -> Self {
+impl Job<()> {
+    /// A commit of a task that was at positions before, of a group over a topic. Who speaks for it is still to be said.
+    pub(crate) fn new(commit: Commit, before: Positions, lead: &'static str) -> Self {
         let Commit { task, positions: moved, mut changes, outputs } = commit;
         let mut all = before;
         all.extend(&moved);
@@ -155,7 +171,14 @@ impl<G> Job<G> {
         let mut reached = moved.clone();
         reached.insert(lead, all.get(&lead).copied().unwrap_or(0));
         changes.insert(POSITIONS_ROW.to_vec(), Some(encode_positions(&all)));
-        Self { task, outputs, changes: Arc::new(changes), moved, all, reached, group }
+        let rows: usize = changes.iter().map(|(key, row)| RECORD_BYTES + key.len() + row.as_ref().map_or(0, Vec::len)).sum();
+        let bytes = rows + outputs.iter().map(|output| RECORD_BYTES + output.bytes()).sum::<usize>();
+        Self { task, outputs, changes: Arc::new(changes), moved, all, reached, group: (), bytes }
+    }
+
+    pub(crate) fn of<G>(self, group: G) -> Job<G> {
+        let Self { task, outputs, changes, moved, all, reached, group: (), bytes } = self;
+        Job { task, outputs, changes, moved, all, reached, group, bytes }
     }
 }
 
@@ -200,48 +223,83 @@ impl Brokers for ToBrokers {
 }
 
 impl<B: Brokers, K: Kept> Landing<B, K> {
-    pub(crate) fn land(&self, job: Job<B::Group>) -> Outcome {
-        let Job { task, outputs, changes, moved, all, reached, group } = job;
-        let changelog = self.brokers.changelog(task.stage);
-        let mut records: Vec<Sent<'_>> = outputs.iter().map(sent).collect();
+    /// Brings commits of one stage through one transaction, each of a task of its own. Who began first speaks for all: the group's generation
+    /// only grows, so if his still holds it is that of the others, and if not, none of it is committed. (A client that was refused names none, and
+    /// its member all the same: that is refused too.)
+    pub(crate) fn land(&self, jobs: &[Job<B::Group>]) -> Vec<Outcome> {
+        let Some(first) = jobs.first() else { return Vec::new() };
+        let changelog = self.brokers.changelog(first.task.stage);
+        let mut records: Vec<Sent<'_>> = jobs.iter().flat_map(|job| &job.outputs).map(sent).collect();
         let said = records.len();
-        records.extend(changes.iter().map(|row| row_of(&changelog, task.partition, row)));
-        let mut offsets = self.brokers.commit(&records, said, &Reached { positions: &reached, group: &group })?;
-        drop(records);
-        // The store sees nothing before the transaction is committed: what it writes out early could never be taken back.
-        let next = offsets.split_off(said).last().map_or(0, |last| last + 1);
-        self.local.keep(task, &changes, next)?;
-        for (place, position) in moved {
-            self.brokers.passed(place, position);
+        for job in jobs {
+            records.extend(job.changes.iter().map(|row| row_of(&changelog, job.task.partition, row)));
         }
-        held(&self.positions).insert(task, all);
-        Ok(offsets)
+        let reached = jobs.iter().flat_map(|job| &job.reached).map(|(place, position)| (*place, *position)).collect();
+        match self.brokers.commit(&records, said, &Reached { positions: &reached, group: &first.group }) {
+            Ok(offsets) => {
+                let (mut outputs, mut rows) = offsets.split_at(said);
+                let keep = |job: &Job<B::Group>| {
+                    let offsets = outputs.split_off(..job.outputs.len()).unwrap_or_default();
+                    let rows = rows.split_off(..job.changes.len()).unwrap_or_default();
+                    // Where one comes to nothing here, the others are committed all the same.
+                    let kept = catch_unwind(AssertUnwindSafe(|| self.keep(job, offsets, rows)));
+                    kept.unwrap_or_else(|panic| Err(panicked(job.task, &*panic)))
+                };
+                jobs.iter().map(keep).collect()
+            }
+            Err(error) => {
+                let shared = |_| {
+                    let reason = format!("the transaction that it shared with {} came to nothing: {error}", first.task);
+                    Err(KafkaError::Transaction { reason }.into())
+                };
+                let others: Vec<Outcome> = jobs[1..].iter().map(shared).collect();
+                std::iter::once(Err(error)).chain(others).collect()
+            }
+        }
+    }
+
+    /// The store sees nothing before the transaction is committed: what it writes out early could never be taken back.
+    fn keep(&self, job: &Job<B::Group>, outputs: &[u64], rows: &[u64]) -> Outcome {
+        self.local.keep(job.task, &job.changes, rows.last().map_or(0, |last| last + 1))?;
+        for (place, position) in &job.moved {
+            self.brokers.passed(*place, *position);
+        }
+        held(&self.positions).insert(job.task, job.all.clone());
+        Ok(outputs.to_vec())
     }
 }
 
-type Asked = (Job, SyncSender<Outcome>);
+type Commits = Queue<Joined, SyncSender<Outcome>>;
 
 pub(crate) struct Lander {
-    jobs: Option<SyncSender<Asked>>,
+    commits: Arc<Commits>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Lander {
     pub(crate) fn start(landing: Landing<ToBrokers, EmbeddedLog>, writers: usize) -> Result<Self, HostError> {
-        let (jobs, asked) = sync_channel::<Asked>(0);
-        let (landing, asked) = (Arc::new(landing), Arc::new(Mutex::new(asked)));
-        let mut lander = Self { jobs: Some(jobs), threads: Vec::new() };
+        let most_bytes = match landing.brokers.transactors.options.guarantee {
+            Guarantee::ExactlyOnce => SHARED_BYTES,
+            // A commit is a row of writes there, one after the other.
+            Guarantee::AtLeastOnce => 0,
+        };
+        let landing = Arc::new(landing);
+        let mut lander = Self { commits: Arc::new(Commits::new(most_bytes)), threads: Vec::new() };
         for number in 0..writers {
-            let (landing, asked) = (landing.clone(), asked.clone());
+            let (landing, commits) = (landing.clone(), lander.commits.clone());
             let thread = std::thread::Builder::new().name(format!("kafka-commit-{number}")).spawn(move || {
                 loop {
-                    // The lock is for whose turn it is to wait.
-                    let next = held(&asked).recv();
-                    let Ok((job, answers)) = next else { return };
-                    let task = job.task;
-                    let landed = catch_unwind(AssertUnwindSafe(|| landing.land(job)));
-                    // Who asked may have gone.
-                    let _ = answers.send(landed.unwrap_or_else(|panic| Err(panicked(task, &*panic))));
+                    let (jobs, answers): (Vec<Job>, Vec<_>) = commits.next().into_iter().unzip();
+                    if jobs.is_empty() {
+                        return;
+                    }
+                    let landed = catch_unwind(AssertUnwindSafe(|| landing.land(&jobs)));
+                    let landed = landed.unwrap_or_else(|panic| jobs.iter().map(|job| Err(panicked(job.task, &*panic))).collect());
+                    for ((job, landed), answers) in jobs.iter().zip(landed).zip(answers) {
+                        commits.ended(job.task, &landed);
+                        // Who asked may have gone.
+                        let _ = answers.send(landed);
+                    }
                     landing.local.bell().ring();
                 }
             });
@@ -250,33 +308,35 @@ impl Lander {
         Ok(lander)
     }
 
-    /// Returns when a thread has taken it.
-    pub(crate) fn begin(&self, job: Job) -> Result<OnItsWay, HostError> {
+    /// Returns when there is room for it among those that wait. It is asked who speaks for it when nobody else can come before it.
+    pub(crate) fn begin(&self, job: Job<()>, group: impl FnOnce() -> Result<Joined, HostError>) -> Result<InFlight, HostError> {
         let (answers, answer) = sync_channel(1);
-        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
-        jobs.send((job, answers)).map_err(|_| gone())?;
-        Ok(OnItsWay { answer, outcome: None })
+        let (task, changes) = (job.task, job.changes.clone());
+        self.commits.join(job, answers, group)?;
+        Ok(InFlight { changes, ending: Box::new(OnItsWay { task, answer, outcome: None, commits: self.commits.clone() }) })
     }
 }
 
 impl Drop for Lander {
     /// Ends what has begun.
     fn drop(&mut self) {
-        self.jobs = None;
+        self.commits.close();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
 }
 
-fn gone() -> HostError {
+pub(super) fn gone() -> HostError {
     KafkaError::Transaction { reason: "the threads that commit have stopped".to_owned() }.into()
 }
 
-/// The end of a commit that a thread has taken.
-pub(crate) struct OnItsWay {
+/// The end of a commit that waits for a thread, or has one.
+struct OnItsWay {
+    task: TaskId,
     answer: Receiver<Outcome>,
     outcome: Option<Outcome>,
+    commits: Arc<Commits>,
 }
 
 impl Ending for OnItsWay {
@@ -288,11 +348,82 @@ impl Ending for OnItsWay {
     fn wait(self: Box<Self>) -> Outcome {
         self.outcome.unwrap_or_else(|| self.answer.recv().unwrap_or_else(|_| Err(gone())))
     }
+
+    fn give_up(self: Box<Self>) -> Outcome {
+        if self.commits.withdraw(self.task) { Err(KafkaError::NotOwner { task: self.task }.into()) } else { self.wait() }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::kafka::waiting::tests::job;
+
+    /// Numbers records from 100 on, unless all fail, and keeps what it was asked for.
+    #[derive(Default)]
+    struct Asked {
+        fails: bool,
+        reached: Mutex<Option<(Positions, u32)>>,
+        kept: Mutex<BTreeMap<TaskId, u64>>,
+    }
+
+    impl Brokers for Arc<Asked> {
+        type Group = u32;
+
+        fn transact(&self, records: &[Sent<'_>], reached: Option<&Reached<'_, u32>>) -> Outcome {
+            *held(&self.reached) = reached.map(|reached| (reached.positions.clone(), *reached.group));
+            if self.fails { Err(gone()) } else { Ok((100..).take(records.len()).collect()) }
+        }
+
+        fn passed(&self, _: Place, _: u64) {}
+    }
+
+    impl Kept for Asked {
+        fn state<'a>(&'a self, _: TaskId) -> Box<dyn faultline_core::store::Store + 'a> {
+            unreachable!("a landing reads no state")
+        }
+
+        fn keep(&self, task: TaskId, _: &Changes, next: u64) -> Result<(), HostError> {
+            held(&self.kept).insert(task, next);
+            Ok(())
+        }
+
+        fn kept(&self, _: TaskId) -> Result<Option<u64>, HostError> {
+            unreachable!("a landing restores nothing")
+        }
+
+        fn forget(&self, _: TaskId) -> Result<(), HostError> {
+            unreachable!("a landing forgets nothing")
+        }
+
+        fn copied(&self, _: &str) -> Result<u64, HostError> {
+            unreachable!("a landing copies nothing")
+        }
+
+        fn await_copy(&self) {}
+    }
+
+    #[test]
+    fn each_commit_of_a_shared_transaction_has_its_own_offsets_and_the_first_speaks_for_all() {
+        let jobs = [3, 5].map(|partition| job("one", partition, 1));
+        for fails in [false, true] {
+            let asked = Arc::new(Asked { fails, ..Asked::default() });
+            let landing = Landing { brokers: asked.clone(), local: asked.clone(), positions: Arc::default() };
+            let landed = landing.land(&jobs);
+            let reached = Positions::from([(("input", 3), 7), (("input", 5), 7)]);
+            assert_eq!(*held(&asked.reached), Some((reached, 3)));
+            if fails {
+                assert!(landed.len() == 2 && landed.iter().all(Result::is_err));
+                assert!(held(&asked.kept).is_empty() && held(&landing.positions).is_empty());
+                continue;
+            }
+            // Both outputs, then two rows each: the change and the positions.
+            assert_eq!(landed.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [[100], [101]]);
+            assert_eq!(*held(&asked.kept), BTreeMap::from([(jobs[0].task, 104), (jobs[1].task, 106)]));
+            assert_eq!(held(&landing.positions)[&jobs[1].task], jobs[1].all);
+        }
+    }
 
     #[test]
     fn a_panic_gives_the_producer_back_to_be_made_anew() {

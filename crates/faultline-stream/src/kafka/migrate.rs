@@ -23,7 +23,7 @@ use super::options::KafkaOptions;
 use super::registry::Wire;
 use super::transact::{Reached, Sent, Transactor, sent};
 use super::unfenced::Joined;
-use super::{CALL, Generation, KafkaError, KafkaLog, Names, POSITIONS_ROW, checked};
+use super::{CALL, Generation, KafkaError, Names, POSITIONS_ROW, checked};
 use crate::at_hand::{AtHand, Room, Rows};
 use crate::commit::TaskId;
 use crate::error::HostError;
@@ -103,16 +103,12 @@ pub(super) fn check_rest(from: &dyn Log, stage: &MovedStage) -> Result<(), HostE
 /// The topics are there, with nothing in them, and nobody works on them. Gives the partition count.
 fn check_cluster(plans: &[TopicPlan], stages: &[MovedStage], options: &KafkaOptions, generation: Generation) -> Result<u32, HostError> {
     let asking: Reader = options.reader(&options.group("reader")).create_with_context(options.context()).map_err(KafkaError::client)?;
-    let partitions = checked(&asking, plans, &options.names, generation.partitions)?;
+    let names: Vec<&str> = stages.iter().map(|stage| stage.name).collect();
+    let partitions = checked(&asking, options, plans, &names, generation.partitions)?;
     let mut topics: Vec<(String, u32)> =
         plans.iter().map(|plan| (options.names.topic(plan.name).to_owned(), if plan.is_global { 1 } else { partitions })).collect();
     for stage in stages {
-        let (topic, asked) = (options.names.changelog(stage.name), partitions as usize);
-        let found = KafkaLog::partitions_in(options, &topic)? as usize;
-        if found != asked {
-            return Err(KafkaError::Partitions { topic, found, asked }.into());
-        }
-        topics.push((topic, partitions));
+        topics.push((options.names.changelog(stage.name), partitions));
         let group = options.group_of(stage.name);
         if has_members(&asking, &group)? {
             return Err(KafkaError::GroupAtWork { group }.into());

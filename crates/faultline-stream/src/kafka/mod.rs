@@ -11,6 +11,7 @@
 mod admin;
 pub(crate) mod cluster;
 mod context;
+mod damaged;
 mod fetch;
 mod follow;
 mod generation;
@@ -30,6 +31,7 @@ mod standby;
 mod token;
 pub(crate) mod transact;
 pub(crate) mod unfenced;
+pub(crate) mod waiting;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -94,6 +96,10 @@ pub enum KafkaError {
     },
     #[error("a transaction did not end well, its task goes on from what is committed: {reason}")]
     Transaction { reason: String },
+    #[error("the brokers refuse what was to be written, and will again: {reason}; mend that, then restart")]
+    Refused { code: RDKafkaErrorCode, reason: String },
+    #[error("kafka.transaction_timeout is {asked:?}, and the brokers allow transactions of {allowed}; set one of them otherwise")]
+    TransactionTimeout { asked: Duration, allowed: String },
     #[error(
         "no transaction can be begun ({reason}), and exactly-once rests on them; for brokers that have none there is \
          kafka.guarantee: at-least-once, and docs/guarantees.md says what is lost with it"
@@ -105,12 +111,16 @@ pub enum KafkaError {
     Standbys { standbys: usize },
     #[error("{task} is no longer this process's: its group has given it to another, or forgotten this process")]
     NotOwner { task: TaskId },
-    #[error(
-        "topic {topic} has {found} partitions, {asked} are expected: all topics but the global ones have the same count; if a change of it was broken off, run `faultline topics repartition` again"
-    )]
-    Partitions { topic: String, found: usize, asked: usize },
     #[error("this process had stopped working before it was told to stop: {reason}")]
     Ended { reason: String },
+    #[error(
+        "topics of the cluster are not as they must be: {}. `faultline topics apply` makes what is missing and sets what differs, `faultline topics repartition` changes partitions; what is there and is not shown to this user is missing too",
+        listed(.differences)
+    )]
+    TopicsDiffer {
+        /// By topic.
+        differences: BTreeMap<String, Vec<Difference>>,
+    },
     #[error("there is no topic {topic} in the cluster; create the planned topics first")]
     NoTopic { topic: String },
     #[error("topic {topic} could not be made: {reason}")]
@@ -168,13 +178,22 @@ pub enum KafkaError {
     Registry(#[from] RegistryError),
 }
 
+fn listed(differences: &BTreeMap<String, Vec<Difference>>) -> String {
+    let each = differences.iter().flat_map(|(topic, all)| all.iter().map(move |one| format!("{topic} {one}")));
+    each.collect::<Vec<_>>().join("; ")
+}
+
 impl KafkaError {
     pub(crate) fn client(source: rdkafka::error::KafkaError) -> Self {
         Self::Client { source }
     }
 
     pub(crate) fn transaction(source: rdkafka::error::KafkaError) -> Self {
-        Self::Transaction { reason: source.to_string() }
+        let reason = source.to_string();
+        match source.rdkafka_error_code() {
+            Some(code) if is_refused(code) => Self::Refused { code, reason },
+            _ => Self::Transaction { reason },
+        }
     }
 
     /// Whether the task is right to be opened again from what is committed.
@@ -201,6 +220,24 @@ fn is_final(code: RDKafkaErrorCode) -> bool {
             | Code::SaslAuthenticationFailed
             | Code::Fatal
     )
+}
+
+/// What brokers say of a transaction that would come to nothing again.
+fn is_refused(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    let is_of_rights = is_final(code) && code != Code::Fatal;
+    is_of_rights
+        || matches!(
+            code,
+            Code::MessageSizeTooLarge
+                | Code::MessageBatchTooLarge
+                | Code::InvalidRecord
+                | Code::InvalidTimestamp
+                | Code::InvalidTransactionTimeout
+                | Code::PolicyViolation
+                | Code::UnsupportedForMessageFormat
+                | Code::UnsupportedCompressionType
+        )
 }
 
 /// What the name of a stage's changelog ends with.
@@ -239,6 +276,8 @@ pub struct KafkaLog {
     horizon: Duration,
     /// Whether what was kept here had been away for too long, and was made anew.
     is_anew: bool,
+    /// Whether it could not be read.
+    was_damaged: bool,
     /// Ends behind which only the marks of transactions stand, by place: from where, and to where.
     marks: Mutex<BTreeMap<Place, (u64, u64)>>,
 }
@@ -262,13 +301,13 @@ impl KafkaLog {
         let asking: Reader = options.reader_to_end(&group).create_with_context(options.context()).map_err(KafkaError::client)?;
         let generation = Generation::that_holds(&asking)?;
         let options = KafkaOptions { names: Names::of(generation.number, plans), ..options };
-        let partitions = checked(&asking, plans, &options.names, generation.partitions)?;
+        let partitions = checked(&asking, &options, plans, &[], generation.partitions)?;
         let topics = Topics::new(plans.to_vec(), partitions, options.local.max_record_bytes)?;
         let wire = Wire::open(options.registry.as_ref(), plans)?;
         let horizon = plans.iter().filter(|plan| plan.compacted).map(|plan| plan.retention).min().unwrap_or(Duration::MAX);
         stale::remove_of_other_generation(path.as_ref(), generation.number)?;
         let is_anew = stale::remove(path.as_ref(), horizon, SystemTime::now())?;
-        let local = EmbeddedLog::open(&path, plans.to_vec(), crate::rocks::Options { partitions, ..options.local })?;
+        let (local, was_damaged) = damaged::open(path.as_ref(), plans, &crate::rocks::Options { partitions, ..options.local })?;
         let cluster = asking
             .client()
             .fetch_cluster_id(CALL)
@@ -305,6 +344,7 @@ impl KafkaLog {
             folder: path.as_ref().to_owned(),
             horizon,
             is_anew,
+            was_damaged,
             marks: Mutex::default(),
         })
     }
@@ -386,15 +426,6 @@ impl KafkaLog {
         held(&self.positions).keys().filter(|task| task.stage == stage).count() as u64
     }
 
-    /// How many partitions a topic of a cluster has.
-    pub fn partitions_in(options: &KafkaOptions, topic: &str) -> Result<u32, HostError> {
-        let config = options.reader(&options.group("reader"));
-        let asking: Reader = config.create_with_context(options.context()).map_err(KafkaError::client)?;
-        let metadata = ask(&asking, CALL, |asking, within| asking.fetch_metadata(Some(topic), within))?;
-        let found = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
-        if found == 0 { Err(KafkaError::NoTopic { topic: topic.to_owned() }.into()) } else { Ok(found as u32) }
-    }
-
     /// Says of a task's inputs what was deleted before it was read.
     fn tell_of_lost(&self, task: TaskId, Opened { positions, begins }: &Opened) {
         for (place, begin) in begins {
@@ -404,11 +435,12 @@ impl KafkaLog {
         }
     }
 
-    /// A changelog is there, with a partition for each task.
+    /// A changelog is there, with a partition for each task, and keeps the newest row of each key.
     fn check_changelog(&self, stage: &str) -> Result<(), HostError> {
-        let (topic, asked) = (self.options.names.changelog(stage), self.partitions as usize);
-        let found = Self::partitions_in(&self.options, &topic)? as usize;
-        if found == asked { Ok(()) } else { Err(KafkaError::Partitions { topic, found, asked }.into()) }
+        let changelog = self.options.names.changelog(stage);
+        let mut needed = needed(&self.options, &self.topics.all(), &[stage], self.partitions);
+        needed.retain(|topic| topic.name == changelog);
+        admin::check_topics(&self.options, &needed)
     }
 
     /// Who writes to a global topic finds in the copy what was written: the next difference is from that.
@@ -437,21 +469,28 @@ impl KafkaLog {
     }
 }
 
-/// The partition count that all topics but the global ones have: that of their generation, where it says one.
-fn checked(asking: &Reader, plans: &[TopicPlan], names: &Names, asked: Option<u32>) -> Result<u32, HostError> {
+/// Topics as a process needs them. How often brokers keep them is not its concern.
+fn needed(options: &KafkaOptions, plans: &[TopicPlan], stages: &[&str], partitions: u32) -> Vec<PlannedTopic> {
+    let planned = planned_topics(&options.names, plans, stages, partitions, 1, options.local.max_record_bytes);
+    degraded_topics(planned, options.guarantee, options.has_compaction)
+}
+
+/// Topics and changelogs are there as a process needs them. Gives the partition count of all but the global ones: that of their generation, where
+/// it says one.
+fn checked(asking: &Reader, options: &KafkaOptions, plans: &[TopicPlan], stages: &[&str], asked: Option<u32>) -> Result<u32, HostError> {
+    let partitions = asked.map_or_else(|| partition_count(asking, plans, &options.names), Ok)?;
+    admin::check_topics(options, &needed(options, plans, stages, partitions))?;
+    Ok(partitions)
+}
+
+/// The partition count of the first topic that is there and not global: what all others must have.
+fn partition_count(asking: &Reader, plans: &[TopicPlan], names: &Names) -> Result<u32, HostError> {
     let metadata = ask(asking, CALL, |asking, within| asking.fetch_metadata(None, within))?;
-    let counts: BTreeMap<&str, usize> = metadata.topics().iter().map(|topic| (topic.name(), topic.partitions().len())).collect();
-    let mut asked = asked.map(|asked| asked as usize);
-    for plan in plans {
-        let topic = names.topic(plan.name);
-        let found = counts.get(topic).copied().filter(|found| *found > 0);
-        let found = found.ok_or_else(|| KafkaError::NoTopic { topic: topic.to_owned() })?;
-        let asked = if plan.is_global { 1 } else { *asked.get_or_insert(found) };
-        if found != asked {
-            return Err(KafkaError::Partitions { topic: topic.to_owned(), found, asked }.into());
-        }
-    }
-    Ok(asked.unwrap_or(1) as u32)
+    let count = |plan: &TopicPlan| {
+        let topic = metadata.topics().iter().find(|topic| topic.name() == names.topic(plan.name));
+        topic.map(|topic| topic.partitions().len() as u32).filter(|count| *count > 0)
+    };
+    Ok(plans.iter().filter(|plan| !plan.is_global).find_map(count).unwrap_or(1))
 }
 
 impl Log for KafkaLog {
@@ -542,15 +581,15 @@ impl Log for KafkaLog {
         self.topics.check_outputs(&commit.outputs)?;
         let task = commit.task;
         let membership = held(&self.members).get(task.stage).cloned().ok_or(KafkaError::NotOwner { task })?;
-        let group = membership.seat.upgrade().and_then(|seat| Joined::of(&seat.consumer())).ok_or(KafkaError::NotOwner { task })?;
         let before = self.positions(task)?;
         if self.options.guarantee == Guarantee::AtLeastOnce {
             unfenced::keep_outputs(&mut commit, &before);
         }
-        let job = Job::new(commit, before, membership.topic, group);
-        let changes = job.changes.clone();
-        let ending = self.lander.begin(job)?;
-        Ok(Some(InFlight { changes, ending: Box::new(ending) }))
+        let group = || {
+            let seat = membership.seat.upgrade();
+            seat.and_then(|seat| Joined::of(&seat.consumer())).ok_or_else(|| KafkaError::NotOwner { task }.into())
+        };
+        self.lander.begin(Job::new(commit, before, membership.topic), group).map(Some)
     }
 
     fn positions(&self, task: TaskId) -> Result<Positions, HostError> {
@@ -582,6 +621,16 @@ impl Log for KafkaLog {
     fn horizon(&self, topic: &str, partition: u32) -> Result<u64, HostError> {
         let plan = self.topics.compacted(topic, partition)?;
         if plan.is_global { self.local.horizon(topic, partition) } else { Ok(0) }
+    }
+
+    fn note_failure(&self, error: &HostError) {
+        if !error.is_damage() {
+            return;
+        }
+        tracing::error!(folder = %self.folder.display(), "what is kept here is damaged; restart: it is set aside, and made anew from the topics");
+        if let Err(error) = damaged::note(&self.folder) {
+            tracing::error!(%error, "that it is damaged could not be noted: move the folder away before the restart");
+        }
     }
 
     fn wait_for_change(&self, since: u64, timeout: Duration) -> u64 {
@@ -629,6 +678,13 @@ impl Log for KafkaLog {
             kind: Kind::Gauge,
             label: None,
             value: u64::from(self.is_anew),
+        });
+        gauges.push(Gauge {
+            name: "faultline_state_set_aside",
+            help: "Whether what this process kept could not be read, and was set aside and made anew at its start.",
+            kind: Kind::Gauge,
+            label: None,
+            value: u64::from(self.was_damaged),
         });
         gauges.extend(self.degraded());
         for membership in held(&self.members).values() {

@@ -79,23 +79,23 @@ pub fn repartition(asked: Repartition<'_>, progress: &mut dyn FnMut(Repartitioni
     let mut holds = Generation::that_holds(&asking)?;
     let mut moved = None;
     if holds.partitions != Some(partitions) {
-        let names = Names::of(holds.number, plans);
-        let found = checked(&asking, plans, &names, holds.partitions)?;
+        let old = KafkaOptions { names: Names::of(holds.number, plans), ..options.clone() };
+        let found = checked(&asking, &old, plans, &[], holds.partitions)?;
         if partitions < found {
             return Err(KafkaError::NotMore { found, asked: partitions }.into());
         }
         if partitions > found {
-            let old = KafkaOptions { names, ..options.clone() };
             let next = Generation { number: newest_number(&asking, asked, holds)? + 1, partitions: Some(partitions) };
             moved = Some(write(asked, &asking, &old, next, progress)?);
             progress(Repartitioning::Holds { generation: next.number });
             holds = next;
         }
     }
-    let names = Names::of(holds.number, plans);
-    let grown = grow_in_place(asked, &asking, &names)?;
+    let now = KafkaOptions { names: Names::of(holds.number, plans), ..options.clone() };
+    let names = &now.names;
+    let grown = grow_in_place(asked, &asking, names)?;
     let until = Instant::now() + CALL;
-    while let Err(error) = checked(&asking, plans, &names, holds.partitions) {
+    while let Err(error) = checked(&asking, &now, plans, &[], holds.partitions) {
         // Brokers hear of it one after the other.
         if Instant::now() >= until {
             return Err(error);
@@ -105,7 +105,7 @@ pub fn repartition(asked: Repartition<'_>, progress: &mut dyn FnMut(Repartitioni
     if folder.exists() {
         std::fs::remove_dir_all(folder).map_err(|source| HostError::Folder { path: folder.to_owned(), source })?;
     }
-    let left = left(&asking, asked, &names)?;
+    let left = left(&asking, asked, names)?;
     Ok(Repartitioned { generation: holds.number, moved, grown, left })
 }
 

@@ -143,6 +143,10 @@ impl Ending for Deferred {
             Progress::UnderWay(_) | Progress::Over => Err(HostError::Stopped),
         }
     }
+
+    fn give_up(self: Box<Self>) -> Result<Vec<u64>, HostError> {
+        self.wait()
+    }
 }
 
 impl Drop for Deferred {

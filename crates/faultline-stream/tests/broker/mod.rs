@@ -14,6 +14,9 @@ use faultline_stream::testing::Rest;
 use faultline_stream::{
     Guarantee, InputStatus, KafkaLog, KafkaOptions, KafkaRunning, Log, RegistryOptions, TaskState, TaskStatus, TopicPlan, make_topics,
 };
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::metadata::MetadataTopic;
 
 pub const PARTITIONS: u32 = 4;
 /// How long something may take that takes seconds.
@@ -34,6 +37,7 @@ pub struct Broker {
     bootstrap: String,
     plans: Vec<TopicPlan>,
     guarantee: Guarantee,
+    has_compaction: bool,
 }
 
 fn script(arguments: &[&str]) -> Command {
@@ -84,10 +88,9 @@ impl Broker {
         let folder = tempfile::tempdir().unwrap();
         let port = free_ports(2 * nodes);
         let bootstrap: Vec<String> = (0..nodes).map(|node| format!("127.0.0.1:{}", port + 2 * node)).collect();
-        let broker = Self { folder, port, nodes, session, bootstrap: bootstrap.join(","), plans, guarantee };
+        let broker = Self { folder, port, nodes, session, bootstrap: bootstrap.join(","), plans, guarantee, has_compaction };
         broker.begin();
-        let options = KafkaOptions { has_compaction, ..broker.options("maker") };
-        make_topics(&options, &broker.plans, stages, PARTITIONS, u32::from(nodes)).unwrap();
+        make_topics(&broker.options("maker"), &broker.plans, stages, PARTITIONS, u32::from(nodes)).unwrap();
         Some(broker)
     }
 
@@ -111,6 +114,24 @@ impl Broker {
         assert!(script(&["kill", self.folder.path().to_str().unwrap()]).status().unwrap().success());
     }
 
+    /// Waits until all copies of all topics are in sync, Kafka's own included.
+    pub fn assert_in_sync(&self) {
+        let asking: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", &self.bootstrap).set("group.id", "test.asking").create().unwrap();
+        let until = Instant::now() + PATIENCE;
+        loop {
+            // Who is not answered asks again.
+            let metadata = asking.fetch_metadata(None, PATIENCE / 10);
+            let late =
+                |topic: &MetadataTopic| topic.partitions().iter().any(|partition| partition.isr().len() < partition.replicas().len());
+            if metadata.is_ok_and(|metadata| !metadata.topics().iter().any(late)) {
+                return;
+            }
+            assert!(Instant::now() < until);
+            drop(asking.poll(LOOK));
+        }
+    }
+
     /// A process of its own that works until it is killed; `test` is the test that it is a child of.
     pub fn worker(&self, test: &str, instance: &str) -> Worker {
         self.worker_with(test, instance, &[])
@@ -118,7 +139,8 @@ impl Broker {
 
     /// The same with more in its environment.
     pub fn worker_with(&self, test: &str, instance: &str, environment: &[(&str, &str)]) -> Worker {
-        let worker = format!("{} {:?} {instance} {}", self.bootstrap, self.guarantee, self.state(instance).display());
+        let (guarantee, has_compaction) = (self.guarantee, self.has_compaction);
+        let worker = format!("{} {guarantee:?} {has_compaction} {instance} {}", self.bootstrap, self.state(instance).display());
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", test]).env(WORKER, worker).envs(environment.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::null());
         Worker(command.spawn().unwrap())
@@ -133,7 +155,7 @@ impl Broker {
     }
 
     pub fn options(&self, instance: &str) -> KafkaOptions {
-        options(&self.bootstrap, self.guarantee, instance)
+        options(&self.bootstrap, self.guarantee, self.has_compaction, instance)
     }
 
     /// State in a folder of its own, and a bound of what waits to be worked on.
@@ -158,9 +180,9 @@ impl Drop for Broker {
     }
 }
 
-fn options(bootstrap: &str, guarantee: Guarantee, instance: &str) -> KafkaOptions {
+fn options(bootstrap: &str, guarantee: Guarantee, has_compaction: bool, instance: &str) -> KafkaOptions {
     let mut options = KafkaOptions::new(bootstrap, "test", instance);
-    options.guarantee = guarantee;
+    (options.guarantee, options.has_compaction) = (guarantee, has_compaction);
     options.local.memory_budget_bytes = 16 << 20;
     options.session_timeout = Duration::from_secs(3);
     options.transaction_timeout = Duration::from_secs(5);
@@ -199,9 +221,9 @@ pub fn times(variable: &str, times: usize) -> usize {
 /// In a child: works until it is killed, or told to stop.
 pub fn work_if_child(plans: &[TopicPlan], run: impl FnOnce(Arc<KafkaLog>) -> KafkaRunning) {
     let Ok(worker) = std::env::var(WORKER) else { return };
-    let [bootstrap, guarantee, instance, folder] = worker.splitn(4, ' ').collect::<Vec<_>>().try_into().unwrap();
+    let [bootstrap, guarantee, has_compaction, instance, folder] = worker.splitn(5, ' ').collect::<Vec<_>>().try_into().unwrap();
     let guarantee = if guarantee == format!("{:?}", Guarantee::AtLeastOnce) { Guarantee::AtLeastOnce } else { Guarantee::ExactlyOnce };
-    let options = options(bootstrap, guarantee, instance);
+    let options = options(bootstrap, guarantee, has_compaction.parse().unwrap(), instance);
     let running = run(Arc::new(KafkaLog::open(Path::new(folder), plans, options, 2).unwrap()));
     // Its end is the word to stop, also where the test has gone without one.
     let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());

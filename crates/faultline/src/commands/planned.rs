@@ -6,8 +6,8 @@ use faultline_core::correlate::Correlate;
 use faultline_core::stage::Stage;
 use faultline_core::track::Track;
 use faultline_stream::{
-    Difference, Generation, HostError, KafkaOptions, MAX_RECORD_BYTES, Names, PlannedTopic, Registry, RegistryError, TopicPlan,
-    apply_topics, compare_topics, degraded_topics, planned_topics,
+    Difference, Generation, HostError, KafkaOptions, MAX_RECORD_BYTES, Names, PlannedTopic, Registry, RegistryError, apply_topics,
+    compare_topics, degraded_topics, planned_topics,
 };
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ use crate::settings::Settings;
 use crate::show::{Table, counted};
 
 /// Who may do what, for a role: a kind of resource, its name (a prefix where it ends in `*`), and the operations.
-type Acl = (&'static str, String, &'static str);
+type Acl = (&'static str, String, String);
 
 /// What these commands are called among the clients of a cluster.
 const INSTANCE: &str = "topics";
@@ -46,7 +46,7 @@ pub fn plan(common: &Common) -> Result<Exit, Failure> {
     let mut table = Table::new(&["role", "resource", "name", "operations"]);
     for (role, acls) in acls {
         for (kind, name, operations) in acls {
-            table.row([role.to_owned(), kind.to_owned(), name, operations.to_owned()]);
+            table.row([role.to_owned(), kind.to_owned(), name, operations]);
         }
     }
     print_text(&table.to_string());
@@ -180,65 +180,65 @@ pub fn of_cluster(error: HostError) -> Failure {
     Failure::of(Exit::NotReachable, &error, "kafka.bootstrap and kafka.client.* say how the cluster is reached")
 }
 
+/// Topics that a role reads and writes, and the stage whose changelog is its own.
+struct Uses {
+    reads: &'static [&'static str],
+    writes: &'static [&'static str],
+    stage: Option<&'static str>,
+}
+
+impl Uses {
+    fn of(role: Role) -> Self {
+        match role {
+            // It also sends back what was refused.
+            Role::Gateway => Self {
+                reads: &["outcomes", "dead-letters"],
+                writes: &["findings", "findings.bulk", "decisions", "catalog", "intel"],
+                stage: None,
+            },
+            Role::Views => Self {
+                reads: &["tracked", "risks", "outcomes", "dead-letters", "findings", "findings.bulk"],
+                writes: &["decisions"],
+                stage: None,
+            },
+            // What lies in a wrong partition is written to the right one.
+            Role::Track => Self {
+                reads: &["findings", "findings.bulk", "decisions"],
+                writes: &["findings", "findings.bulk", "decisions", "tracked", "outcomes", "dead-letters"],
+                stage: Some(Track::NAME),
+            },
+            Role::Correlate => Self { reads: &["tracked"], writes: &["tracked", "risks", "dead-letters"], stage: Some(Correlate::NAME) },
+        }
+    }
+}
+
 /// The least that a role needs.
 fn acls(role: Role, settings: &Settings) -> Vec<Acl> {
     let installation = settings.kafka.as_ref().map_or("faultline", |kafka| kafka.installation.as_str());
-    let read = |topic: &str| ("topic", topic.to_owned(), "Describe, Read");
-    let write = |topic: &str| ("topic", topic.to_owned(), "Describe, Write");
     let mut acls = vec![
-        ("cluster", "kafka-cluster".to_owned(), "Describe"),
-        ("group", format!("{installation}.*"), "Describe, Read"),
-        // Which generation of the topics holds.
-        read("generations"),
-        // Their copies are in each process.
-        read("catalog"),
-        read("intel"),
+        ("cluster", "kafka-cluster".to_owned(), "Describe".to_owned()),
+        ("group", format!("{installation}.*"), "Describe, Read".to_owned()),
     ];
     if settings.kafka.as_ref().is_none_or(|kafka| !kafka.is_at_least_once) {
-        acls.push(("transactional id", format!("{installation}.*"), "Describe, Write"));
+        acls.push(("transactional id", format!("{installation}.*"), "Describe, Write".to_owned()));
     }
-    let stage = |name: &str, reads: &[&str], writes: &[&str]| {
-        let changelog = format!("{name}.changelog");
-        let mut acls = vec![("topic", changelog, "Describe, Read, Write")];
-        acls.extend(reads.iter().map(|topic| read(topic)));
-        acls.extend(writes.iter().map(|topic| write(topic)));
-        acls
-    };
-    let mut of_role = match role {
-        // It also sends back what was refused.
-        Role::Gateway => {
-            vec![
-                read("outcomes"),
-                read("dead-letters"),
-                write("findings"),
-                write("findings.bulk"),
-                write("decisions"),
-                write("catalog"),
-                write("intel"),
-            ]
-        }
-        Role::Views => vec![
-            read("tracked"),
-            read("risks"),
-            read("outcomes"),
-            read("dead-letters"),
-            read("findings"),
-            read("findings.bulk"),
-            write("decisions"),
-        ],
-        // What lies in a wrong partition is written to the right one.
-        Role::Track => stage(
-            Track::NAME,
-            &["findings", "findings.bulk", "decisions"],
-            &["findings", "findings.bulk", "decisions", "tracked", "outcomes", "dead-letters"],
-        ),
-        Role::Correlate => stage(Correlate::NAME, &["tracked"], &["tracked", "risks", "dead-letters"]),
-    };
-    // The same in each generation: who changes the partition count changes no rights.
-    let names = plans(settings).into_iter().filter(TopicPlan::has_generations).map(|plan| plan.name.to_owned());
-    let named: Vec<String> = names.chain([Track::NAME, Correlate::NAME].map(|stage| format!("{stage}.changelog"))).collect();
-    let later = |(kind, name, operations): &Acl| named.contains(name).then(|| (*kind, format!("{name}.g*"), *operations));
-    of_role.extend(of_role.iter().filter_map(later).collect::<Vec<_>>());
-    acls.extend(of_role);
+    let Uses { reads, writes, stage } = Uses::of(role);
+    let changelog = stage.map(|stage| format!("{stage}.changelog"));
+    let plans = plans(settings);
+    let names = plans.iter().map(|plan| plan.name.to_owned()).chain(["generations".to_owned()]).chain(changelog.clone());
+    for name in names {
+        let is_changelog = changelog.as_ref() == Some(&name);
+        // Which generation of the topics holds, and what each process has copies of.
+        let is_read = is_changelog || ["generations", "catalog", "intel"].contains(&name.as_str()) || reads.contains(&name.as_str());
+        let is_written = is_changelog || writes.contains(&name.as_str());
+        // A process looks at all topics before it begins.
+        let operations = [("Describe, DescribeConfigs", true), ("Read", is_read), ("Write", is_written)];
+        let operations = operations.iter().filter(|(_, may)| *may).map(|(operation, _)| *operation).collect::<Vec<_>>().join(", ");
+        // The same in each generation: who changes the partition count changes no rights.
+        let has_generations = is_changelog || plans.iter().any(|plan| plan.name == name && plan.has_generations());
+        let later = has_generations.then(|| ("topic", format!("{name}.g*"), operations.clone()));
+        acls.push(("topic", name, operations));
+        acls.extend(later);
+    }
     acls
 }

@@ -12,7 +12,7 @@ mod process;
 mod turns;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use faultline_model::time::Timestamp;
@@ -50,10 +50,13 @@ pub enum Delivery {
 }
 
 /// Runs a scenario undisturbed, and on a cluster as the seed has it, and compares what both hold at rest. There the state and the
-/// positions of each task must also be what its changelog and its group say.
-pub fn judge_on_cluster(scenario: &Scenario, delivery: Delivery, seed: u64) -> Result<(), Divergence> {
+/// positions of each task must also be what its changelog and its group say. Gives how many transactions commits of several tasks shared.
+pub fn judge_on_cluster(scenario: &Scenario, delivery: Delivery, seed: u64) -> Result<usize, Divergence> {
     let expected = scenario.undisturbed()?;
-    Run::new(scenario, delivery, seed)?.disturbed()?.agrees_with(&expected)
+    let run = Run::new(scenario, delivery, seed)?;
+    let shared = run.shared.clone();
+    run.disturbed()?.agrees_with(&expected)?;
+    Ok(shared.joint_transactions.load(Ordering::Relaxed))
 }
 
 /// One process, and no room for one of its tasks from some moment on: that task stops and says so, the others go on and commit. Then there
@@ -98,6 +101,7 @@ impl<'s> Run<'s> {
             clock: ManualClock::default(),
             gate: Arc::default(),
             stopped: Mutex::default(),
+            joint_transactions: AtomicUsize::default(),
         });
         let disks = (0..INSTANCES).map(|_| Arc::default()).collect();
         let latest = Timestamp::default();

@@ -2,6 +2,7 @@
 //! commit is the host's own code (`kafka/opening.rs`, `kafka/land.rs`).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::kafka::KafkaError;
 use crate::kafka::cluster::Kept;
 use crate::kafka::land::{Job, Landing};
 use crate::kafka::opening::{Opened, Wanted, open, positions_in_state};
+use crate::kafka::waiting::Waiting;
 use crate::log::{Log, Page, Place, Positions, Record, Retained, Stored};
 use crate::options::HostOptions;
 use crate::sync::held;
@@ -28,6 +30,8 @@ use crate::topics::{TopicPlan, Topics};
 
 /// Of each process.
 const PRODUCERS: usize = 2;
+/// So little that some commits share a transaction, and some have too much for that.
+const SHARED_BYTES: usize = 6_000;
 
 /// What all processes share.
 pub(super) struct Shared {
@@ -39,6 +43,8 @@ pub(super) struct Shared {
     pub(super) gate: Arc<Lock>,
     /// Why a task stopped for good.
     pub(super) stopped: Mutex<Option<String>>,
+    /// How many transactions were of several tasks.
+    pub(super) joint_transactions: AtomicUsize,
 }
 
 impl Shared {
@@ -62,6 +68,7 @@ pub(super) struct Process {
     pub(super) disk: Arc<Disk>,
     shared: Arc<Shared>,
     landing: Arc<Landing<ToCluster, Disk>>,
+    waiting: Arc<Mutex<Commits>>,
     positions: Arc<Mutex<BTreeMap<TaskId, Positions>>>,
     options: HostOptions,
     inner: Mutex<Inner>,
@@ -107,6 +114,7 @@ impl Process {
             disk: disk.clone(),
             shared: shared.clone(),
             landing,
+            waiting: Arc::default(),
             positions,
             options,
             inner: Mutex::default(),
@@ -264,7 +272,7 @@ impl Process {
         Ok(())
     }
 
-    /// Takes a task from the worker, once its step and its commit have ended.
+    /// Takes a task from the worker, once its step has ended, and its commit if that has begun.
     fn close(&self, task: TaskId) {
         loop {
             let mut inner = held(&self.inner);
@@ -272,7 +280,7 @@ impl Process {
             slot.has_failed = true;
             if let Some(mut work) = slot.task.take() {
                 drop(inner);
-                work.rest();
+                work.give_up();
                 held(&self.inner).slots.remove(&task);
                 break;
             }
@@ -370,23 +378,33 @@ impl<I: Iterator> CycleFrom for I {
 
 /// What became of a commit.
 type Landed = Result<Vec<u64>, HostError>;
+type Commits = Waiting<Group, Arc<Mutex<Option<Landed>>>>;
 
 /// A commit that a thread of the process lands.
-struct Flying(Arc<Mutex<Option<Landed>>>);
+struct Flying {
+    task: TaskId,
+    outcome: Arc<Mutex<Option<Landed>>>,
+    waiting: Arc<Mutex<Commits>>,
+}
 
 impl Ending for Flying {
     fn is_here(&mut self) -> bool {
-        held(&self.0).is_some()
+        held(&self.outcome).is_some()
     }
 
     fn wait(self: Box<Self>) -> Result<Vec<u64>, HostError> {
         loop {
-            let outcome = held(&self.0).take();
+            let outcome = held(&self.outcome).take();
             match outcome {
                 Some(outcome) => return outcome,
                 None => turns::give_way(),
             }
         }
+    }
+
+    fn give_up(self: Box<Self>) -> Result<Vec<u64>, HostError> {
+        let is_back = held(&self.waiting).withdraw(self.task);
+        if is_back { Err(KafkaError::NotOwner { task: self.task }.into()) } else { self.wait() }
     }
 }
 
@@ -449,15 +467,21 @@ impl Log for Process {
         let stage = self.shared.stages.iter().find(|stage| stage.name == task.stage).ok_or(KafkaError::NotOwner { task })?;
         let generation = held(&self.inner).generations.get(task.stage).copied().ok_or(KafkaError::NotOwner { task })?;
         let member = Member { instance: self.instance, life: self.life, generation };
-        let job = Job::new(commit, self.positions(task)?, stage.inputs[0].name, Group { stage: task.stage, member });
-        let changes = job.changes.clone();
-        let (landing, outcome) = (self.landing.clone(), Arc::new(Mutex::new(None)));
-        let lands = outcome.clone();
+        let job = Job::new(commit, self.positions(task)?, stage.inputs[0].name).of(Group { stage: task.stage, member });
+        let (changes, outcome) = (job.changes.clone(), Arc::new(Mutex::new(None)));
+        held(&self.waiting).push(job, outcome.clone());
+        let (landing, waiting, shared) = (self.landing.clone(), self.waiting.clone(), self.shared.clone());
+        // It may find that another one has taken its commit along.
         self.shared.turns.spawn(self.life, move || {
-            let landed = landing.land(job);
-            *held(&lands) = Some(landed);
+            let (jobs, answers): (Vec<_>, Vec<_>) = held(&waiting).next(SHARED_BYTES).into_iter().unzip();
+            shared.joint_transactions.fetch_add(usize::from(jobs.len() > 1), Ordering::Relaxed);
+            let landed = landing.land(&jobs);
+            for ((job, landed), answer) in jobs.iter().zip(landed).zip(answers) {
+                held(&waiting).ended(job.task, &landed);
+                *held(&answer) = Some(landed);
+            }
         });
-        Ok(Some(InFlight { changes, ending: Box::new(Flying(outcome)) }))
+        Ok(Some(InFlight { changes, ending: Box::new(Flying { task, outcome, waiting: self.waiting.clone() }) }))
     }
 
     fn positions(&self, task: TaskId) -> Result<Positions, HostError> {

@@ -1,0 +1,121 @@
+//! A folder that cannot be read. All that is in it is in the topics: it is set aside, for whoever wants to know why, and made anew.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use crate::embedded::EmbeddedLog;
+use crate::error::HostError;
+use crate::rocks::Options;
+use crate::topics::TopicPlan;
+
+/// Beside the folder, a file that says that a task met something in it that cannot be read.
+fn mark_of(folder: &Path) -> PathBuf {
+    folder.with_extension("damaged")
+}
+
+/// Where the last one that could not be read is kept.
+fn aside_of(folder: &Path) -> PathBuf {
+    folder.with_extension("set-aside")
+}
+
+/// Notes that the folder cannot be read, for who opens it next.
+pub(super) fn note(folder: &Path) -> std::io::Result<()> {
+    File::create(mark_of(folder)).map(drop)
+}
+
+/// Opens a folder, or makes it; one that cannot be read is set aside before. Gives whether it was.
+pub(super) fn open(folder: &Path, plans: &[TopicPlan], options: &Options) -> Result<(EmbeddedLog, bool), HostError> {
+    let open = || EmbeddedLog::open(folder, plans.to_vec(), *options);
+    let why = match open() {
+        Ok(log) if !mark_of(folder).exists() => return Ok((log, false)),
+        // Whoever has a folder open has its lock: so nobody else has this one.
+        Ok(log) => {
+            drop(log);
+            "a task met something in it that cannot be read".to_owned()
+        }
+        Err(error) if error.is_damage() => crate::error::with_causes(&error),
+        Err(error) => return Err(error),
+    };
+    let aside = aside_of(folder);
+    tracing::error!(folder = %folder.display(), aside = %aside.display(), why, "what is kept here is damaged: it is set aside, and made anew from the topics");
+    set_aside(folder, &aside)?;
+    Ok((open()?, true))
+}
+
+/// The one that was set aside before goes: disks that fail would fill up with them.
+fn set_aside(folder: &Path, aside: &Path) -> Result<(), HostError> {
+    let fails = |source| HostError::folder(aside, source);
+    if aside.exists() {
+        std::fs::remove_dir_all(aside).map_err(fails)?;
+    }
+    std::fs::rename(folder, aside).map_err(fails)?;
+    // Last: a folder that is still there is not taken for whole.
+    match std::fs::remove_file(mark_of(folder)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(fails(error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn opened(folder: &Path) -> Result<bool, HostError> {
+        let (log, was_damaged) = open(folder, &[], &Options::default())?;
+        log.close()?;
+        Ok(was_damaged)
+    }
+
+    fn damage(folder: &Path) {
+        for file in std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()) {
+            if file.file_name().unwrap().to_str().unwrap().starts_with("MANIFEST") {
+                let mut bytes = std::fs::read(&file).unwrap();
+                bytes.iter_mut().take(64).for_each(|byte| *byte ^= 0x55);
+                std::fs::write(&file, bytes).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_set_aside_once_and_the_one_before_goes() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("kafka");
+        assert!(!opened(&folder).unwrap() && !opened(&folder).unwrap());
+        for round in 0..2 {
+            std::fs::write(folder.join("round"), round.to_string()).unwrap();
+            damage(&folder);
+            assert!(opened(&folder).unwrap());
+            assert_eq!(std::fs::read_to_string(aside_of(&folder).join("round")).unwrap(), round.to_string());
+            assert!(!opened(&folder).unwrap());
+        }
+    }
+
+    #[test]
+    fn what_was_noted_at_work_is_set_aside_at_the_next_start_and_not_while_it_is_open() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("kafka");
+        let (log, _) = open(&folder, &[], &Options::default()).unwrap();
+        note(&folder).unwrap();
+        let refused = opened(&folder);
+        assert!(matches!(refused, Err(HostError::InUse { .. })), "{refused:?}");
+        log.close().unwrap();
+        assert!(opened(&folder).unwrap() && aside_of(&folder).exists());
+        assert!(!opened(&folder).unwrap());
+    }
+
+    #[test]
+    fn damage_is_told_from_other_faults_wherever_it_was_met() {
+        let outer = tempfile::tempdir().unwrap();
+        EmbeddedLog::open(outer.path(), vec![], Options::default()).unwrap().close().unwrap();
+        damage(outer.path());
+        let HostError::Open { source, .. } = EmbeddedLog::open(outer.path(), vec![], Options::default()).map(drop).unwrap_err() else {
+            panic!()
+        };
+        let task = crate::TaskId { stage: "track", partition: 0 };
+        let stopped = |source| HostError::Stage { task, source: faultline_core::store::StoreError::read(source).into() };
+        assert!(stopped(source).is_damage());
+        let other = EmbeddedLog::open(outer.path().join("no/such"), vec![], Options { partitions: 0, ..Options::default() }).map(drop);
+        assert!(!other.unwrap_err().is_damage() && !HostError::Stopped.is_damage());
+    }
+}
