@@ -125,6 +125,8 @@ impl Work<'_, '_> {
         let kept = row.scan(number).filter(|kept| !kept.is_too_old && !kept.is_leaving);
         match kept.map(|kept| kept.progress) {
             None => Ok(Err(not_kept)),
+            // When it is forgotten is not to show, only that it will be.
+            Some(Progress::Retracted) if kept.is_some_and(|kept| Some(kept.order) < row.lets_go_below()) => Ok(Err(not_kept)),
             Some(Progress::Retracted) => Ok(Ok(())),
             Some(_) => {
                 self.desk.open.remove(&scan);

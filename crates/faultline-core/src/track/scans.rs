@@ -305,10 +305,9 @@ impl Work<'_, '_> {
 impl LineRow {
     /// Whether a scan comes when it is older than all that are kept: then it counts for first seen alone.
     fn is_too_old(&self, order: ScanOrder, kept: usize) -> bool {
-        let gone = self.scans.iter().filter(|scan| scan.is_leaving || scan.is_too_old).map(|scan| scan.order).max();
         let mut staying = self.scans.iter().filter(|scan| scan.stays());
         let oldest = staying.next().filter(|_| staying.count() + 1 >= kept).map(|scan| scan.order);
-        [self.floor, gone, oldest].into_iter().flatten().any(|newer| order < newer)
+        [self.lets_go_below(), oldest].into_iter().flatten().any(|newer| order < newer)
     }
 }
 

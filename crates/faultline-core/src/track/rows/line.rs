@@ -131,6 +131,12 @@ impl LineRow {
         }
     }
 
+    /// What stands before this in order is not kept one by one for long, if it is still: it is in the floor, or will be.
+    pub fn lets_go_below(&self) -> Option<ScanOrder> {
+        let leaving = self.scans.iter().filter(|scan| scan.is_leaving || scan.is_too_old).map(|scan| scan.order).max();
+        self.floor.max(leaving)
+    }
+
     /// Whether nothing that this scan newly sees of what is open here can matter but the mark itself: it is the newest in order,
     /// those that were taken back included, since what they said may still be taken for known; and none began later.
     pub fn is_plain(&self, number: u32) -> bool {
