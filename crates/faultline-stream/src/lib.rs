@@ -59,9 +59,9 @@ pub use error::{Failure, HostError};
 pub use host::{Host, Progress};
 #[cfg(feature = "kafka")]
 pub use kafka::{
-    Difference, Follower, Generation, Guarantee, KafkaError, KafkaHost, KafkaLog, KafkaOptions, KafkaRunning, Moved, MovedStage, Names,
-    PlannedTopic, Registry, RegistryAuth, RegistryError, RegistryOptions, Repartition, Repartitioned, Repartitioning, SubjectDifference,
-    apply_topics, compare_topics, degraded_topics, make_topics, migrate, planned_topics, repartition,
+    CertificateFiles, Difference, Follower, Generation, Guarantee, KafkaError, KafkaHost, KafkaLog, KafkaOptions, KafkaRunning, Moved,
+    MovedStage, Names, PlannedTopic, Registry, RegistryAuth, RegistryError, RegistryOptions, Repartition, Repartitioned, Repartitioning,
+    SubjectDifference, apply_topics, compare_topics, degraded_topics, make_topics, migrate, planned_topics, repartition,
 };
 pub use log::{Gauge, Headers, Log, Place, Positions, Record, Retained, Stored};
 pub use memory::MemoryLog;

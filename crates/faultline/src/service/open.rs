@@ -8,8 +8,8 @@ use faultline_core::correlate::Correlate;
 use faultline_core::track::Track;
 use faultline_server::{Limits, Serves, Settings as ServerSettings, TlsFiles, Token};
 use faultline_stream::{
-    EmbeddedLog, Guarantee, Host, HostError, HostOptions, KafkaHost, KafkaLog, KafkaOptions, Options, RegistryAuth, RegistryOptions,
-    SystemClock, TopicPlan, topic_plans,
+    CertificateFiles, EmbeddedLog, Guarantee, Host, HostError, HostOptions, KafkaHost, KafkaLog, KafkaOptions, Options, RegistryAuth,
+    RegistryOptions, SystemClock, TopicPlan, topic_plans,
 };
 
 use super::ServiceError;
@@ -75,7 +75,8 @@ pub fn kafka_options(settings: &Settings, kafka: &Kafka, instance: String) -> Ka
             (None, Some(password)) => RegistryAuth::Basic { user: registry.user.clone(), password },
             (None, None) => RegistryAuth::Nobody,
         };
-        RegistryOptions { auth, ca: registry.ca.clone(), ..RegistryOptions::new(registry.url.clone()) }
+        let certificate = registry.certificate.clone().map(|(certificate, key)| CertificateFiles { certificate, key });
+        RegistryOptions { auth, ca: registry.ca.clone(), certificate, ..RegistryOptions::new(registry.url.clone()) }
     });
     KafkaOptions {
         registry,

@@ -36,6 +36,9 @@ pub fn serving(layers: &Layers, roles: &Roles) -> Result<(), SettingsError> {
         if registry.token.is_some() && !registry.user.is_empty() {
             wrong("kafka.registry.token", "excludes kafka.registry.user; set one of them".to_owned());
         }
+        if layers["kafka.registry.certificate"].0.is_empty() != layers["kafka.registry.key"].0.is_empty() {
+            wrong("kafka.registry.certificate", "and kafka.registry.key go together; set both or none".to_owned());
+        }
     }
     if !roles.has_api() {
         return if problems.is_empty() { Ok(()) } else { Err(SettingsError { problems }) };
@@ -79,8 +82,9 @@ mod tests {
                     ("kafka.registry.url", "https://registry.example"),
                     ("kafka.registry.user", "ana"),
                     ("kafka.registry.token", "t"),
+                    ("kafka.registry.key", "/nowhere/k.pem"),
                 ],
-                vec!["go together", "excludes kafka.registry.user"],
+                vec!["kafka.registry.password go together", "excludes kafka.registry.user", "kafka.registry.key go together"],
             ),
             (vec![("kafka.bootstrap", "127.0.0.1:1"), ("secrets.key", &token), ("kafka.client.acks", "1")], vec!["client option acks"]),
             (vec![("kafka.bootstrap", "127.0.0.1:1"), ("secrets.key", &token), ("kafka.client.sasl.pasword", "x")], vec!["sasl.pasword"]),

@@ -292,6 +292,14 @@ pub const SETTINGS: &[Setting] = &[
         is_any,
     ),
     setting(
+        "kafka.registry.certificate",
+        "",
+        "PEM certificate that is shown to a registry which asks for one, with those between it and its authority.",
+        "a path",
+        is_any,
+    ),
+    setting("kafka.registry.key", "", "PEM private key of that certificate.", "a path", is_any),
+    setting(
         "kafka.client.*",
         "",
         "Options of librdkafka by its own names, such as `kafka.client.security.protocol` or `kafka.client.sasl.password`.",

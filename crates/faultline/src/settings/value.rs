@@ -70,6 +70,8 @@ pub struct Registry {
     pub password: Option<Secret>,
     pub token: Option<Secret>,
     pub ca: Option<PathBuf>,
+    /// The files of our certificate, and of its key.
+    pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
 /// A text that is never printed.
@@ -101,11 +103,11 @@ impl Settings {
         let size = |key: &str| bytes(&layers[key].0).expect("the table accepted it");
         let number = |key: &str| layers[key].0.parse::<u32>().expect("the table accepted it");
         let secret = |key: &str| Some(text(key)).filter(|text| !text.is_empty()).map(Secret::new);
-        let (certificate, key) = (text("http.tls_certificate"), text("http.tls_key"));
+        let file = |key: &str| Some(text(key)).filter(|path| !path.is_empty()).map(PathBuf::from);
         Self {
             data_folder: text("data.folder").into(),
             listen: text("http.listen").parse().expect("the table accepted it"),
-            tls: (!certificate.is_empty() && !key.is_empty()).then(|| (certificate.into(), key.into())),
+            tls: file("http.tls_certificate").zip(file("http.tls_key")),
             token: secret("http.token"),
             report_limit_bytes: size("http.report_limit"),
             source_quota: number("http.source_quota").into(),
@@ -145,9 +147,10 @@ impl Settings {
                     user: text("kafka.registry.user"),
                     password: secret("kafka.registry.password"),
                     token: secret("kafka.registry.token"),
-                    ca: Some(text("kafka.registry.ca")).filter(|path| !path.is_empty()).map(Into::into),
+                    ca: file("kafka.registry.ca"),
+                    certificate: file("kafka.registry.certificate").zip(file("kafka.registry.key")),
                 }),
-                token_file: Some(text("kafka.oauth.token_file")).filter(|text| !text.is_empty()).map(PathBuf::from),
+                token_file: file("kafka.oauth.token_file"),
                 client: client_options(layers),
             }),
         }

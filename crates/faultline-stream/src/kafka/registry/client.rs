@@ -1,6 +1,7 @@
 //! The calls of Confluent's API that are needed, each within bounds of time and bytes, and none while the registry is taken for away.
 
 use std::io::Read;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use reqwest::{Method, Url};
 use serde_json::{Value, json};
 
 use super::error::RegistryError;
-use super::options::{RegistryAuth, RegistryOptions};
+use super::options::{CertificateFiles, RegistryAuth, RegistryOptions};
 use crate::sync::held;
 
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
@@ -79,13 +80,21 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .user_agent(concat!("faultline/", env!("CARGO_PKG_VERSION")));
+        let read = |path: &Path| std::fs::read(path).map_err(|error| wrong(format!("{} cannot be read ({error})", path.display())));
         if let Some(path) = &options.ca {
-            let pem = std::fs::read(path).map_err(|error| wrong(format!("{} cannot be read ({error})", path.display())))?;
+            let pem = read(path)?;
             let certificates = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
             if certificates.is_empty() {
                 return Err(wrong(format!("{} has no certificate in PEM", path.display())));
             }
             http = http.tls_certs_only(certificates);
+        }
+        if let Some(CertificateFiles { certificate, key }) = &options.certificate {
+            let pem = [read(certificate)?, read(key)?].join(&b'\n');
+            let identity = reqwest::Identity::from_pem(&pem).map_err(|error| {
+                wrong(format!("{} and {} are no certificate and its key in PEM ({})", certificate.display(), key.display(), chain(&error)))
+            })?;
+            http = http.identity(identity);
         }
         let http = http.build().map_err(|error| wrong(chain(&error)))?;
         Ok(Self {

@@ -26,7 +26,7 @@ use faultline_model::avro::{AvroError, SUBJECTS, Subject, Version, WriterSchema}
 use self::client::{Client, Found};
 pub use self::error::RegistryError;
 use self::lookups::{Answer, Lookups};
-pub use self::options::{RegistryAuth, RegistryOptions};
+pub use self::options::{CertificateFiles, RegistryAuth, RegistryOptions};
 pub(crate) use self::wire::Wire;
 use crate::log::Gauge;
 use crate::telemetry::Kind;

@@ -11,8 +11,17 @@ pub struct RegistryOptions {
     pub auth: RegistryAuth,
     /// Certificates in PEM that sign the registry's, in place of the system's.
     pub ca: Option<PathBuf>,
+    /// What we show where it asks for a certificate.
+    pub certificate: Option<CertificateFiles>,
     /// How long one request may take. Default 5 s.
     pub timeout: Duration,
+}
+
+/// A certificate with what stands between it and its authority, and its key; both in PEM.
+#[derive(Clone, Debug)]
+pub struct CertificateFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// Who we say we are.
@@ -31,7 +40,7 @@ pub enum RegistryAuth {
 
 impl RegistryOptions {
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), auth: RegistryAuth::Nobody, ca: None, timeout: Duration::from_secs(5) }
+        Self { url: url.into(), auth: RegistryAuth::Nobody, ca: None, certificate: None, timeout: Duration::from_secs(5) }
     }
 }
 
@@ -43,6 +52,7 @@ impl fmt::Debug for RegistryOptions {
             .field("url", &url)
             .field("auth", &self.auth)
             .field("ca", &self.ca)
+            .field("certificate", &self.certificate)
             .field("timeout", &self.timeout)
             .finish()
     }

@@ -438,9 +438,13 @@ fn who_we_are_is_said_to_the_registry_and_to_nobody_else() {
     }
 }
 
+fn self_signed(name: &str) -> rcgen::CertifiedKey<rcgen::KeyPair> {
+    rcgen::generate_simple_self_signed([name.to_owned()]).unwrap()
+}
+
 #[test]
 fn tls_is_checked_by_the_authority_that_is_named() {
-    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certified = self_signed("localhost");
     let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -458,6 +462,45 @@ fn tls_is_checked_by_the_authority_that_is_named() {
     assert!(matches!(Registry::new(&options).unwrap().writer(INTEL_ID), Err(RegistryError::Unreachable { .. })));
     std::fs::write(&ca, "no certificate").unwrap();
     assert!(matches!(Registry::new(&trusting), Err(RegistryError::Options { .. })));
+}
+
+#[test]
+fn a_registry_that_asks_for_a_certificate_is_shown_the_one_that_is_named() {
+    let (certified, ours, strange) = (self_signed("localhost"), self_signed("faultline.example"), self_signed("stranger.example"));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(ours.cert.der().clone()).unwrap();
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(vec![certified.cert.der().clone()], key)
+        .unwrap();
+    let fake = Fake::at("127.0.0.1:0".parse().unwrap(), Some(Arc::new(config)), as_prepared(&[]));
+    let folder = tempfile::tempdir().unwrap();
+    let kept = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let ca = kept("ca.pem", &certified.cert.pem());
+    let options = RegistryOptions { ca: Some(ca), ..RegistryOptions::new(format!("https://localhost:{}/api", fake.address.port())) };
+    let shown = |name: &str, certified: &rcgen::CertifiedKey<rcgen::KeyPair>| {
+        let certificate = kept(&format!("{name}.pem"), &certified.cert.pem());
+        let key = kept(&format!("{name}.key"), &certified.signing_key.serialize_pem());
+        RegistryOptions { certificate: Some(CertificateFiles { certificate, key }), ..options.clone() }
+    };
+    assert!(matches!(&*Registry::new(&shown("ours", &ours)).unwrap().writer(INTEL_ID).unwrap(), Writer::Ours(4)));
+    for refused in [options.clone(), shown("strange", &strange)] {
+        assert!(matches!(Registry::new(&refused).unwrap().writer(INTEL_ID), Err(RegistryError::Unreachable { .. })));
+    }
+    let certificate = folder.path().join("ours.pem");
+    for key in [folder.path().join("no.key"), kept("wrong.key", "no key")] {
+        let wrong = RegistryOptions { certificate: Some(CertificateFiles { certificate: certificate.clone(), key }), ..options.clone() };
+        assert!(matches!(Registry::new(&wrong), Err(RegistryError::Options { .. })));
+    }
 }
 
 #[test]
