@@ -84,11 +84,11 @@ impl HostError {
         }
     }
 
-    /// Whether what is on disk cannot be read, and will not be.
+    /// Whether RocksDB cannot read what is on disk. A row that only a stage cannot read may be so in its changelog as well.
     #[cfg(feature = "kafka")]
     pub(crate) fn is_damage(&self) -> bool {
         let is_corrupt = |error: &rocksdb::Error| error.kind() == rocksdb::ErrorKind::Corruption;
-        matches!(self, Self::Corrupt { .. }) || causes(self).any(|cause| cause.downcast_ref().is_some_and(is_corrupt))
+        causes(self).any(|cause| cause.downcast_ref().is_some_and(is_corrupt))
     }
 }
 
@@ -98,7 +98,7 @@ pub enum HostError {
     InUse {
         path: PathBuf,
         #[source]
-        source: rocksdb::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     #[error("{} could not be opened; see the cause. If it names corruption, move the folder aside and restore a checkpoint", .path.display())]
     Open {

@@ -47,7 +47,12 @@ pub(crate) fn latest_key(topic: &str, partition: u32, key: &[u8]) -> Vec<u8> {
 }
 
 pub(crate) fn state_key(task: TaskId, key: &[u8]) -> Vec<u8> {
-    followed(named(task.stage, task.partition, key.len()), key)
+    row_key(task.stage, task.partition, key)
+}
+
+/// The same of a task whose stage is known by name.
+pub(crate) fn row_key(stage: &str, partition: u32, key: &[u8]) -> Vec<u8> {
+    followed(named(stage, partition, key.len()), key)
 }
 
 /// The part of a state key by which rows are read together, if its stage says so: within one task, a group of its rows.
@@ -86,8 +91,12 @@ pub(crate) fn superseded_row(topic: &str, partition: u32, offset: u64) -> Vec<u8
 /// The offset of a task's changelog behind what is kept of its state.
 #[cfg(feature = "kafka")]
 pub(crate) fn changelog_row(task: TaskId) -> Vec<u8> {
-    followed(b"changelog/".to_vec(), &named(task.stage, task.partition, 0))
+    followed(CHANGELOG_ROWS.to_vec(), &named(task.stage, task.partition, 0))
 }
+
+/// What those of all tasks begin with; behind it is what [`place_of`] reads, with the stage for the topic.
+#[cfg(feature = "kafka")]
+pub(crate) const CHANGELOG_ROWS: &[u8] = b"changelog/";
 
 pub(crate) fn positions_prefix(task: TaskId) -> Vec<u8> {
     followed(b"position/".to_vec(), &named(task.stage, task.partition, 0))

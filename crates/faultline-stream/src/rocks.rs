@@ -82,7 +82,7 @@ pub(crate) fn remove(path: &Path) -> Result<(), HostError> {
 }
 
 fn refused(path: &Path, source: rocksdb::Error) -> HostError {
-    if is_lock(&source) { HostError::InUse { path: path.to_owned(), source } } else { HostError::open(path, source) }
+    if is_lock(&source) { HostError::InUse { path: path.to_owned(), source: source.into() } } else { HostError::open(path, source) }
 }
 
 /// RocksDB has no error kind for it; a process that holds the lock itself is told in other words than a second process.

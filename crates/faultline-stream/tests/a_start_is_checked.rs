@@ -8,14 +8,18 @@ mod toys;
 mod work;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use broker::{PARTITIONS, assert_at_rest, assert_comes_to};
+use broker::{Broker, LOOK, PARTITIONS, PATIENCE, assert_at_rest, assert_comes_to};
 use faultline_core::store::StoreError;
 use faultline_stream::{
     Difference, EmbeddedLog, HostError, KafkaError, KafkaHost, KafkaLog, KafkaOptions, Log, Options, PlannedTopic, TaskId, apply_topics,
-    planned_topics,
+    make_topics, planned_topics,
 };
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::RDKafkaErrorCode;
 use toys::Sums;
 use work::{STAGES, TASKS, assert_nothing_stopped, expected, run, say, small, start};
 
@@ -103,4 +107,57 @@ fn a_folder_that_cannot_be_read_is_set_aside_and_restored_from_the_topics() {
     works(3, 1, &|log| log.note_failure(&HostError::Stopped));
     works(4, 0, &|_| ());
     assert!(folder.with_extension("set-aside").join("CURRENT").exists());
+}
+
+/// Deletes all topics and groups of the installation, as whoever begins anew on the same cluster.
+fn begin_anew(broker: &Broker) {
+    let options = broker.options("admin");
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", &options.bootstrap).create().unwrap();
+    let (asks, is_there) = (AdminOptions::new(), |name: &str| {
+        let metadata = admin.inner().fetch_metadata(None, PATIENCE).unwrap();
+        metadata.topics().iter().any(|topic| topic.name() == name)
+    });
+    let planned = planned_topics(&options.names, &toys::plans(), &STAGES, PARTITIONS, 1, options.local.max_record_bytes);
+    let names: Vec<&str> = planned.iter().map(|topic| topic.name.as_str()).collect();
+    for deleted in futures_executor::block_on(admin.delete_topics(&names, &asks)).unwrap() {
+        deleted.unwrap();
+    }
+    let groups = STAGES.map(|stage| format!("{}.{stage}", options.installation));
+    let groups = groups.each_ref().map(String::as_str);
+    let until = Instant::now() + PATIENCE;
+    // Not before their members are gone.
+    while names.iter().any(|name| is_there(name))
+        || futures_executor::block_on(admin.delete_groups(&groups, &asks))
+            .unwrap()
+            .iter()
+            .any(|deleted| !matches!(deleted, Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound))))
+    {
+        assert!(Instant::now() < until);
+        std::thread::sleep(LOOK);
+    }
+    make_topics(&options, &toys::plans(), &STAGES, PARTITIONS, 1).unwrap();
+}
+
+#[test]
+fn a_folder_of_topics_that_were_made_anew_is_set_aside_though_they_have_grown_beyond_it() {
+    let Some(broker) = start() else { return };
+    let works = |name: &str, seeds: std::ops::Range<u64>, all: std::ops::Range<u64>, was_set_aside: u64| {
+        let (reader, log) = (broker.log("reader"), broker.log(name));
+        assert_eq!(set_aside(&log), was_set_aside, "{name}, {seeds:?}");
+        let running = run(log);
+        seeds.for_each(|seed| say(&*reader, seed));
+        assert_comes_to(&reader, &expected(all));
+        assert_at_rest(&running, TASKS, &reader);
+        assert_nothing_stopped(&running);
+        running.stop().unwrap();
+    };
+    works("one", 0..2, 0..2, 0);
+    works("one", 2..3, 0..3, 0);
+    begin_anew(&broker);
+    // More than before, by another process.
+    std::fs::remove_dir_all(broker.state("reader")).unwrap();
+    works("two", 10..17, 10..17, 0);
+    works("one", 17..18, 10..18, 1);
+    works("one", 18..19, 10..19, 0);
+    works("two", 19..20, 10..20, 0);
 }

@@ -126,10 +126,29 @@ impl<'b> Play<'b> {
         }
     }
 
-    /// How many records of both lanes were worked on.
-    fn worked_on(&self) -> u64 {
-        let of = |topic: Topic| self.reader.positions_of_group(Track::NAME, topic.name).map_or(0, |all| all.iter().sum());
-        of(FINDINGS) + of(FINDINGS_BULK)
+    /// How far both lanes were worked on, by place.
+    fn worked_on(&self) -> Vec<u64> {
+        let until = Instant::now() + PATIENCE;
+        let of = |topic: Topic| loop {
+            // Not told while a transaction is open that would change it.
+            match self.reader.positions_of_group(Track::NAME, topic.name) {
+                Ok(positions) => return positions,
+                Err(error) => assert!(Instant::now() < until, "{error:?}"),
+            }
+        };
+        [of(FINDINGS), of(FINDINGS_BULK)].concat()
+    }
+
+    /// Waits until all that was said is worked on, whoever's it was.
+    fn all_is_worked_on(&self) {
+        let until = Instant::now() + PATIENCE;
+        let places = [FINDINGS, FINDINGS_BULK].into_iter().flat_map(|topic| (0..PARTITIONS).map(move |partition| (topic, partition)));
+        let places: Vec<_> = places.collect();
+        let is_read =
+            |((topic, partition), position): (&(Topic, u32), u64)| self.reader.waiting(topic.name, *partition, position).unwrap() == 0;
+        while !places.iter().zip(self.worked_on()).all(is_read) {
+            assert!(Instant::now() < until);
+        }
     }
 
     /// Says all of it, and lets something happen so many times on the way, each time while some of what was said last is worked on.
@@ -210,6 +229,10 @@ fn one_that_slept_past_its_time_is_fenced_and_it_comes_to_the_same() {
     let mut play = Play::new("one_that_slept_past_its_time_is_fenced_and_it_comes_to_the_same", &broker, 1);
     let mut awake = true;
     play.says(2, |play| {
+        // It is woken when the other one has worked on what was its, for which its session and its transaction must have ended.
+        if !awake {
+            play.all_is_worked_on();
+        }
         play.workers["a"].signal(if awake { "STOP" } else { "CONT" });
         awake = !awake;
     });

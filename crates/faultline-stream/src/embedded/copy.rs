@@ -8,6 +8,7 @@ use rocksdb::WriteBatch;
 
 use super::chunk::Packer;
 use super::draft::{Draft, Indexed, bytes_of};
+use super::state::rows;
 use super::{Bounds, EmbeddedLog};
 use crate::commit::TaskId;
 use crate::error::HostError;
@@ -77,6 +78,25 @@ impl EmbeddedLog {
     /// The offset of a task's changelog behind what is kept of its state.
     pub(crate) fn kept(&self, task: TaskId) -> Result<Option<u64>, HostError> {
         self.number(&layout::changelog_row(task))
+    }
+
+    /// Of each task of which something is kept, its stage, its partition, and the offset of its changelog behind that.
+    pub(crate) fn all_kept(&self) -> Result<Vec<(String, u32, u64)>, HostError> {
+        let mut kept = Vec::new();
+        let mut found = rows(&self.db, META, layout::CHANGELOG_ROWS, layout::after(layout::CHANGELOG_ROWS));
+        while let Some((row, next)) = found.item() {
+            let (stage, partition) = layout::place_of(row, layout::CHANGELOG_ROWS)?;
+            kept.push((stage.to_owned(), partition, layout::number("the offset of a changelog", next)?));
+            found.next();
+        }
+        found.status().map_err(|source| HostError::Read { source })?;
+        Ok(kept)
+    }
+
+    /// A row of a task's state, as it is kept.
+    pub(crate) fn kept_row(&self, stage: &str, partition: u32, key: &[u8]) -> Result<Option<Vec<u8>>, HostError> {
+        let key = layout::row_key(stage, partition, key);
+        self.db.get_cf(rocks::family(&self.db, STATE), key).map_err(|source| HostError::Read { source })
     }
 
     /// Forgets all of a task's state.

@@ -165,7 +165,8 @@ pub(super) fn check_topics(options: &KafkaOptions, planned: &[PlannedTopic]) -> 
         }
     }
     for all in differences.values_mut() {
-        all.retain(Difference::is_fatal);
+        // What brokers do not tell nobody can judge.
+        all.retain(|one| one.is_fatal() && !matches!(one, Difference::Setting { found, .. } if found.is_empty()));
     }
     differences.retain(|_, all| !all.is_empty());
     if differences.is_empty() { Ok(()) } else { Err(KafkaError::TopicsDiffer { differences }.into()) }

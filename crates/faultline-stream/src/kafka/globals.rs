@@ -170,7 +170,9 @@ pub(crate) fn once(
                 }
             }
             Some(Err(ClientError::PartitionEOF(_))) => break Ok(()),
-            Some(Err(error)) if Instant::now() >= until => break Err(KafkaError::client(error).into()),
+            Some(Err(error)) if Instant::now() >= until || error.rdkafka_error_code().is_some_and(is_final) => {
+                break Err(KafkaError::client(error).into());
+            }
             None if Instant::now() >= until => {
                 let code = rdkafka::error::RDKafkaErrorCode::OperationTimedOut;
                 break Err(KafkaError::client(ClientError::MessageConsumption(code)).into());

@@ -248,12 +248,12 @@ impl<B: Brokers, K: Kept> Landing<B, K> {
                 jobs.iter().map(keep).collect()
             }
             Err(error) => {
-                let shared = |_| {
-                    let reason = format!("the transaction that it shared with {} came to nothing: {error}", first.task);
-                    Err(KafkaError::Transaction { reason }.into())
-                };
-                let others: Vec<Outcome> = jobs[1..].iter().map(shared).collect();
-                std::iter::once(Err(error)).chain(others).collect()
+                if jobs.len() == 1 {
+                    return vec![Err(error)];
+                }
+                // Whose fault it is nobody knows: it passes for all, and each has a transaction alone next.
+                let shared = |_| Err(KafkaError::Transaction { reason: format!("{} tasks shared it: {error}", jobs.len()) }.into());
+                jobs.iter().map(shared).collect()
             }
         }
     }
@@ -363,6 +363,7 @@ mod tests {
     /// Numbers records from 100 on, unless all fail, and keeps what it was asked for.
     #[derive(Default)]
     struct Asked {
+        /// With what the brokers refuse and will again.
         fails: bool,
         reached: Mutex<Option<(Positions, u32)>>,
         kept: Mutex<BTreeMap<TaskId, u64>>,
@@ -373,7 +374,8 @@ mod tests {
 
         fn transact(&self, records: &[Sent<'_>], reached: Option<&Reached<'_, u32>>) -> Outcome {
             *held(&self.reached) = reached.map(|reached| (reached.positions.clone(), *reached.group));
-            if self.fails { Err(gone()) } else { Ok((100..).take(records.len()).collect()) }
+            let refused = || KafkaError::Refused { code: RDKafkaErrorCode::MessageSizeTooLarge, reason: "too large".to_owned() };
+            if self.fails { Err(refused().into()) } else { Ok((100..).take(records.len()).collect()) }
         }
 
         fn passed(&self, _: Place, _: u64) {}
@@ -414,7 +416,10 @@ mod tests {
             let reached = Positions::from([(("input", 3), 7), (("input", 5), 7)]);
             assert_eq!(*held(&asked.reached), Some((reached, 3)));
             if fails {
-                assert!(landed.len() == 2 && landed.iter().all(Result::is_err));
+                // One of both is at fault, and has the next one alone.
+                assert!(landed.len() == 2 && landed.iter().all(|landed| landed.as_ref().is_err_and(HostError::is_passing)));
+                let alone = landing.land(&jobs[..1]);
+                assert!(matches!(&alone[..], [Err(HostError::Kafka(KafkaError::Refused { .. }))]));
                 assert!(held(&asked.kept).is_empty() && held(&landing.positions).is_empty());
                 continue;
             }

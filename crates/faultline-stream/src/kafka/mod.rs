@@ -12,12 +12,14 @@ mod admin;
 pub(crate) mod cluster;
 mod context;
 mod damaged;
+mod error;
 mod fetch;
 mod follow;
 mod generation;
 mod globals;
 mod group;
 mod host;
+mod identity;
 pub(crate) mod land;
 mod lanes;
 mod migrate;
@@ -34,6 +36,7 @@ pub(crate) mod unfenced;
 pub(crate) mod waiting;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -46,6 +49,8 @@ use rdkafka::error::RDKafkaErrorCode;
 
 pub use self::admin::{Difference, PlannedTopic, apply_topics, compare_topics, degraded_topics, make_topics, planned_topics};
 use self::context::{Reader, ask, watermarks};
+pub use self::error::KafkaError;
+use self::error::is_final;
 pub use self::follow::Follower;
 use self::generation::Heard;
 pub use self::generation::{Generation, Names};
@@ -58,7 +63,7 @@ pub use self::migrate::{Moved, MovedStage, migrate};
 use self::opening::{Opened, positions_in_state};
 pub use self::options::{Guarantee, KafkaOptions};
 use self::registry::Wire;
-pub use self::registry::{Registry, RegistryAuth, RegistryError, RegistryOptions, SubjectDifference};
+pub use self::registry::{CertificateFiles, Registry, RegistryAuth, RegistryError, RegistryOptions, SubjectDifference};
 pub use self::repartition::{Repartition, Repartitioned, Repartitioning, repartition};
 use self::standby::Standbys;
 use self::transact::sent;
@@ -79,166 +84,6 @@ const CALL: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(50);
 /// For what somebody waits for who only wants to know.
 const SOON: Duration = Duration::from_secs(2);
-
-/// What Kafka says no to.
-#[derive(Debug, thiserror::Error)]
-pub enum KafkaError {
-    #[error("the Kafka cluster did not do what it was asked; check the brokers' addresses, and what this user may do")]
-    Client {
-        #[source]
-        source: rdkafka::error::KafkaError,
-    },
-    #[error("Kafka cannot be reached as it is set up: {reason}")]
-    NotLetIn {
-        reason: String,
-        #[source]
-        source: rdkafka::error::KafkaError,
-    },
-    #[error("a transaction did not end well, its task goes on from what is committed: {reason}")]
-    Transaction { reason: String },
-    #[error("the brokers refuse what was to be written, and will again: {reason}; mend that, then restart")]
-    Refused { code: RDKafkaErrorCode, reason: String },
-    #[error("kafka.transaction_timeout is {asked:?}, and the brokers allow transactions of {allowed}; set one of them otherwise")]
-    TransactionTimeout { asked: Duration, allowed: String },
-    #[error(
-        "no transaction can be begun ({reason}), and exactly-once rests on them; for brokers that have none there is \
-         kafka.guarantee: at-least-once, and docs/guarantees.md says what is lost with it"
-    )]
-    NoTransactions { reason: String },
-    #[error("another partition count is written in transactions, and kafka.guarantee is at-least-once; nothing was done")]
-    NeedsTransactions,
-    #[error("kafka.standbys is {standbys}, and kafka.guarantee is at-least-once: a standby cannot tell a torn commit; set it to 0")]
-    Standbys { standbys: usize },
-    #[error("{task} is no longer this process's: its group has given it to another, or forgotten this process")]
-    NotOwner { task: TaskId },
-    #[error("this process had stopped working before it was told to stop: {reason}")]
-    Ended { reason: String },
-    #[error(
-        "topics of the cluster are not as they must be: {}. `faultline topics apply` makes what is missing and sets what differs, `faultline topics repartition` changes partitions; what is there and is not shown to this user is missing too",
-        listed(.differences)
-    )]
-    TopicsDiffer {
-        /// By topic.
-        differences: BTreeMap<String, Vec<Difference>>,
-    },
-    #[error("there is no topic {topic} in the cluster; create the planned topics first")]
-    NoTopic { topic: String },
-    #[error("topic {topic} could not be made: {reason}")]
-    NotMade { topic: String, reason: String },
-    #[error("topic {topic} could not be described: {reason}")]
-    NotDescribed { topic: String, reason: String },
-    #[error(
-        "{reader} is at {position} of {topic}/{partition}, which ends at {end}: the topic was made anew, or its brokers lost what they had acknowledged; nothing more is read of it until somebody says where to go on (docs/operations.md)"
-    )]
-    BeyondEnd { reader: String, topic: &'static str, partition: u32, position: u64, end: u64 },
-    #[error("{topic}/{partition} has nothing at {offset}, where it was to be read next; it is looked where it begins and ends")]
-    NotThere { topic: &'static str, partition: u32, offset: u64 },
-    #[error(
-        "the brokers did not say within {within:?} which positions the group has committed of {places}: they are away, this user may not read the group, or a transaction that would change them is open (kafka-transactions.sh find-hanging finds one that has no end)"
-    )]
-    NoPositions {
-        places: String,
-        within: Duration,
-        #[source]
-        source: rdkafka::error::KafkaError,
-    },
-    #[error("positions of {task} differ: its state stands for {state}, its group has committed {group}; one of them was changed by hand")]
-    PositionsDiffer { task: TaskId, state: String, group: String },
-    #[error("on Kafka only global topics are looked up by key, and {topic} is none; this is a fault of faultline")]
-    NotGlobal { topic: String },
-    #[error(
-        "topic {topic} was written at {offset}, but its copy here is at {copied} and does not follow; what was written holds, ask again in a moment"
-    )]
-    CopyIsLate { topic: String, offset: u64, copied: u64 },
-    #[error("client option {name} cannot be set: what exactly-once rests on is Faultline's own")]
-    OwnOption { name: String },
-    #[error("the client options cannot be used: {reason}")]
-    Options { reason: String },
-    #[error("topic {topic} holds something already; a migration is into topics that were made anew, with nobody at work on them")]
-    NotEmpty { topic: String },
-    #[error("consumer group {group} has members: stop what runs on this cluster under the same kafka.installation first")]
-    GroupAtWork { group: String },
-    #[error("task {task} is not at rest ({reason}); let the installation work off what it has first")]
-    NotAtRest { task: TaskId, reason: String },
-    #[error("topic generations says {found:?}, which this faultline does not understand; it says which topics hold, so nothing is done")]
-    Generation { found: String },
-    #[error(
-        "the topics have another partition count since: generation {newest} holds, this process works on generation {ours}; restart it"
-    )]
-    Superseded { ours: u32, newest: u32 },
-    #[error(
-        "the installation has {found} partitions, and {asked} are no more: a count can only grow, as topics kept by time cannot shrink"
-    )]
-    NotMore { found: u32, asked: u32 },
-    #[error("topic {topic} was written meanwhile: somebody works on this installation; stop all that runs, then begin again")]
-    Written { topic: String },
-    #[error("what is kept of topic {topic} is for the brokers to say (retention.ms), not for a reader")]
-    BrokersKeep { topic: String },
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-}
-
-fn listed(differences: &BTreeMap<String, Vec<Difference>>) -> String {
-    let each = differences.iter().flat_map(|(topic, all)| all.iter().map(move |one| format!("{topic} {one}")));
-    each.collect::<Vec<_>>().join("; ")
-}
-
-impl KafkaError {
-    pub(crate) fn client(source: rdkafka::error::KafkaError) -> Self {
-        Self::Client { source }
-    }
-
-    pub(crate) fn transaction(source: rdkafka::error::KafkaError) -> Self {
-        let reason = source.to_string();
-        match source.rdkafka_error_code() {
-            Some(code) if is_refused(code) => Self::Refused { code, reason },
-            _ => Self::Transaction { reason },
-        }
-    }
-
-    /// Whether the task is right to be opened again from what is committed.
-    pub(crate) fn is_passing(&self) -> bool {
-        match self {
-            Self::Transaction { .. } | Self::NotOwner { .. } | Self::NotThere { .. } | Self::NoPositions { .. } => true,
-            Self::Registry(error) => error.is_passing(),
-            Self::Client { source } | Self::NotLetIn { source, .. } => !source.rdkafka_error_code().is_some_and(is_final),
-            _ => false,
-        }
-    }
-}
-
-/// What does not get better by asking again. That a topic is not known may be: it was looked for at the start, and brokers hear of a new one
-/// one after the other.
-fn is_final(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        code,
-        Code::TopicAuthorizationFailed
-            | Code::GroupAuthorizationFailed
-            | Code::ClusterAuthorizationFailed
-            | Code::TransactionalIdAuthorizationFailed
-            | Code::SaslAuthenticationFailed
-            | Code::Fatal
-    )
-}
-
-/// What brokers say of a transaction that would come to nothing again.
-fn is_refused(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode as Code;
-    let is_of_rights = is_final(code) && code != Code::Fatal;
-    is_of_rights
-        || matches!(
-            code,
-            Code::MessageSizeTooLarge
-                | Code::MessageBatchTooLarge
-                | Code::InvalidRecord
-                | Code::InvalidTimestamp
-                | Code::InvalidTransactionTimeout
-                | Code::PolicyViolation
-                | Code::UnsupportedForMessageFormat
-                | Code::UnsupportedCompressionType
-        )
-}
 
 /// What the name of a stage's changelog ends with.
 const CHANGELOG: &str = ".changelog";
@@ -276,10 +121,12 @@ pub struct KafkaLog {
     horizon: Duration,
     /// Whether what was kept here had been away for too long, and was made anew.
     is_anew: bool,
-    /// Whether it could not be read.
-    was_damaged: bool,
+    /// Whether it could not be read, or was of other topics.
+    was_set_aside: bool,
     /// Ends behind which only the marks of transactions stand, by place: from where, and to where.
     marks: Mutex<BTreeMap<Place, (u64, u64)>>,
+    /// The last to go.
+    _lock: File,
 }
 
 /// A stage's group as its tasks need it.
@@ -296,6 +143,16 @@ impl KafkaLog {
     /// commits of tasks may be under way at once.
     pub fn open(path: impl AsRef<Path>, plans: &[TopicPlan], options: KafkaOptions, writers: usize) -> Result<Self, HostError> {
         options.check()?;
+        let folder = path.as_ref();
+        let lock = damaged::lock(folder)?;
+        let opened = Self::locked(lock, folder, plans, options, writers);
+        if opened.as_ref().is_err_and(HostError::is_damage) {
+            damaged::note(folder);
+        }
+        opened
+    }
+
+    fn locked(lock: File, folder: &Path, plans: &[TopicPlan], options: KafkaOptions, writers: usize) -> Result<Self, HostError> {
         let writers = writers.max(1);
         let group = options.group("reader");
         let asking: Reader = options.reader_to_end(&group).create_with_context(options.context()).map_err(KafkaError::client)?;
@@ -305,23 +162,30 @@ impl KafkaLog {
         let topics = Topics::new(plans.to_vec(), partitions, options.local.max_record_bytes)?;
         let wire = Wire::open(options.registry.as_ref(), plans)?;
         let horizon = plans.iter().filter(|plan| plan.compacted).map(|plan| plan.retention).min().unwrap_or(Duration::MAX);
-        stale::remove_of_other_generation(path.as_ref(), generation.number)?;
-        let is_anew = stale::remove(path.as_ref(), horizon, SystemTime::now())?;
-        let (local, was_damaged) = damaged::open(path.as_ref(), plans, &crate::rocks::Options { partitions, ..options.local })?;
+        stale::remove_of_other_generation(folder, generation.number)?;
+        let is_anew = stale::remove(folder, horizon, SystemTime::now())?;
+        let kept = crate::rocks::Options { partitions, ..options.local };
+        let (mut local, mut was_set_aside) = damaged::open(folder, plans, &kept)?;
         let cluster = asking
             .client()
             .fetch_cluster_id(CALL)
             .ok_or(HostError::from(KafkaError::Client { source: rdkafka::error::KafkaError::Global(RDKafkaErrorCode::AllBrokersDown) }))?;
         local.belongs_to(&cluster)?;
+        if let Some(topic) = identity::other_topic(&asking, &local, &options, plans)? {
+            drop(local);
+            let why = format!("topic {topic} was made anew, and it is of the one before");
+            (local, was_set_aside) = (damaged::open_anew(folder, plans, &kept, &why)?, true);
+            local.belongs_to(&cluster)?;
+        }
         let local = Arc::new(local);
         let heard = Arc::new(Heard::new(generation.number));
-        let mirror = Mirror::start(&options, &group, local.clone(), plans, path.as_ref(), heard.clone())?;
+        let mirror = Mirror::start(&options, &group, local.clone(), plans, folder, heard.clone())?;
         let fetcher = Arc::new(Fetchers::start(&options, &group, &local.bell())?);
         let transactors = Arc::new(Transactors::new(&options, writers * PRODUCERS_A_WRITER)?);
         let positions = Arc::default();
         let brokers = ToBrokers { transactors: transactors.clone(), fetcher: fetcher.clone() };
         let landing = Landing { brokers, local: local.clone(), positions: Arc::clone(&positions) };
-        let standbys = Standbys::new(&options, local.clone(), path.as_ref().to_owned(), horizon);
+        let standbys = Standbys::new(&options, local.clone(), folder.to_owned(), horizon);
         let lander = Lander::start(landing, writers)?;
         Ok(Self {
             topics,
@@ -341,11 +205,12 @@ impl KafkaLog {
             standbys,
             restored: Arc::default(),
             lost: AtomicU64::default(),
-            folder: path.as_ref().to_owned(),
+            folder: folder.to_owned(),
             horizon,
             is_anew,
-            was_damaged,
+            was_set_aside,
             marks: Mutex::default(),
+            _lock: lock,
         })
     }
 
@@ -624,12 +489,8 @@ impl Log for KafkaLog {
     }
 
     fn note_failure(&self, error: &HostError) {
-        if !error.is_damage() {
-            return;
-        }
-        tracing::error!(folder = %self.folder.display(), "what is kept here is damaged; restart: it is set aside, and made anew from the topics");
-        if let Err(error) = damaged::note(&self.folder) {
-            tracing::error!(%error, "that it is damaged could not be noted: move the folder away before the restart");
+        if error.is_damage() {
+            damaged::note(&self.folder);
         }
     }
 
@@ -681,10 +542,10 @@ impl Log for KafkaLog {
         });
         gauges.push(Gauge {
             name: "faultline_state_set_aside",
-            help: "Whether what this process kept could not be read, and was set aside and made anew at its start.",
+            help: "Whether what this process kept could not be read or was of other topics, and was set aside and made anew at its start.",
             kind: Kind::Gauge,
             label: None,
-            value: u64::from(self.was_damaged),
+            value: u64::from(self.was_set_aside),
         });
         gauges.extend(self.degraded());
         for membership in held(&self.members).values() {

@@ -6,7 +6,7 @@ use faultline_core::correlate::Correlate;
 use faultline_core::stage::Stage;
 use faultline_core::track::Track;
 use faultline_model::topic::FINDINGS_BULK;
-use faultline_stream::{Failure, HostError, KafkaLog, KafkaRunning, Log, Running, TaskState, TaskStatus};
+use faultline_stream::{Failure, HostError, KafkaLog, KafkaRunning, Log, Running, TaskId, TaskState, TaskStatus};
 
 /// What works.
 pub enum AtWork {
@@ -89,16 +89,7 @@ impl AtWork {
             reasons.extend(running.ends().into_iter().map(|end| format!("This process works no more for a stage: {end}.")));
             reasons.extend(running.joining().into_iter().map(|stage| format!("Group {stage} has not yet said which tasks are here.")));
         }
-        for task in self.status() {
-            match task.state {
-                TaskState::Running => {}
-                TaskState::Restoring { restored, of } => {
-                    let percent = (restored * 100).checked_div(of).unwrap_or(0).min(99);
-                    reasons.push(format!("Task {} is being restored: {percent} % of about {of} records.", task.task));
-                }
-                TaskState::Failed { reason } => reasons.push(format!("Task {} stopped: {reason}", task.task)),
-            }
-        }
+        reasons.extend(self.status().into_iter().filter_map(|task| reason(task.task, task.state)));
         reasons
     }
 
@@ -107,5 +98,33 @@ impl AtWork {
             Self::Embedded(running) => running.stop(),
             Self::Kafka { running, .. } => running.map_or(Ok(()), KafkaRunning::stop),
         }
+    }
+}
+
+/// Why a task does not do its part, in words.
+fn reason(task: TaskId, state: TaskState) -> Option<String> {
+    match state {
+        TaskState::Running => None,
+        TaskState::Restoring { restored, of } => {
+            // How many there are is an estimate: it is done when it is at work.
+            let percent = (restored * 100).checked_div(of).unwrap_or(0).min(99);
+            Some(format!("Task {task} is being restored: {percent} % of about {of} records."))
+        }
+        TaskState::Failed { reason } => Some(format!("Task {task} stopped: {reason}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_that_is_restored_says_how_far_it_is() {
+        let told = |restored, of| reason(TaskId { stage: "track", partition: 3 }, TaskState::Restoring { restored, of });
+        for (restored, of, percent) in [(0, 0, 0), (0, 200, 0), (50, 200, 25), (199, 200, 99), (200, 200, 99), (300, 200, 99)] {
+            let expected = format!("Task track/3 is being restored: {percent} % of about {of} records.");
+            assert_eq!(told(restored, of), Some(expected), "{restored} of {of}");
+        }
+        assert_eq!(reason(TaskId { stage: "track", partition: 3 }, TaskState::Running), None);
     }
 }
