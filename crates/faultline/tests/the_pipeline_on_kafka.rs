@@ -20,6 +20,8 @@ use faultline_stream::testing::{Random, Rest};
 use faultline_stream::{
     Clock, EmbeddedLog, Guarantee, Host, HostOptions, KafkaHost, KafkaLog, KafkaRunning, Log, Options, SystemClock, append, topic_plans,
 };
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 /// Stops the clock of all processes of a test at one moment.
 const NOW: &str = "FAULTLINE_TEST_NOW";
@@ -288,4 +290,32 @@ fn a_broker_of_three_that_is_killed_changes_nothing_of_it() {
         killed += 1;
     });
     play.comes_to_it();
+}
+
+/// As a client of librdkafka puts them that is not told which hash is Kafka's.
+#[test]
+fn records_where_another_hash_puts_them_change_nothing_of_it() {
+    work_if_child(&topic_plans(), run);
+    let Some(broker) = broker_of(1) else { return };
+    let mut play = Play::new("records_where_another_hash_puts_them_change_nothing_of_it", &broker, 1);
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", broker.bootstrap()).set("partitioner", "consistent").create().unwrap();
+    let mut sent = 0;
+    for (topic, records) in std::mem::take(&mut play.history) {
+        if ![FINDINGS, FINDINGS_BULK].contains(&topic) {
+            say(&*play.reader, &(topic, records), play.now);
+            continue;
+        }
+        for (key, value) in &records {
+            let record = BaseRecord::to(topic.name).key(key).payload(value.as_ref().unwrap()).timestamp(play.now.millis());
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+            sent += 1;
+        }
+        producer.flush(PATIENCE).unwrap();
+    }
+    let reader = play.reader.clone();
+    play.comes_to_it();
+    let there = |topic: Topic| (0..PARTITIONS).map(|partition| reader.end_offset(topic.name, partition).unwrap()).sum::<u64>();
+    // Those that were moved are there twice.
+    assert!(there(FINDINGS) + there(FINDINGS_BULK) > sent + sent / 4, "of {sent} records hardly any were misplaced");
 }
