@@ -10,8 +10,9 @@ mod work;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use broker::{Broker, LOOK, PARTITIONS, PATIENCE, assert_at_rest, assert_comes_to};
+use broker::{Broker, PARTITIONS, PATIENCE, assert_at_rest, assert_comes_to};
 use faultline_core::store::StoreError;
+use faultline_stream::testing::damage;
 use faultline_stream::{
     Difference, EmbeddedLog, HostError, KafkaError, KafkaHost, KafkaLog, KafkaOptions, Log, Options, PlannedTopic, TaskId, apply_topics,
     make_topics, planned_topics,
@@ -64,17 +65,6 @@ fn set_aside(log: &KafkaLog) -> u64 {
     log.gauges().iter().find(|gauge| gauge.name == "faultline_state_set_aside").unwrap().value
 }
 
-/// Makes it so that RocksDB does not know what is in its own folder.
-fn damage(folder: &std::path::Path) {
-    for file in std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()) {
-        if file.file_name().unwrap().to_str().unwrap().starts_with("MANIFEST") {
-            let mut bytes = std::fs::read(&file).unwrap();
-            bytes.iter_mut().take(64).for_each(|byte| *byte ^= 0x55);
-            std::fs::write(&file, bytes).unwrap();
-        }
-    }
-}
-
 #[test]
 fn a_folder_that_cannot_be_read_is_set_aside_and_restored_from_the_topics() {
     let Some(broker) = start() else { return };
@@ -91,13 +81,13 @@ fn a_folder_that_cannot_be_read_is_set_aside_and_restored_from_the_topics() {
         running.stop().unwrap();
     };
     works(0, 0, &|_| ());
-    damage(&folder);
+    damage(&folder).unwrap();
     works(1, 1, &|_| ());
     // Met by a task at work, it is for the next start.
     works(2, 0, &|log| {
         let damaged = broker.state("damaged");
         EmbeddedLog::open(&damaged, vec![], Options::default()).unwrap().close().unwrap();
-        damage(&damaged);
+        damage(&damaged).unwrap();
         let HostError::Open { source, .. } = EmbeddedLog::open(&damaged, vec![], Options::default()).map(drop).unwrap_err() else {
             panic!()
         };
@@ -133,7 +123,7 @@ fn begin_anew(broker: &Broker) {
             .any(|deleted| !matches!(deleted, Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound))))
     {
         assert!(Instant::now() < until);
-        std::thread::sleep(LOOK);
+        std::thread::yield_now();
     }
     make_topics(&options, &toys::plans(), &STAGES, PARTITIONS, 1).unwrap();
 }

@@ -133,7 +133,10 @@ fn is_changelog(topic: &str) -> bool {
 
 /// What differs in a cluster, by topic; topics that are as planned have no entry.
 pub fn compare_topics(options: &KafkaOptions, planned: &[PlannedTopic]) -> Result<BTreeMap<String, Vec<Difference>>, HostError> {
-    let (mut differences, present) = compare_layout(options, planned)?;
+    // An administrator's client serves none of its events: why a cluster does not let us in a reader hears.
+    let config = options.reader(&options.group("reader"));
+    let reader: Reader = config.create_with_context(options.context()).map_err(KafkaError::client)?;
+    let (mut differences, present) = compare_layout(&reader, planned)?;
     for (topic, settings) in settings_of(&client(options)?, &present)? {
         let settings = settings.map_err(|code| KafkaError::NotDescribed { topic: topic.name.clone(), reason: code.to_string() })?;
         add(&mut differences, topic, compare_settings(topic, &settings));
@@ -143,8 +146,8 @@ pub fn compare_topics(options: &KafkaOptions, planned: &[PlannedTopic]) -> Resul
 
 /// Refuses topics that a process cannot work with, and says of each in what it differs. Settings that this user may not see are not judged,
 /// which is said in the log.
-pub(super) fn check_topics(options: &KafkaOptions, planned: &[PlannedTopic]) -> Result<(), HostError> {
-    let (mut differences, present) = compare_layout(options, planned)?;
+pub(super) fn check_topics(asking: &Reader, options: &KafkaOptions, planned: &[PlannedTopic]) -> Result<(), HostError> {
+    let (mut differences, present) = compare_layout(asking, planned)?;
     let unseen = |topics: &str, reason: &str| {
         tracing::warn!(topics, reason, "settings of topics are not verified; `faultline topics verify` as a user who may see them does it");
     };
@@ -181,11 +184,8 @@ fn add(differences: &mut Differences, topic: &PlannedTopic, more: Vec<Difference
 }
 
 /// What differs in partitions and their replicas, and which topics are there.
-fn compare_layout<'p>(options: &KafkaOptions, planned: &'p [PlannedTopic]) -> Result<(Differences, Vec<&'p PlannedTopic>), HostError> {
-    // An administrator's client serves none of its events: why a cluster does not let us in a reader hears.
-    let config = options.reader(&options.group("reader"));
-    let reader: Reader = config.create_with_context(options.context()).map_err(KafkaError::client)?;
-    let metadata = ask(&reader, CALL, |reader, within| reader.fetch_metadata(None, within))?;
+fn compare_layout<'p>(asking: &Reader, planned: &'p [PlannedTopic]) -> Result<(Differences, Vec<&'p PlannedTopic>), HostError> {
+    let metadata = ask(asking, CALL, |reader, within| reader.fetch_metadata(None, within))?;
     let (mut differences, mut present) = (Differences::new(), Vec::new());
     for topic in planned {
         let found = metadata.topics().iter().find(|found| found.name() == topic.name && !found.partitions().is_empty());

@@ -90,21 +90,12 @@ fn remove_mark(folder: &Path) -> Result<(), HostError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::testing::damage;
 
     fn opened(folder: &Path) -> Result<bool, HostError> {
         let (log, was_damaged) = open(folder, &[], &Options::default())?;
         log.close()?;
         Ok(was_damaged)
-    }
-
-    fn damage(folder: &Path) {
-        for file in std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()) {
-            if file.file_name().unwrap().to_str().unwrap().starts_with("MANIFEST") {
-                let mut bytes = std::fs::read(&file).unwrap();
-                bytes.iter_mut().take(64).for_each(|byte| *byte ^= 0x55);
-                std::fs::write(&file, bytes).unwrap();
-            }
-        }
     }
 
     #[test]
@@ -114,7 +105,7 @@ mod tests {
         assert!(!opened(&folder).unwrap() && !opened(&folder).unwrap());
         for round in 0..2 {
             std::fs::write(folder.join("round"), round.to_string()).unwrap();
-            damage(&folder);
+            damage(&folder).unwrap();
             assert!(opened(&folder).unwrap());
             assert_eq!(std::fs::read_to_string(aside_of(&folder).join("round")).unwrap(), round.to_string());
             assert!(!opened(&folder).unwrap());
@@ -153,7 +144,7 @@ mod tests {
     fn damage_is_told_from_other_faults_wherever_it_was_met() {
         let outer = tempfile::tempdir().unwrap();
         EmbeddedLog::open(outer.path(), vec![], Options::default()).unwrap().close().unwrap();
-        damage(outer.path());
+        damage(outer.path()).unwrap();
         let HostError::Open { source, .. } = EmbeddedLog::open(outer.path(), vec![], Options::default()).map(drop).unwrap_err() else {
             panic!()
         };

@@ -305,7 +305,7 @@ impl KafkaLog {
         let changelog = self.options.names.changelog(stage);
         let mut needed = needed(&self.options, &self.topics.all(), &[stage], self.partitions);
         needed.retain(|topic| topic.name == changelog);
-        admin::check_topics(&self.options, &needed)
+        admin::check_topics(&held(&self.asking), &self.options, &needed)
     }
 
     /// Who writes to a global topic finds in the copy what was written: the next difference is from that.
@@ -344,7 +344,7 @@ fn needed(options: &KafkaOptions, plans: &[TopicPlan], stages: &[&str], partitio
 /// it says one.
 fn checked(asking: &Reader, options: &KafkaOptions, plans: &[TopicPlan], stages: &[&str], asked: Option<u32>) -> Result<u32, HostError> {
     let partitions = asked.map_or_else(|| partition_count(asking, plans, &options.names), Ok)?;
-    admin::check_topics(options, &needed(options, plans, stages, partitions))?;
+    admin::check_topics(asking, options, &needed(options, plans, stages, partitions))?;
     Ok(partitions)
 }
 

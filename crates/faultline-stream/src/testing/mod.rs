@@ -9,6 +9,7 @@
 
 #[cfg(feature = "kafka")]
 mod cluster;
+mod damage;
 mod faulty;
 mod random;
 mod rest;
@@ -16,6 +17,7 @@ mod simulation;
 
 #[cfg(feature = "kafka")]
 pub use cluster::{Delivery, judge_on_cluster, judge_without_room};
+pub use damage::damage;
 pub use faulty::{Fault, FaultyLog};
 pub use random::{Random, for_each_seed};
 pub use rest::Rest;
