@@ -9,7 +9,7 @@ use faultline_model::avro;
 use faultline_model::time::Timestamp;
 use faultline_model::topic::FINDINGS;
 use faultline_stream::{Log, append};
-use faultline_views::{TOPICS, ViewRecord, Views};
+use faultline_views::{TOPICS, ViewRecord, Views, Within};
 
 use crate::report::{Report, report};
 
@@ -101,7 +101,7 @@ fn one(log: &dyn Log, views: &Views, now: Timestamp, number: usize, applied: &Re
     let records = records.into_iter().map(|record| Ok((asset.to_string(), Some(avro::encode(record)?)))).collect::<Fallible<Vec<_>>>()?;
     let begun = Instant::now();
     append(log, FINDINGS, records, now, &[])?;
-    while views.risk(risks[0])?.is_none() {
+    while views.risk(risks[0], &Within::everything())?.is_none() {
         if begun.elapsed() > PATIENCE {
             return Err(format!("report {number} was not readable after {PATIENCE:?}").into());
         }

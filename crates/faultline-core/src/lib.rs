@@ -3,8 +3,10 @@
 //! What it is: deterministic functions over typed tables on an ordered key-value store. What it is not: anything with a
 //! clock, a socket, a thread or randomness; a host gives time and input, and makes the results durable.
 
+pub mod access;
 pub mod catalog;
 pub mod correlate;
+pub mod description;
 pub mod policy;
 pub mod precision;
 pub mod score;

@@ -6,6 +6,7 @@
 //! The way through: an adapter makes an [`observation::Observation`] at a [`locus::Locus`];
 //! [`fingerprint::fingerprint`] says who it is.
 
+pub mod access;
 pub mod asset;
 pub mod avro;
 pub mod catalog;

@@ -67,6 +67,8 @@ impl EnvelopeError {
 /// The two directions between a record and its envelope, from one table: kind, member, variant.
 macro_rules! envelope {
     ($topic:literal, $record:ident, $envelope:ident { $($kind:literal => $member:ident: $variant:ident,)+ }) => {
+        // An envelope may have one kind only.
+        #[allow(clippy::needless_update)]
         impl From<$record> for $envelope {
             fn from(record: $record) -> Self {
                 match record {

@@ -55,6 +55,8 @@ pub const TRACKED: Topic = Topic::keyed("tracked", Kept::ByKey);
 pub const CATALOG: Topic = Topic::global("catalog");
 /// Threat intelligence, by vulnerability id and source.
 pub const INTEL: Topic = Topic::global("intel");
+/// Who may come in: tokens by id, with their hashes.
+pub const ACCESS: Topic = Topic::global("access");
 /// What people decide, by asset.
 pub const DECISIONS: Topic = Topic::keyed("decisions", Kept::ByTime);
 /// Scored risks, by service and risk id.
@@ -65,4 +67,4 @@ pub const OUTCOMES: Topic = Topic::keyed("outcomes", Kept::ByTime);
 pub const DEAD_LETTERS: Topic = Topic::keyed("dead-letters", Kept::ByTime);
 
 /// All topics.
-pub const ALL: [Topic; 9] = [FINDINGS, FINDINGS_BULK, TRACKED, CATALOG, INTEL, DECISIONS, RISKS, OUTCOMES, DEAD_LETTERS];
+pub const ALL: [Topic; 10] = [FINDINGS, FINDINGS_BULK, TRACKED, CATALOG, INTEL, ACCESS, DECISIONS, RISKS, OUTCOMES, DEAD_LETTERS];

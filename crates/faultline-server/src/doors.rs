@@ -4,10 +4,12 @@
 //! may), and what they return has been appended durably: a crash after the answer loses nothing.
 
 mod letters;
+mod tokens;
 
 use std::fs::File;
 use std::sync::Arc;
 
+use faultline_model::access::Caller;
 use faultline_model::asset::AssetId;
 use faultline_model::decision::Decision;
 use faultline_model::id::Id;
@@ -18,6 +20,7 @@ pub use letters::{
     DeadLetters, Letter, LetterId, LetterIdError, LetterPage, LetterQuery, RedriveOrder, Redriven, RedrivenLetter, RefusedLetter,
     WholeLetter,
 };
+pub use tokens::{NewToken, TOKEN_PREFIX, TokenList, TokenOrder, Tokens};
 
 /// What the publisher says of a report. What is `None` or empty is left to the report itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,6 +93,9 @@ pub enum DoorError {
     /// What was sent cannot be taken, and why, with what to do; sending it again changes nothing.
     #[error("{0}")]
     Refused(String),
+    /// What was sent is not theirs to send.
+    #[error("{0}")]
+    NotAllowed(String),
     /// Something that was named is not there.
     #[error("{0}")]
     NotFound(String),
@@ -106,9 +112,9 @@ pub enum DoorError {
 
 /// Takes reports.
 pub trait Reports: Send + Sync + 'static {
-    /// Reads a report and appends its records; one scan an asset that it covers. `report` stands at its beginning, holds what was
+    /// Reads a report and appends its records, if they may publish for each asset that it covers; one scan an asset. `report` stands at its beginning, holds what was
     /// sent (gzip as content encoding is undone), and goes when the call returns.
-    fn publish(&self, report: File, claim: ReportClaim) -> Result<Vec<PublishedScan>, DoorError>;
+    fn publish(&self, report: File, claim: ReportClaim, by: &Caller) -> Result<Vec<PublishedScan>, DoorError>;
 }
 
 /// Takes decisions.
@@ -245,5 +251,6 @@ pub struct Doors {
     pub pulse: Arc<dyn Pulse>,
     pub topics: Arc<dyn Topics>,
     pub dead_letters: Arc<dyn DeadLetters>,
+    pub tokens: Arc<dyn Tokens>,
     pub clock: Arc<dyn Clock>,
 }

@@ -20,6 +20,7 @@ mod server;
 mod settings;
 mod state;
 mod upload;
+mod who;
 
 pub use routes::routes;
 pub use server::{Server, router};

@@ -81,9 +81,14 @@ impl Problem {
         )
     }
 
-    pub fn unauthorized() -> Self {
-        let advice = "Send `Authorization: Bearer` with the token that the service was started with.";
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "A token is needed", "The token is missing or wrong.", advice)
+    pub fn unauthorized(detail: impl Into<String>) -> Self {
+        let advice = "Send `Authorization: Bearer` with a token of yours; who runs the service makes them with `faultline tokens create`.";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "A token is needed", detail, advice)
+    }
+
+    pub fn not_allowed(detail: impl Into<String>) -> Self {
+        let advice = "GET /v1/whoami tells what you may do, and docs/access.md which role allows what.";
+        Self::new(StatusCode::FORBIDDEN, "not-allowed", "That is not yours to do", detail, advice)
     }
 
     pub fn forbidden(detail: impl Into<String>, advice: impl Into<String>) -> Self {
@@ -147,6 +152,7 @@ impl From<DoorError> for Problem {
     fn from(error: DoorError) -> Self {
         match error {
             DoorError::Refused(detail) => Self::refused(detail),
+            DoorError::NotAllowed(detail) => Self::not_allowed(detail),
             DoorError::NotFound(detail) => Self::not_found(detail, "Look it up in the lists."),
             DoorError::Conflict(detail) => Self::conflict(detail, "Read it again, then decide anew."),
             DoorError::Busy(detail) => Self::busy(detail),

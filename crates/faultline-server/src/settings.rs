@@ -3,9 +3,13 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use faultline_model::access::Roles;
 use subtle::ConstantTimeEq;
+
+use crate::doors::TOKEN_PREFIX;
 
 /// The shortest token that is taken, in bytes: 128 bits as 32 hex digits, or 22 letters of base64.
 const TOKEN_BYTES: usize = 22;
@@ -16,8 +20,12 @@ pub struct Settings {
     /// Loopback unless TLS and a token are given. Default `127.0.0.1:8470`.
     pub listen: SocketAddr,
     pub tls: Option<TlsFiles>,
-    /// Who speaks to us must know it. Not needed on loopback.
+    /// Who brings it is the operator. Not needed on loopback, where without it everybody on the machine is.
     pub token: Option<Token>,
+    /// What the operator is called where they name nobody.
+    pub operator: String,
+    /// What the actors of tokens are, and where.
+    pub roles: Arc<Roles>,
     pub limits: Limits,
     pub serves: Serves,
     /// Where reports wait while they are read; the system's folder for temporary files by default.
@@ -30,6 +38,8 @@ impl Default for Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 8470)),
             tls: None,
             token: None,
+            operator: "operator".to_owned(),
+            roles: Arc::default(),
             limits: Limits::default(),
             serves: Serves::default(),
             spool: None,
@@ -161,6 +171,11 @@ impl Token {
         if text.len() < TOKEN_BYTES {
             return Err(StartError::Token { why: format!("has {} characters; at least {TOKEN_BYTES} are needed", text.len()) });
         }
+        if text.starts_with(TOKEN_PREFIX) {
+            return Err(StartError::Token {
+                why: format!("begins with {TOKEN_PREFIX}, so it is somebody's own and would make them the operator"),
+            });
+        }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(StartError::Token { why: "holds spaces or letters that are not ASCII".into() });
         }
@@ -218,6 +233,7 @@ mod tests {
     fn a_token_is_long_enough_and_never_shown() {
         assert!(Token::new("short").unwrap_err().to_string().contains("at least 22"));
         assert!(Token::new("with space 0123456789abcdef").is_err());
+        assert!(Token::new("faultline_0123456789abcdef0123456789abcdef").unwrap_err().to_string().contains("somebody's own"));
         let token = Token::new(" 0123456789abcdef0123456789abcdef\n").unwrap();
         assert!(token.is(b"0123456789abcdef0123456789abcdef") && !token.is(b"0123456789abcdef0123456789abcdeF") && !token.is(b""));
         assert_eq!(format!("{token:?}"), "Token(***)");

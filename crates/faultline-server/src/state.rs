@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use faultline_model::access::Roles;
 use faultline_model::decision::Outcome;
 use faultline_views::{ViewError, Views};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
@@ -23,6 +24,9 @@ pub(crate) struct App {
     pub serves: Serves,
     pub spool: Option<PathBuf>,
     pub token: Option<Token>,
+    /// Who comes in without a token of an actor.
+    pub operator: String,
+    pub roles: Arc<Roles>,
     /// Whether only this machine can reach us: then the name that we are called by must say so.
     pub is_loopback: bool,
     pub counters: Counters,
@@ -47,6 +51,8 @@ impl App {
             views,
             spool: settings.spool.clone(),
             token: settings.token.clone(),
+            operator: settings.operator.clone(),
+            roles: Arc::clone(&settings.roles),
             serves: settings.serves,
             is_loopback: settings.is_loopback(),
             counters: Counters::default(),
@@ -81,7 +87,14 @@ impl App {
     /// The outcomes of these ids that are known by the end of the wait; all of them, it is hoped.
     ///
     /// With no room among the waiters, or once the server is to stop, it answers with what is known now.
-    pub async fn outcomes(&self, ids: Vec<String>, wait: Duration) -> Result<BTreeMap<String, Outcome>, Problem> {
+    /// One that is not `shown` counts as none.
+    pub async fn outcomes(
+        &self,
+        ids: Vec<String>,
+        wait: Duration,
+        shown: impl Fn(&Views, Outcome) -> Result<Option<Outcome>, ViewError> + Send + Sync + 'static,
+    ) -> Result<BTreeMap<String, Outcome>, Problem> {
+        let shown = Arc::new(shown);
         let place = self.waiters.try_acquire();
         let until = Instant::now() + if place.is_ok() { wait } else { Duration::ZERO };
         let mut applied = self.applied.clone();
@@ -91,8 +104,15 @@ impl App {
             // Seen before asking, so that what is applied while asking wakes us.
             applied.borrow_and_update();
             let missing: Vec<String> = ids.iter().filter(|id| !known.contains_key(*id)).cloned().collect();
+            let shown = Arc::clone(&shown);
             let found = self
-                .ask(move |views| missing.into_iter().map(|id| Ok((views.outcome(&id)?, id))).collect::<Result<Vec<_>, ViewError>>())
+                .ask(move |views| {
+                    let seen = |id: String| {
+                        let outcome = views.outcome(&id)?.map(|outcome| shown(views, outcome)).transpose()?.flatten();
+                        Ok((outcome, id))
+                    };
+                    missing.into_iter().map(seen).collect::<Result<Vec<_>, ViewError>>()
+                })
                 .await?;
             known.extend(found.into_iter().filter_map(|(outcome, id)| Some((id, outcome?))));
             if known.len() == ids.len() || *stopping.borrow_and_update() {

@@ -118,7 +118,8 @@ fn the_catalog_and_feeds_reach_their_doors() {
         |query: &str, yaml: &'static str| answer(server.client.put(server.url(&format!("/v1/catalog?{query}"))).body(yaml).send().unwrap());
     assert_eq!(put("actor=ana", "services: []").1["version"], 1);
     assert_eq!(put("dry_run", "services: []").1["version"], 0);
-    assert_eq!(put("", "services: []").0, 400, "who applies it is missing");
+    assert_eq!(put("", "services: []").1["warnings"], json!(["by operator"]), "who asks applies it, if nobody else is named");
+    assert_eq!(put("actor=", "services: []").0, 400, "who applies it is empty");
     let (status, body) = put("actor=ana", "services: ~");
     assert!(status == 422 && body["detail"].as_str().unwrap().contains("expected a list"));
     let shown = server.get("/v1/catalog");

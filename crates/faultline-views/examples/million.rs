@@ -14,7 +14,7 @@ use faultline_model::observation::{Observation, ScanKind, Severity};
 use faultline_model::risk::{self, Contribution, EvidenceState, Factor, Fix, Link, Member, Risk, RiskState, Score};
 use faultline_model::time::Timestamp;
 use faultline_model::tracked::{self, FactKind, FindingState, TrackedFinding, TrackedRecord};
-use faultline_views::{Bodies, BodySource, FindingFilter, Options, RiskFilter, ViewRecord, Views};
+use faultline_views::{Bodies, BodySource, FindingFilter, Options, RiskFilter, ViewRecord, Views, Within};
 
 /// Records a batch while filling.
 const FILL: u64 = 20_000;
@@ -155,9 +155,9 @@ fn ask(views: &Views, name: &str) -> Result<(), Failure> {
             }
         }
     }
-    let (spent, summary) = timed(|| views.summary(None))?;
+    let (spent, summary) = timed(|| views.summary(None, &Within::everything()))?;
     println!("{{\"bodies\":\"{name}\",\"what\":\"summary\",\"roll_up\":{},\"us\":{}}}", summary.roll_up, spent.as_micros());
-    let (spent, services) = timed(|| views.services(None))?;
+    let (spent, services) = timed(|| views.services(None, &Within::everything()))?;
     println!("{{\"bodies\":\"{name}\",\"what\":\"services\",\"items\":{},\"us\":{}}}", services.len(), spent.as_micros());
     Ok(())
 }

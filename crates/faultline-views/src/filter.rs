@@ -7,6 +7,8 @@ use faultline_model::risk::{EvidenceState, RiskState};
 use faultline_model::time::Timestamp;
 use faultline_model::tracked::FindingState;
 
+use crate::within::Within;
+
 /// The longest text that is searched for, in bytes.
 pub const TEXT_BYTES: usize = 200;
 
@@ -35,6 +37,8 @@ pub struct RiskFilter {
     pub min_score: Option<i32>,
     pub first_seen_from: Option<Timestamp>,
     pub first_seen_before: Option<Timestamp>,
+    /// Whose rows may be seen. Part of the filter, so that a cursor of one reader does not fit another.
+    pub within: Within,
 }
 
 impl Default for RiskFilter {
@@ -62,6 +66,7 @@ impl RiskFilter {
             min_score: None,
             first_seen_from: None,
             first_seen_before: None,
+            within: Within::everything(),
         }
     }
 }
@@ -89,6 +94,8 @@ pub struct FindingFilter {
     pub text: Option<String>,
     pub first_seen_from: Option<Timestamp>,
     pub first_seen_before: Option<Timestamp>,
+    /// Whose rows may be seen. Part of the filter, so that a cursor of one reader does not fit another.
+    pub within: Within,
 }
 
 impl Default for FindingFilter {
@@ -115,6 +122,7 @@ impl FindingFilter {
             text: None,
             first_seen_from: None,
             first_seen_before: None,
+            within: Within::everything(),
         }
     }
 }

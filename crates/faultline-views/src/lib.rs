@@ -4,8 +4,9 @@
 //! away at any time: the topics fill it again. What it is not: a place where anything is decided, or the only copy of anything.
 //!
 //! The way through it: [`Views::apply`] takes a batch of [`ViewRecord`]s from where [`Views::positions`] says; [`Views::risks`] and its
-//! neighbours answer. Every list has a bounded cost: it reads one covering index in the list's order from its cursor on, looks at a
-//! bounded number of rows, and fetches the bodies of what it found.
+//! neighbours answer with the rows that a reader may see: those [`Within`] a part of the organisation, or all. Every list has a bounded
+//! cost: it reads one covering index in the list's order from its cursor on, looks at a bounded number of rows, and fetches the bodies
+//! of what it found.
 //!
 //! ```
 //! use faultline_views::{RiskFilter, Views};
@@ -26,13 +27,14 @@ mod page;
 mod read;
 mod schema;
 mod views;
+mod within;
 mod words;
 
 pub use apply::{Applied, Unreadable, ViewRecord};
 pub use error::ViewError;
 pub use filter::{FindingFilter, RiskFilter, TEXT_BYTES};
 pub use options::{Bodies, BodySource, Bounds, Options, SourceError, Written};
-pub use page::{PAGE_ITEMS, Page, Total};
+pub use page::{CursorKey, PAGE_ITEMS, Page, Total};
 pub use read::catalog::{NodeSummary, ServiceSummary};
 pub use read::findings::ListedFinding;
 pub use read::named::Named;
@@ -40,3 +42,4 @@ pub use read::summary::Summary;
 pub use read::times::{Moment, Step};
 pub use read::trace::Trace;
 pub use views::{Positions, TOPICS, Views};
+pub use within::Within;

@@ -7,6 +7,8 @@ use faultline_model::asset::AssetId;
 use faultline_model::id::Id;
 use faultline_model::time::Timestamp;
 
+use crate::page::CursorKey;
+
 /// Settings of the views' database.
 #[derive(Clone)]
 pub struct Options {
@@ -23,6 +25,8 @@ pub struct Options {
     pub bounds: Bounds,
     /// Where bodies of risks and findings are kept.
     pub bodies: Bodies,
+    /// What seals cursors. Default one of no secret, for who shows readers everything.
+    pub cursors: CursorKey,
 }
 
 impl Default for Options {
@@ -34,6 +38,7 @@ impl Default for Options {
             outcomes_kept: 100_000,
             bounds: Bounds::default(),
             bodies: Bodies::Here,
+            cursors: CursorKey::of(&[]),
         }
     }
 }

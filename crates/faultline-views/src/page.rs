@@ -44,20 +44,57 @@ pub(crate) struct Position {
 }
 
 /// Begins each cursor, with the version of what follows.
-const PREFIX: &str = "c1";
-/// List, filter's hash, rank, id.
-const CURSOR_BYTES: usize = 1 + 4 + 2 + 16;
+const PREFIX: &str = "c2";
+/// What is sealed: list, filter's hash, rank, id.
+const PLAIN_BYTES: usize = 1 + 4 + 2 + 16;
+/// What stands before it, and shows whether it was changed.
+const SEAL_BYTES: usize = 16;
+
+/// Seals cursors: a place in a list may be that of a row which the reader may not see.
+#[derive(Clone)]
+pub struct CursorKey([u8; 32]);
+
+impl CursorKey {
+    /// Of a secret that all processes share whose pages go on from each other.
+    pub fn of(secret: &[u8]) -> Self {
+        Self(blake3::derive_key("faultline 2026 list cursors", secret))
+    }
+
+    /// The seal of a plain text: it stands for the plain text alone, so that equal places are equal cursors.
+    fn seal(&self, plain: &[u8]) -> [u8; SEAL_BYTES] {
+        let mut seal = [0; SEAL_BYTES];
+        seal.copy_from_slice(&blake3::keyed_hash(&self.0, plain).as_bytes()[..SEAL_BYTES]);
+        seal
+    }
+
+    /// Hides a text behind its seal, or shows it again.
+    fn hide(&self, seal: &[u8; SEAL_BYTES], text: &mut [u8; PLAIN_BYTES]) {
+        let mut stream = [0; PLAIN_BYTES];
+        // Longer than any text that is sealed, so no seal is ever a beginning of this.
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        hasher.update(b"the stream behind a seal of a place in a list").update(seal).finalize_xof().fill(&mut stream);
+        text.iter_mut().zip(stream).for_each(|(byte, stream)| *byte ^= stream);
+    }
+}
+
+impl std::fmt::Debug for CursorKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CursorKey(***)")
+    }
+}
 
 impl Position {
     /// As text. The filter is hashed in, so that a cursor under another filter is an error rather than a strange page.
-    pub fn to_cursor(self, list: ListKind, filter: &impl Hash) -> String {
+    pub fn to_cursor(self, key: &CursorKey, list: ListKind, filter: &impl Hash) -> String {
         use std::fmt::Write;
-        let mut bytes = Vec::with_capacity(CURSOR_BYTES);
-        bytes.push(list as u8);
-        bytes.extend(hash_of(filter).to_be_bytes());
-        bytes.extend((self.rank as u16).to_be_bytes());
-        bytes.extend(self.id);
-        bytes.iter().fold(PREFIX.to_owned(), |mut text, byte| {
+        let mut text = [0; PLAIN_BYTES];
+        text[0] = list as u8;
+        text[1..5].copy_from_slice(&hash_of(filter).to_be_bytes());
+        text[5..7].copy_from_slice(&(self.rank as u16).to_be_bytes());
+        text[7..].copy_from_slice(&self.id);
+        let seal = key.seal(&text);
+        key.hide(&seal, &mut text);
+        seal.iter().chain(&text).fold(PREFIX.to_owned(), |mut text, byte| {
             // Writing into a String cannot fail.
             let _ = write!(text, "{byte:02x}");
             text
@@ -65,10 +102,17 @@ impl Position {
     }
 
     /// Back from text.
-    pub fn from_cursor(text: &str, list: ListKind, filter: &impl Hash) -> Result<Self, ViewError> {
+    pub fn from_cursor(text: &str, key: &CursorKey, list: ListKind, filter: &impl Hash) -> Result<Self, ViewError> {
         let fails = |why| ViewError::Cursor { text: text.chars().take(80).collect(), why };
         let digits = text.strip_prefix(PREFIX).ok_or_else(|| fails("is not of this version"))?;
-        let bytes = unhex(digits).filter(|bytes| bytes.len() == CURSOR_BYTES).ok_or_else(|| fails("is cut or changed"))?;
+        let sealed = unhex(digits).ok_or_else(|| fails("is cut or changed"))?;
+        let parts =
+            sealed.split_first_chunk::<SEAL_BYTES>().and_then(|(seal, rest)| Some((*seal, <[u8; PLAIN_BYTES]>::try_from(rest).ok()?)));
+        let (seal, mut bytes) = parts.ok_or_else(|| fails("is cut or changed"))?;
+        key.hide(&seal, &mut bytes);
+        if key.seal(&bytes) != seal {
+            return Err(fails("is changed, or of a service with another key"));
+        }
         if bytes[0] != list as u8 {
             return Err(fails("is of another list"));
         }
@@ -113,9 +157,18 @@ mod tests {
     #[test]
     fn a_cursor_gives_back_its_place_and_fits_its_list_and_filter_only() {
         let place = Position { rank: 137, id: [9; 16] };
-        let text = place.to_cursor(ListKind::Risks, &"open");
-        assert_eq!(Position::from_cursor(&text, ListKind::Risks, &"open").unwrap(), place);
-        let error = |text: &str, list, filter: &str| Position::from_cursor(text, list, &filter).unwrap_err().to_string();
+        let key = CursorKey::of(b"ours");
+        let text = place.to_cursor(&key, ListKind::Risks, &"open");
+        assert_eq!(Position::from_cursor(&text, &key, ListKind::Risks, &"open").unwrap(), place);
+        assert!(!text.contains("090909"), "it tells nothing of the row: {text}");
+        let error = |text: &str, list, filter: &str| Position::from_cursor(text, &key, list, &filter).unwrap_err().to_string();
+        for at in PREFIX.len()..text.len() {
+            let other = if text.as_bytes()[at] == b'0' { "1" } else { "0" };
+            let changed = [&text[..at], other, &text[at + 1..]].concat();
+            assert!(error(&changed, ListKind::Risks, "open").contains("changed"), "{at}");
+        }
+        let foreign = Position::from_cursor(&text, &CursorKey::of(b"theirs"), ListKind::Risks, &"open").unwrap_err();
+        assert!(foreign.to_string().contains("another key"));
         assert!(error(&text, ListKind::Findings, "open").contains("another list"));
         assert!(error(&text, ListKind::Risks, "closed").contains("another filter"));
         assert!(error(&text[..20], ListKind::Risks, "open").contains("cut"));

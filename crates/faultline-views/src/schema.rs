@@ -7,7 +7,7 @@
 use rusqlite::{Connection, ErrorCode};
 
 /// Raised with every change of a table's meaning.
-pub(crate) const VERSION: i64 = 3;
+pub(crate) const VERSION: i64 = 4;
 
 pub(crate) const TABLES: &str = "
 CREATE TABLE position (topic TEXT NOT NULL, part INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, part)) WITHOUT ROWID;
@@ -63,6 +63,7 @@ CREATE TABLE outcome (
 );
 CREATE UNIQUE INDEX outcome_id ON outcome (id);
 CREATE TABLE catalog (key TEXT NOT NULL PRIMARY KEY, kind TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
+-- Names that the catalog's services stand below: the nodes above each, and `service/<id>` for itself.
 CREATE TABLE service_of_node (node TEXT NOT NULL, service INTEGER NOT NULL, PRIMARY KEY (node, service)) WITHOUT ROWID;
 ";
 

@@ -5,9 +5,11 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{apply, apply_at, finding, finding_id, finding_record, gone, line, line_record, member, put, risk, risk_record};
-use faultline_model::catalog::{CatalogRecord, Head, Node, Service, node_key, service_key};
-use faultline_model::decision::{Outcome, OutcomeStatus};
+use common::{
+    apply, apply_at, finding, finding_id, finding_record, gone, line, line_record, member, node, outcome, put, risk, risk_record, service,
+};
+use faultline_model::catalog::{CatalogRecord, Head, service_key};
+use faultline_model::decision::OutcomeStatus;
 use faultline_model::id::Id;
 use faultline_model::observation::{ScanKind, Severity};
 use faultline_model::partition::SEPARATOR;
@@ -15,17 +17,17 @@ use faultline_model::risk;
 use faultline_model::time::Timestamp;
 use faultline_model::topic;
 use faultline_model::tracked::{self, FactKind, FindingState, TrackedRecord, Went};
-use faultline_views::{Bodies, BodySource, FindingFilter, Options, RiskFilter, ViewRecord, Views};
+use faultline_views::{Bodies, BodySource, FindingFilter, Options, RiskFilter, ViewRecord, Views, Within};
 
 #[test]
 fn a_batch_that_comes_again_changes_nothing() {
     let views = Views::in_memory().unwrap();
     let records = [risk_record(&risk("shop", 1, 500)), risk_record(&risk("shop", 2, 700))];
     apply_at(&views, 7, &records);
-    let before = (views.positions().unwrap(), views.summary(None).unwrap());
+    let before = (views.positions().unwrap(), views.summary(None, &Within::everything()).unwrap());
     let again = apply_at(&views, 7, &records);
     assert_eq!((again.applied, again.repeated), (0, 2));
-    assert_eq!((views.positions().unwrap(), views.summary(None).unwrap()), before);
+    assert_eq!((views.positions().unwrap(), views.summary(None, &Within::everything()).unwrap()), before);
     assert_eq!(before.0[&("risks".to_owned(), 0)], 9);
 }
 
@@ -119,9 +121,9 @@ fn a_finding_that_went_is_removed_where_it_was_and_found_where_it_is() {
     assert_eq!(services(&of("mobile")), ["mobile"], "a user is shown what it uses");
     let key = |service| tracked::key(service, FactKind::Finding, here.finding);
     apply(&views, &[put(topic::TRACKED, key("shop"), TrackedRecord::Went(Went { to: vec!["mobile".into()] }))]);
-    assert_eq!(views.finding(here.finding).unwrap().unwrap().finding.service, "mobile");
+    assert_eq!(views.finding(here.finding, &Within::everything()).unwrap().unwrap().finding.service, "mobile");
     apply(&views, &[gone(topic::TRACKED, key("mobile"))]);
-    assert_eq!(views.finding(here.finding).unwrap(), None);
+    assert_eq!(views.finding(here.finding, &Within::everything()).unwrap(), None);
 }
 
 #[test]
@@ -150,13 +152,13 @@ fn last_seen_is_the_newest_complete_scan_of_the_lines_that_have_it() {
     let mut seen = finding("shop", 1, Severity::High);
     seen.lines = vec![line_of_scans.line];
     apply(&views, &[finding_record(&seen), finding_record(&finding("shop", 2, Severity::High)), line_record(&line_of_scans)]);
-    let last_seen = |number| views.finding(finding_id(number)).unwrap().unwrap().last_seen;
+    let last_seen = |number| views.finding(finding_id(number), &Within::everything()).unwrap().unwrap().last_seen;
     assert_eq!((last_seen(1), last_seen(2)), (Some(Timestamp::from_millis(5_000)), None));
-    assert_eq!(views.trace(scan).unwrap().lines, std::slice::from_ref(&line_of_scans));
+    assert_eq!(views.trace(scan, &Within::everything()).unwrap().lines, std::slice::from_ref(&line_of_scans));
     let newer = line("shop", Id::of("scan", &[b"2"]), 9_000);
     apply(&views, &[line_record(&newer)]);
     assert_eq!(last_seen(1), Some(Timestamp::from_millis(9_000)));
-    assert!(views.trace(scan).unwrap().lines.is_empty(), "the line keeps that scan no longer");
+    assert!(views.trace(scan, &Within::everything()).unwrap().lines.is_empty(), "the line keeps that scan no longer");
     apply(&views, &[gone(topic::TRACKED, tracked::key("shop", FactKind::Line, newer.line))]);
     assert_eq!(last_seen(1), None);
 }
@@ -172,31 +174,21 @@ fn an_absorbed_risk_leads_to_the_one_that_took_it_in_and_a_finding_to_its_risk()
         &views,
         &[risk_record(&merged), finding_record(&finding("shop", 1, Severity::High)), finding_record(&finding("shop", 2, Severity::High))],
     );
-    assert_eq!(views.risk(absorbed).unwrap().as_ref(), Some(&merged));
+    assert_eq!(views.risk(absorbed, &Within::everything()).unwrap().as_ref(), Some(&merged));
     for number in [1, 2] {
-        assert_eq!(views.trace(finding_id(number)).unwrap().risks, std::slice::from_ref(&merged), "{number}");
+        assert_eq!(views.trace(finding_id(number), &Within::everything()).unwrap().risks, std::slice::from_ref(&merged), "{number}");
     }
     merged.also.clear();
     merged.findings.pop();
     let split = risk("shop", 2, 400);
     apply(&views, &[risk_record(&merged), risk_record(&split)]);
-    assert_eq!(views.risk(absorbed).unwrap().as_ref(), Some(&split));
-    assert_eq!(views.risks_of_finding(finding_id(2)).unwrap(), [split]);
+    assert_eq!(views.risk(absorbed, &Within::everything()).unwrap().as_ref(), Some(&split));
+    assert_eq!(views.risks_of_finding(finding_id(2), &Within::everything()).unwrap(), [split]);
 }
 
 #[test]
 fn a_node_rolls_up_what_stands_below_it_after_a_move_too() {
     let views = Views::in_memory().unwrap();
-    let node = |id: &str, parent: &str| {
-        let node = Node { id: id.into(), name: id.into(), kind: "team".into(), parent: parent.into(), owners: Vec::new() };
-        put(topic::CATALOG, node_key(id), CatalogRecord::Node(node))
-    };
-    let service = |id: &str, path: &[&str]| {
-        let path: Vec<String> = path.iter().map(ToString::to_string).collect();
-        let (exposure, data, owners) = ("internal".into(), Vec::new(), Vec::new());
-        let service = Service { id: id.into(), name: id.into(), parent: path[0].clone(), tier: 2, exposure, data, owners, path };
-        put(topic::CATALOG, service_key(id), CatalogRecord::Service(service))
-    };
     let head = Head { version: 3, applied: Timestamp::from_millis(1), actor: "ana".into(), digest: String::new() };
     apply(
         &views,
@@ -211,37 +203,36 @@ fn a_node_rolls_up_what_stands_below_it_after_a_move_too() {
     apply(&views, &[put(topic::CATALOG, "head", CatalogRecord::Head(head.clone()))]);
     let lost = "unassigned/repo:github.com/acme/lost";
     apply(&views, &[risk_record(&risk("shop", 1, 500)), risk_record(&risk("pay", 2, 500)), risk_record(&risk(lost, 3, 900))]);
-    let roll_up = |node: &str| views.summary(Some(node)).unwrap().roll_up;
+    let roll_up = |node: &str| views.summary(Some(node), &Within::everything()).unwrap().roll_up;
     assert_eq!((roll_up("acme"), roll_up("retail"), roll_up("bank"), roll_up("nowhere")), (600, 500, 500, 0));
     apply(&views, &[service("shop", &["bank", "acme"])]);
     assert_eq!((roll_up("acme"), roll_up("retail"), roll_up("bank")), (600, 0, 600));
     let below = RiskFilter { node: Some("bank".into()), ..RiskFilter::default() };
     assert_eq!(views.risks(&below, None, 10).unwrap().total.unwrap().count, 2);
 
-    let nodes: Vec<(String, u32)> = views.nodes().unwrap().into_iter().map(|node| (node.node.id, node.summary.roll_up)).collect();
+    let nodes: Vec<(String, u32)> =
+        views.nodes(&Within::everything()).unwrap().into_iter().map(|node| (node.node.id, node.summary.roll_up)).collect();
     assert_eq!(nodes, [("acme".into(), 600), ("bank".into(), 600), ("retail".into(), 0)]);
-    let services =
-        |node| -> Vec<(String, u64)> { views.services(node).unwrap().into_iter().map(|service| (service.id, service.open)).collect() };
+    let services = |node| -> Vec<(String, u64)> {
+        views.services(node, &Within::everything()).unwrap().into_iter().map(|service| (service.id, service.open)).collect()
+    };
     assert_eq!(services(None), [(lost.into(), 1), ("pay".into(), 1), ("shop".into(), 1)]);
     assert_eq!(services(Some("retail")), []);
-    let unassigned = views.unassigned().unwrap();
+    let unassigned = views.unassigned(&Within::everything()).unwrap();
     assert_eq!((unassigned.len(), unassigned[0].id.as_str(), unassigned[0].roll_up), (1, lost, 900));
     assert_eq!(views.catalog_head().unwrap(), Some(head));
     apply(&views, &[gone(topic::CATALOG, service_key("shop")), gone(topic::RISKS, risk::key(lost, risk::id_of(lost, finding_id(3))))]);
-    assert!(roll_up("bank") == 500 && views.unassigned().unwrap().is_empty());
+    assert!(roll_up("bank") == 500 && views.unassigned(&Within::everything()).unwrap().is_empty());
 }
 
 #[test]
 fn the_newest_outcomes_are_kept_up_to_their_bound() {
     let views = Views::in_memory_with(Options { outcomes_kept: 3, ..Options::default() }).unwrap();
-    let outcome = |id: &str, status| {
-        let (asset, at) = (common::asset("repo:github.com/acme/shop"), Timestamp::from_millis(0));
-        put(topic::OUTCOMES, id, Outcome { id: id.into(), status, reason: String::new(), asset, at, counts: None })
-    };
+    let shop = common::asset("repo:github.com/acme/shop");
     for id in ["1", "2", "3", "4"] {
-        apply(&views, &[outcome(id, OutcomeStatus::Done)]);
+        apply(&views, &[outcome(id, OutcomeStatus::Done, &shop)]);
     }
-    apply(&views, &[outcome("2", OutcomeStatus::Refused)]);
+    apply(&views, &[outcome("2", OutcomeStatus::Refused, &shop)]);
     let status = |id| views.outcome(id).unwrap().map(|outcome| outcome.status);
     assert_eq!((status("1"), status("2"), status("4")), (None, Some(OutcomeStatus::Refused), Some(OutcomeStatus::Done)));
 }
@@ -264,7 +255,7 @@ fn bodies_may_stay_in_the_log_and_one_that_went_meanwhile_is_left_out() {
     apply(&views, &[record, risk_record(&risk("shop", 2, 700))]);
     let page = views.risks(&RiskFilter::default(), None, 10).unwrap();
     assert_eq!((page.items.as_slice(), page.total.unwrap().count), (std::slice::from_ref(&kept), 2));
-    assert_eq!(views.risk(kept.risk).unwrap(), Some(kept));
+    assert_eq!(views.risk(kept.risk, &Within::everything()).unwrap(), Some(kept));
 }
 
 /// A log whose bodies were written by a newer program.
@@ -283,13 +274,13 @@ fn a_body_that_cannot_be_read_is_counted_and_takes_the_page_from_nobody() {
     apply(&views, &[risk_record(&one)]);
     let page = views.risks(&RiskFilter::default(), None, 10).unwrap();
     assert_eq!((page.items.len(), page.unreadable, page.total.unwrap().count), (0, 1, 1));
-    assert!(views.risk(one.risk).unwrap_err().to_string().contains("newer program"));
+    assert!(views.risk(one.risk, &Within::everything()).unwrap_err().to_string().contains("newer program"));
 }
 
 #[test]
 fn a_caller_is_told_what_is_wrong_with_a_cursor_or_a_text() {
     let views = Views::in_memory().unwrap();
     let error = |filter: &RiskFilter, cursor| views.risks(filter, cursor, 10).unwrap_err().to_string();
-    assert!(error(&RiskFilter::default(), Some("c1zz")).contains("begin again without one"));
+    assert!(error(&RiskFilter::default(), Some("c2zz")).contains("begin again without one"));
     assert!(error(&RiskFilter { text: Some("x".repeat(201)), ..RiskFilter::default() }, None).contains("200 bytes"));
 }

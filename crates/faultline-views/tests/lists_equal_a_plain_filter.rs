@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::{apply, band_of, finding_id, gone, member, risk, risk_record};
 use faultline_model::catalog::{CatalogRecord, Service, service_key};
@@ -14,7 +14,7 @@ use faultline_model::observation::{ScanKind, Severity};
 use faultline_model::risk::{EvidenceState, Risk, RiskState};
 use faultline_model::time::Timestamp;
 use faultline_model::topic;
-use faultline_views::{Bounds, Options, RiskFilter, Total, Views};
+use faultline_views::{Bounds, Options, RiskFilter, Total, Views, Within};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -52,16 +52,34 @@ fn maybe<T: Clone + std::fmt::Debug + 'static>(values: &'static [T]) -> impl Str
     prop_oneof![2 => Just(None), 1 => select(values).prop_map(Some)]
 }
 
+/// Whose rows may be seen, and the services that these are: the catalog has the shop only.
+fn withins() -> Vec<(Within, &'static [&'static str])> {
+    let part = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<String>>();
+    let (all, shop, none): (&'static [&'static str], &'static [&'static str], &'static [&'static str]) = (&SERVICES, &["shop"], &[]);
+    vec![
+        (Within::everything(), all),
+        (Within::parts([part(&["retail"])]), shop),
+        (Within::parts([part(&["no-node", "service/shop"]), part(&["retail"])]), shop),
+        (Within::parts([part(&["retail"]), part(&["service/mobile"])]), none),
+        (Within::parts([part(&[])]), none),
+    ]
+}
+
+fn any_within() -> impl Strategy<Value = Within> {
+    let some: Vec<Within> = withins().into_iter().map(|(within, _)| within).collect();
+    prop_oneof![2 => Just(Within::everything()), 1 => select(some)]
+}
+
 fn any_filter() -> impl Strategy<Value = RiskFilter> {
     let codes = (vec(select(&STATES[..]), 0..3), vec(select(&Severity::ALL[..]), 0..3), vec(select(&EVIDENCE[..]), 0..2));
     let names =
         (maybe(&["shop", "mobile", "nowhere"]), maybe(&["retail", "no-node"]), maybe(&["zap", "semgrep", "no-tool"]), maybe(&["xxe"]));
     let more =
         (maybe(&[ScanKind::Sca, ScanKind::Dast]), maybe(&["cve-1", "GHSA-A", "CVE-9"]), maybe(&["", "ana"]), maybe(&["0%", "PATH_", "x"]));
-    let bounds = (maybe(&[340, 341]), maybe(&[1_i64]), maybe(&[3_i64]), maybe(&["repo:github.com/acme/app"]));
+    let bounds = (maybe(&[340, 341]), maybe(&[1_i64]), maybe(&[3_i64]), maybe(&["repo:github.com/acme/app"]), any_within());
     (codes, names, more, bounds).prop_map(
         |((states, bands, evidence), (service, node, tool, family), (kind, vulnerability, assigned_to, text), bounds)| {
-            let (min_score, from, before, asset) = bounds;
+            let (min_score, from, before, asset, within) = bounds;
             RiskFilter {
                 states,
                 bands,
@@ -78,6 +96,7 @@ fn any_filter() -> impl Strategy<Value = RiskFilter> {
                 min_score,
                 first_seen_from: from.map(Timestamp::from_millis),
                 first_seen_before: before.map(Timestamp::from_millis),
+                within,
             }
         },
     )
@@ -104,6 +123,7 @@ fn holds(filter: &RiskFilter, risk: &Risk) -> bool {
         && filter.min_score.is_none_or(|score| risk.score.total >= score)
         && filter.first_seen_from.is_none_or(|from| risk.first_seen >= from)
         && filter.first_seen_before.is_none_or(|before| risk.first_seen < before)
+        && withins().iter().any(|(within, services)| *within == filter.within && services.contains(&risk.service.as_str()))
 }
 
 /// All pages of a list, one after the other, and the total that the first one names.
@@ -167,7 +187,7 @@ proptest! {
             prop_assert!(total.count == wanted || (total.count < wanted && !total.is_exact), "{:?} of {}", total, wanted);
         }
         let open = || expected.values().filter(|risk| risk.state == RiskState::Open);
-        let summary = views.summary(None).unwrap();
+        let summary = views.summary(None, &Within::everything()).unwrap();
         let losses: u64 = open().map(|risk| fixed::loss(risk.score.total as u16)).sum();
         prop_assert_eq!(summary.roll_up, fixed::roll_up(losses));
         for (state, risks) in summary.by_state {
@@ -177,14 +197,14 @@ proptest! {
             prop_assert_eq!(risks, open().filter(|risk| band_of(risk.score.total) == band).count() as u64);
         }
         for risk in expected.values() {
-            let stored = views.risk(risk.risk).unwrap();
+            let stored = views.risk(risk.risk, &Within::everything()).unwrap();
             prop_assert_eq!(stored.as_ref(), Some(risk));
             // Without records of findings, those that a risk does not found lead to it.
             let finding = risk.findings.last().unwrap().finding;
             let has = |other: &&Risk| other.founder != finding && other.findings.iter().any(|member| member.finding == finding);
             let mut wanted: Vec<Risk> = expected.values().filter(has).cloned().collect();
             wanted.sort_by_key(|risk| (-risk.score.total, risk.risk));
-            prop_assert_eq!(views.risks_of_finding(finding).unwrap(), wanted);
+            prop_assert_eq!(views.risks_of_finding(finding, &Within::everything()).unwrap(), wanted);
         }
     }
 }

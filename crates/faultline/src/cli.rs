@@ -87,6 +87,15 @@ pub enum Command {
     /// Report formats
     #[command(subcommand, after_help = "Example: faultline adapters list")]
     Adapters(Adapters),
+    /// Tokens, by which other people and programs come in
+    #[command(
+        subcommand,
+        after_help = "Example: faultline tokens create --actor ci-shop --scope publish --asset 'repo:github.com/acme/*' --purpose pipelines"
+    )]
+    Tokens(Tokens),
+    /// Who you are to the service, and what you may do
+    #[command(after_help = "Example: faultline whoami --server https://faultline.example:8470")]
+    Whoami,
     /// The topics behind it all
     #[command(subcommand, after_help = "Example: faultline topics read risks --limit 5")]
     Topics(Topics),
@@ -345,6 +354,66 @@ pub enum Intel {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+}
+
+#[derive(Subcommand)]
+pub enum Tokens {
+    /// Make a token. Its text goes to standard output, once, and is kept nowhere
+    ///
+    /// It allows what its actor's roles allow (docs/access.md), as far as its scopes and nodes go. Who brings it says so with
+    /// FAULTLINE__HTTP__TOKEN.
+    #[command(after_help = "Example: faultline tokens create --actor ana --scope read,decide --node retail --purpose triage --days 30")]
+    Create(CreateToken),
+    /// All tokens, without their texts
+    #[command(after_help = "Example: faultline tokens list")]
+    List,
+    /// Take a token back, from now on and for good
+    #[command(after_help = "Example: faultline tokens revoke 1b9d6bcd4e5f60718293a4b5c6d7e8f9")]
+    Revoke {
+        /// Its id, as `tokens list` has it
+        id: String,
+    },
+}
+
+#[derive(Args)]
+pub struct CreateToken {
+    /// Who will come in with it: a person or a program, as roles name them
+    #[arg(long)]
+    pub actor: String,
+    /// What it is for
+    #[arg(long)]
+    pub purpose: String,
+    /// What it may be used for
+    #[arg(long = "scope", required = true, value_delimiter = ',')]
+    pub scopes: Vec<TokenScopeName>,
+    /// Only below this unit of the organisation, or service/ID; may be given often [default: wherever its actor may]
+    #[arg(long = "node")]
+    pub nodes: Vec<String>,
+    /// With scope publish: assets to publish for, by name or by a beginning and *; may be given often
+    #[arg(long = "asset")]
+    pub assets: Vec<String>,
+    /// How long it holds
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=365))]
+    pub days: u32,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum TokenScopeName {
+    Publish,
+    Read,
+    Decide,
+    Admin,
+}
+
+impl TokenScopeName {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Read => "read",
+            Self::Decide => "decide",
+            Self::Admin => "admin",
+        }
+    }
 }
 
 #[derive(Args)]

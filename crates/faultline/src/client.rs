@@ -71,6 +71,12 @@ impl Client {
         }
     }
 
+    /// Who acts: as named, else the operating system's user. None where the token says it.
+    pub fn actor(&self, named: Option<&str>) -> Option<String> {
+        let is_known = matches!(self, Self::There(there) if there.has_actor());
+        named.map(str::to_owned).or_else(|| (!is_known).then(crate::access::user))
+    }
+
     /// Ends: a service inside this process is stopped cleanly.
     pub fn end(self) -> Result<(), Failure> {
         match self {
@@ -117,7 +123,7 @@ fn answer(status: StatusCode, text: &str) -> Result<Value, Failure> {
     let what = [said("detail"), said("title")].into_iter().find(|text| !text.is_empty());
     let exit = match status {
         StatusCode::NOT_FOUND | StatusCode::INTERNAL_SERVER_ERROR => Exit::Failed,
-        StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => Exit::Refused,
+        StatusCode::FORBIDDEN | StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => Exit::Refused,
         StatusCode::SERVICE_UNAVAILABLE => Exit::NotReachable,
         _ if status.is_client_error() => Exit::WrongUse,
         _ => Exit::Failed,
@@ -134,7 +140,9 @@ const ADVICE: &[(&str, &str)] = &[
     ("Say reason;", "Say why with --reason;"),
     ("Give its asset as well, if it was published long ago.", "`faultline publish` prints the id of each report."),
     ("docs/api.md lists the filters.", "`--help` lists the filters."),
-    ("Send `Authorization: Bearer` with the token", "Set http.token (FAULTLINE__HTTP__TOKEN) to the token"),
+    ("Send `Authorization: Bearer` with a token of yours", "Set http.token (FAULTLINE__HTTP__TOKEN) to a token of yours"),
+    ("GET /v1/whoami tells", "`faultline whoami` tells"),
+    ("GET /v1/tokens lists all.", "`faultline tokens list` lists all."),
 ];
 
 fn advice(said: String) -> String {

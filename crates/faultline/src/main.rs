@@ -9,6 +9,7 @@
 
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
+mod access;
 mod cli;
 mod client;
 mod commands;

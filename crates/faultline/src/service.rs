@@ -16,6 +16,7 @@ mod quota;
 mod reports;
 mod roles;
 mod table;
+mod tokens;
 mod topics;
 mod watch;
 
@@ -49,6 +50,8 @@ pub enum ServiceError {
     Views(#[from] faultline_views::ViewError),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error("access.roles cannot be used: {0}")]
+    Access(#[from] crate::access::AccessError),
     #[error("a thread cannot be started: {0}")]
     Thread(#[source] std::io::Error),
     #[error("the service stopped working: {0}")]
@@ -139,6 +142,7 @@ impl Service {
             intel: Arc::new(intel::IntelDoor::new(log.clone())),
             pulse: Arc::new(pulse::HostPulse::new(watch.clone(), quotas, settings.memory)),
             topics: Arc::new(topics::TopicDoor::new(log.clone())),
+            tokens: Arc::new(tokens::TokenDoor::new(log.clone())),
             dead_letters: Arc::new(dead_letters::LetterDoor::new(log)),
             clock: Arc::new(faultline_server::doors::SystemClock),
         };

@@ -1,51 +1,11 @@
 //! `faultline up`: commands find it, a second one is refused, it stops cleanly.
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+mod service;
+
 use std::time::{Duration, Instant};
 
-const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../faultline-adapters/tests/samples/anchore_grype/many_vulns4.json");
-
-fn faultline(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_faultline"));
-    command
-        .env_clear()
-        .env("HOME", folder)
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .arg("--data")
-        .arg(folder.join("data"));
-    command
-}
-
-fn run(folder: &Path, arguments: &[&str]) -> Output {
-    faultline(folder).args(arguments).output().unwrap()
-}
-
-/// A service, once it has said where it listens.
-fn up(folder: &Path, arguments: &[&str]) -> Result<(Child, String), String> {
-    let mut child = faultline(folder).arg("up").args(arguments).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let mut said = String::new();
-    for line in &mut lines {
-        let line = line.unwrap();
-        if let Some(rest) = line.strip_prefix("faultline listens at ") {
-            let url = rest.split(';').next().unwrap().to_owned();
-            // Read on, so that the pipe never fills.
-            std::thread::spawn(move || lines.for_each(drop));
-            return Ok((child, url));
-        }
-        said.push_str(&line);
-    }
-    child.wait().unwrap();
-    Err(said)
-}
-
-fn stop(mut child: Child) -> i32 {
-    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
-    child.wait().unwrap().code().unwrap()
-}
+use service::{SAMPLE, faultline, run, stop, up};
 
 /// `/dev/full` has no room for a line of the log, as a file on a full disk.
 #[cfg(target_os = "linux")]

@@ -90,6 +90,9 @@
 - {name: FAULTLINE__HTTP__TLS_CERTIFICATE, value: /etc/faultline/secrets/http.crt}
 - {name: FAULTLINE__HTTP__TLS_KEY, value: /etc/faultline/secrets/http.key}
 - {name: FAULTLINE__HTTP__TOKEN__FILE, value: /etc/faultline/secrets/http-token}
+{{- if $values.http.roles }}
+- {name: FAULTLINE__ACCESS__ROLES, value: /etc/faultline/config/access.yaml}
+{{- end }}
 {{- end }}
 {{- if and (index . 2) $values.hashing.existingSecret }}
 - {name: FAULTLINE__SECRETS__KEY__FILE, value: /etc/faultline/secrets/hashing-key}

@@ -62,7 +62,7 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
   annotations:
-    checksum/config: {{ include "faultline.config" $root | sha256sum }}
+    checksum/config: {{ print (include "faultline.config" $root) (toYaml $root.Values.http.roles) | sha256sum }}
     {{- with $values.podAnnotations }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

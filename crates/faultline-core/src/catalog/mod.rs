@@ -18,13 +18,11 @@
 //! let plan = plan(&desired, &BTreeMap::new(), "ana@acme.example", Timestamp::from_millis(0));
 //! assert_eq!((plan.head.version, plan.changes.len()), (1, 3));
 //! assert!(show(&desired.records).contains("repo: github.com/acme/shop"));
-//! # Ok::<(), faultline_core::catalog::CatalogError>(())
+//! # Ok::<(), faultline_core::catalog::DescriptionError>(())
 //! ```
 
 pub mod code_owners;
 pub mod code_owners_file;
-mod cursor;
-mod fault;
 mod inherit;
 mod owner_entries;
 mod place_entries;
@@ -34,7 +32,7 @@ mod read;
 mod show;
 mod units;
 
-pub use fault::{CatalogError, FAULTS_TOLD, Fault};
+pub use crate::description::{DescriptionError, FAULTS_TOLD, Fault};
 pub use plan::{Plan, digest, plan};
 pub use read::{File, Organisation, read};
 pub use show::show;

@@ -4,8 +4,8 @@ use faultline_model::asset::AssetId;
 use faultline_model::catalog::CodeOwners;
 
 use super::code_owners_file::{self, OWNERS_OF_A_RULE};
-use super::cursor::{Cursor, LIST_ENTRIES};
 use super::read::{Beside, Draft, beside_name};
+use crate::description::cursor::{Cursor, LIST_ENTRIES};
 
 /// The most rules of an asset.
 const RULES: usize = 10_000;

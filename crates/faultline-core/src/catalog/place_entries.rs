@@ -3,9 +3,9 @@
 use faultline_model::asset::{AssetId, AssetKind};
 use faultline_model::catalog::PlaceRule;
 
-use super::cursor::{Cursor, LIST_ENTRIES, listed};
-use super::fault::shown;
 use super::read::Draft;
+use crate::description::cursor::{Cursor, LIST_ENTRIES, listed};
+use crate::description::fault::{Faults, shown};
 
 /// The most services that use a place.
 pub(super) const USERS: usize = 16;
@@ -61,7 +61,7 @@ fn users(at: &Cursor<'_>, owner: &str, draft: &mut Draft) -> Vec<String> {
         }
     }
     // Their faults are told above.
-    let mut told = super::fault::Faults::default();
+    let mut told = Faults::default();
     at.set_of("used_by", USERS, "the id of a service", &mut told)
 }
 

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use faultline_model::catalog::{self, CatalogRecord, CodeOwners, Node, PlaceRule, Places, PolicyText, Service};
 use serde_yaml_ng::Value;
 
-use super::cursor::{Cursor, Place};
-use super::fault::{CatalogError, Faults};
 use super::{inherit, owner_entries, place_entries, units};
+use crate::description::cursor::{Cursor, Place};
+use crate::description::fault::{DescriptionError, Faults};
 use crate::policy::{PRESETS, Policy};
 
 /// The largest file, in bytes.
@@ -58,7 +58,7 @@ pub(super) struct Draft {
 pub(super) type Beside<'a> = &'a dyn Fn(&str) -> Result<String, String>;
 
 /// Reads a description; tells everything that is wrong with it.
-pub fn read(files: &[File], beside: &dyn Fn(&str) -> Result<String, String>) -> Result<Organisation, CatalogError> {
+pub fn read(files: &[File], beside: &dyn Fn(&str) -> Result<String, String>) -> Result<Organisation, DescriptionError> {
     let mut draft = Draft::default();
     if files.is_empty() {
         let nothing = Place { file: "the description".to_owned(), at: String::new() };

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use faultline_model::catalog::{Node, Service};
 
-use super::cursor::{Cursor, LIST_ENTRIES, Place};
-use super::fault::shown;
 use super::read::Draft;
+use crate::description::cursor::{Cursor, LIST_ENTRIES, Place};
+use crate::description::fault::shown;
 
 /// The most nodes above a service.
 const DEPTH: usize = 16;

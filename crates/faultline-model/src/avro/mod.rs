@@ -11,8 +11,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_avro_fast::{Schema, de, ser};
 
-pub use subjects::{CATALOG, DEAD_LETTERS, DECISIONS, FINDINGS, INTEL, OUTCOMES, RISKS, SUBJECTS, Subject, TRACKED, Version};
+pub use subjects::{ACCESS, CATALOG, DEAD_LETTERS, DECISIONS, FINDINGS, INTEL, OUTCOMES, RISKS, SUBJECTS, Subject, TRACKED, Version};
 
+use crate::access::{AccessEnvelope, AccessRecord};
 use crate::catalog::{CatalogEnvelope, CatalogRecord};
 use crate::dead_letter::DeadLetter;
 use crate::decision::{Decision, Outcome};
@@ -95,6 +96,7 @@ topic_values! {
     Risk => Risk, RISKS;
     Outcome => Outcome, OUTCOMES;
     DeadLetter => DeadLetter, DEAD_LETTERS;
+    AccessRecord => AccessEnvelope, ACCESS;
 }
 
 /// So that a record that is its own body needs no other trait.

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use serde_avro_fast::Schema;
 
 use super::{AvroError, WriterSchema, rewrite};
+use crate::access::AccessRecord;
 use crate::catalog::CatalogRecord;
 use crate::dead_letter::DeadLetter;
 use crate::decision::{Decision, Outcome};
@@ -127,4 +128,5 @@ subjects! {
     RISKS = "risks-value" of Risk, "risks.avsc" = 6, older [];
     OUTCOMES = "outcomes-value" of Outcome, "outcomes.avsc" = 7, older [];
     DEAD_LETTERS = "dead-letters-value" of DeadLetter, "dead-letters.avsc" = 8, older [];
+    ACCESS = "access-value" of AccessRecord, "access.avsc" = 9, older [];
 }

@@ -13,16 +13,18 @@ use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::state::{Shared, blocking};
 use crate::upload;
+use crate::who::{self, By};
 
 pub(super) async fn apply(
     State(app): State<Shared>,
+    By(caller): By,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<CatalogApplied>, Problem> {
     let parameters = Parameters::read(query.as_deref(), &["actor", "dry_run"])?;
-    let (actor, dry_run) = (parameters.text("actor")?, parameters.flag("dry_run")?);
-    json::text("actor", &actor, NAME_BYTES, !dry_run)?;
+    let (actor, dry_run) = (who::actor(&caller, parameters.one("actor")?)?, parameters.flag("dry_run")?);
+    json::text("actor", &actor, NAME_BYTES, true)?;
     let bytes = upload::to_memory(&headers, body, &app.limits, app.limits.catalog_bytes).await?;
     let yaml = String::from_utf8(bytes).map_err(|error| Problem::bad_request(format!("the catalog: {error}"), "Send YAML in UTF-8."))?;
     let catalog = app.doors.catalog.clone();

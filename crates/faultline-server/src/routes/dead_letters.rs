@@ -13,6 +13,7 @@ use crate::json;
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::state::{Shared, blocking};
+use crate::who::{self, By};
 
 /// The most letters of one order.
 const ORDERED: usize = 500;
@@ -21,7 +22,7 @@ const ORDERED: usize = 500;
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     ids: Vec<LetterId>,
-    actor: String,
+    actor: Option<String>,
     #[serde(default)]
     dry_run: bool,
     #[serde(default)]
@@ -55,18 +56,20 @@ pub(super) async fn show(
 
 pub(super) async fn redrive(
     State(app): State<Shared>,
+    By(caller): By,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Redriven>, Problem> {
     Parameters::read(query.as_deref(), &[])?;
     let asked: Asked = json::body(&headers, body, &app.limits).await?;
-    json::text("actor", &asked.actor, NAME_BYTES, true)?;
+    let actor = who::actor(&caller, asked.actor.as_deref())?;
+    json::text("actor", &actor, NAME_BYTES, true)?;
     if asked.ids.is_empty() || asked.ids.len() > ORDERED {
         let detail = format!("ids has {} letters, expected are 1 to {ORDERED}", asked.ids.len());
         return Err(Problem::bad_request(detail, "GET /v1/dead-letters lists their ids."));
     }
-    let order = RedriveOrder { ids: asked.ids, actor: asked.actor, is_dry_run: asked.dry_run, is_forced: asked.force };
+    let order = RedriveOrder { ids: asked.ids, actor, is_dry_run: asked.dry_run, is_forced: asked.force };
     let letters = app.doors.dead_letters.clone();
     Ok(Json(blocking(move || letters.redrive(order)).await??))
 }

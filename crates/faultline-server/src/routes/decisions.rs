@@ -7,6 +7,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
+use faultline_model::access::{Action, Caller};
 use faultline_model::asset::AssetId;
 use faultline_model::decision::{Decided, Decision, FindingAssignment, FindingVerdict, Outcome, REASON_BYTES, Verdict};
 use faultline_model::id::{Id, IdPrefix};
@@ -19,6 +20,7 @@ use crate::json;
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::state::{App, Shared, blocking};
+use crate::who::{self, By};
 
 /// How long an answer waits for outcomes where nothing is asked.
 const WAIT: Duration = Duration::from_secs(5);
@@ -32,7 +34,7 @@ pub(super) struct Asked {
     risk: Option<IdPrefix>,
     verdict: Option<Verdict>,
     assignment: Option<Assigned>,
-    actor: String,
+    actor: Option<String>,
     #[serde(default)]
     reason: String,
     /// The same key is the same decision; made up where it is not given.
@@ -75,19 +77,21 @@ struct Target {
 
 pub(super) async fn decide(
     State(app): State<Shared>,
+    By(caller): By,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Answer>), Problem> {
     let wait = Parameters::read(query.as_deref(), &["wait"])?.wait(app.limits.wait)?.unwrap_or(WAIT);
     let asked: Asked = json::body(&headers, body, &app.limits).await?;
-    check(&asked)?;
-    let (targets, left_out) = targets(&app, &asked).await?;
+    let actor = who::actor(&caller, asked.actor.as_deref())?;
+    check(&asked, &actor)?;
+    let (targets, left_out) = targets(&app, &caller, &asked, &actor).await?;
     let now = app.doors.clock.now();
     let decision = |target: &Target| Decision {
         key: target.key.clone(),
         asset: target.asset.clone(),
-        actor: asked.actor.clone(),
+        actor: actor.clone(),
         reason: asked.reason.clone(),
         at: now,
         what: decided(&asked, target),
@@ -95,7 +99,8 @@ pub(super) async fn decide(
     let records: Vec<Decision> = targets.iter().map(decision).collect();
     let door = app.doors.decisions.clone();
     blocking(move || door.append(records)).await??;
-    let mut known = app.outcomes(targets.iter().map(|target| target.key.clone()).collect(), wait).await?;
+    let keys = targets.iter().map(|target| target.key.clone()).collect();
+    let mut known = app.outcomes(keys, wait, |_, outcome| Ok(Some(outcome))).await?;
     let status = if known.len() == targets.len() { StatusCode::OK } else { StatusCode::ACCEPTED };
     let decisions = targets
         .into_iter()
@@ -104,11 +109,11 @@ pub(super) async fn decide(
     Ok((status, Json(Answer { decisions, left_out })))
 }
 
-fn check(asked: &Asked) -> Result<(), Problem> {
+fn check(asked: &Asked, actor: &str) -> Result<(), Problem> {
     if asked.verdict.is_some() == asked.assignment.is_some() {
         return Err(Problem::bad_request("exactly one of verdict and assignment is to be given", "Send two decisions for both."));
     }
-    json::text("actor", &asked.actor, NAME_BYTES, true)?;
+    json::text("actor", actor, NAME_BYTES, true)?;
     json::text("reason", &asked.reason, REASON_BYTES, asked.verdict.is_some())?;
     json::text("key", asked.key.as_deref().unwrap_or("-"), NAME_BYTES, true)?;
     json::text("assignment.to", asked.assignment.as_ref().map_or("", |assigned| &assigned.to), NAME_BYTES, false)
@@ -123,26 +128,53 @@ fn decided(asked: &Asked, target: &Target) -> Decided {
 }
 
 /// The findings that are decided upon, and how many home findings of a risk its record has no room for.
-async fn targets(app: &App, asked: &Asked) -> Result<(Vec<Target>, i32), Problem> {
+async fn targets(app: &App, caller: &Caller, asked: &Asked, actor: &str) -> Result<(Vec<Target>, i32), Problem> {
+    let within = who::within(caller, Action::Read)?;
+    let seen = within.clone();
     match (asked.finding, asked.risk) {
         (Some(given), None) if asked.shown.is_none() => {
             let none = || Problem::not_found(format!("No finding has the id {given}."), "GET /v1/findings lists all.");
-            let finding = whole(app, given, Named::Finding).await?.ok_or_else(none)?;
-            let known = app.ask(move |views| views.finding(finding)).await?.ok_or_else(none)?;
-            let key = key_of(app, asked, finding);
+            let finding = whole(app, given, Named::Finding, &within).await?.ok_or_else(none)?;
+            let known = app.ask(move |views| views.finding(finding, &seen)).await?.ok_or_else(none)?;
+            are_theirs(app, caller, vec![finding]).await?;
+            let key = key_of(app, caller, asked, actor, finding);
             Ok((vec![Target { finding, asset: known.finding.asset, key, expected_version: asked.expected_version }], 0))
         }
         (None, Some(given)) if asked.expected_version.is_none() => {
             let none = || Problem::not_found(format!("No risk has the id {given}."), "GET /v1/risks lists all.");
-            let risk = whole(app, given, Named::Risk).await?.ok_or_else(none)?;
-            let known = app.ask(move |views| views.risk(risk)).await?.ok_or_else(none)?;
-            of_risk(&known, asked, &key_of(app, asked, risk))
+            let risk = whole(app, given, Named::Risk, &within).await?.ok_or_else(none)?;
+            let known = app.ask(move |views| views.risk(risk, &seen)).await?.ok_or_else(none)?;
+            let (targets, left_out) = of_risk(&known, asked, &key_of(app, caller, asked, actor, risk))?;
+            are_theirs(app, caller, targets.iter().map(|target| target.finding).collect()).await?;
+            Ok((targets, left_out))
         }
         (Some(_), None) => Err(Problem::bad_request("shown is for a risk", "Give expected_version for a finding.")),
         (None, Some(_)) => {
             Err(Problem::bad_request("expected_version is for a finding", "Give shown for a risk: each finding with its version."))
         }
         _ => Err(Problem::bad_request("exactly one of finding and risk is to be given", "Send one decision for each.")),
+    }
+}
+
+/// A decision holds wherever its finding counts, so it is for who may decide where the finding belongs, not where it is only used.
+async fn are_theirs(app: &App, caller: &Caller, findings: Vec<Id>) -> Result<(), Problem> {
+    let within = who::within(caller, Action::Decide)?;
+    if within.is_everything() {
+        return Ok(());
+    }
+    let other = app
+        .ask(move |views| {
+            for finding in findings {
+                if !views.finding(finding, &within)?.is_some_and(|listed| listed.finding.is_owner) {
+                    return Ok(Some(finding));
+                }
+            }
+            Ok(None)
+        })
+        .await?;
+    match other {
+        None => Ok(()),
+        Some(finding) => Err(Problem::not_allowed(format!("{} may not decide where finding {finding} belongs.", caller.actor()))),
     }
 }
 
@@ -166,14 +198,14 @@ fn of_risk(risk: &Risk, asked: &Asked, key: &str) -> Result<(Vec<Target>, i32), 
     Ok((targets, 0))
 }
 
-/// The asker's key, else one that nobody else has: of all that was asked, and when.
-fn key_of(app: &App, asked: &Asked, subject: Id) -> String {
+/// The key that the asker gives, else one that nobody else has: of all that was asked, and when.
+fn key_of(app: &App, caller: &Caller, asked: &Asked, actor: &str, subject: Id) -> String {
     let made_up = || {
         let verdict = asked.verdict.map_or("", Verdict::name);
         let to = asked.assignment.as_ref().map_or("", |assigned| assigned.to.as_str());
         let at = app.doors.clock.now().millis().to_be_bytes();
-        let parts: [&[u8]; 6] = [&subject.0, verdict.as_bytes(), to.as_bytes(), asked.actor.as_bytes(), asked.reason.as_bytes(), &at];
+        let parts: [&[u8]; 6] = [&subject.0, verdict.as_bytes(), to.as_bytes(), actor.as_bytes(), asked.reason.as_bytes(), &at];
         Id::of("decision key", &parts).to_string()
     };
-    asked.key.clone().unwrap_or_else(made_up)
+    asked.key.as_deref().map_or_else(made_up, |given| who::key(caller, given))
 }

@@ -2,9 +2,10 @@
 
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
+use faultline_model::access::Action;
 use faultline_model::time::Timestamp;
 use faultline_model::tracked::{FindingState, TrackedFinding};
-use faultline_views::{FindingFilter, ListedFinding, Named};
+use faultline_views::{FindingFilter, ListedFinding, Named, Within};
 use serde::Serialize;
 
 use super::risks::{BANDS, KINDS, asset_of};
@@ -12,6 +13,7 @@ use super::{PageBody, id_of, limit_of, node_of, whole};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::state::Shared;
+use crate::who::{self, By};
 
 const PARAMETERS: &[&str] = &[
     "state",
@@ -46,9 +48,14 @@ impl From<ListedFinding> for FindingBody {
     }
 }
 
-pub(super) async fn list(State(app): State<Shared>, RawQuery(query): RawQuery) -> Result<Json<PageBody<FindingBody>>, Problem> {
+pub(super) async fn list(
+    State(app): State<Shared>,
+    By(caller): By,
+    RawQuery(query): RawQuery,
+) -> Result<Json<PageBody<FindingBody>>, Problem> {
     let parameters = Parameters::read(query.as_deref(), PARAMETERS)?;
-    let filter = FindingFilter { node: node_of(&app, &parameters).await?, ..filter_of(&parameters)? };
+    let within = who::within(&caller, Action::Read)?;
+    let filter = FindingFilter { node: node_of(&app, &parameters, &within).await?, within, ..filter_of(&parameters)? };
     let (cursor, limit) = (parameters.one("cursor")?.map(ToOwned::to_owned), limit_of(&parameters)?);
     let page = app.ask(move |views| views.findings(&filter, cursor.as_deref(), limit)).await?;
     Ok(Json(PageBody::of(page, FindingBody::from)))
@@ -56,14 +63,16 @@ pub(super) async fn list(State(app): State<Shared>, RawQuery(query): RawQuery) -
 
 pub(super) async fn show(
     State(app): State<Shared>,
+    By(caller): By,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<FindingBody>, Problem> {
     Parameters::read(query.as_deref(), &[])?;
+    let within = who::within(&caller, Action::Read)?;
     let given = id_of(&id)?;
     let none = || Problem::not_found(format!("No finding has the id {given}."), "GET /v1/findings lists all.");
-    let id = whole(&app, given, Named::Finding).await?.ok_or_else(none)?;
-    let finding = app.ask(move |views| views.finding(id)).await?;
+    let id = whole(&app, given, Named::Finding, &within).await?.ok_or_else(none)?;
+    let finding = app.ask(move |views| views.finding(id, &within)).await?;
     finding.map(|listed| Json(listed.into())).ok_or_else(none)
 }
 
@@ -79,6 +88,7 @@ fn filter_of(parameters: &Parameters) -> Result<FindingFilter, Problem> {
         with_previews: parameters.flag("previews")?,
         service: text("service")?,
         node: None,
+        within: Within::everything(),
         tool: text("tool")?,
         kind: parameters.word("kind", KINDS)?,
         rule: text("rule")?,

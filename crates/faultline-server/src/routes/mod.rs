@@ -13,20 +13,24 @@ mod retractions;
 mod risks;
 mod services;
 mod summary;
+mod tokens;
 mod topics;
 mod trace;
+mod whoami;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, any, get, post, put};
+use faultline_model::access::Action;
 use faultline_model::id::{Id, IdPrefix, IdPrefixError};
-use faultline_views::{Named, Page, Total, Views};
+use faultline_views::{Named, Page, Total, Within};
 use serde::Serialize;
 
 use crate::guard::guard;
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::state::{App, Shared};
+use crate::who::{self, Needs};
 
 /// Items of a page where nothing is asked.
 const PAGE: usize = 50;
@@ -45,39 +49,45 @@ enum Side {
     Both,
 }
 
-/// Every route: who serves it, method, path, handler.
-fn table() -> Vec<(Side, &'static str, &'static str, MethodRouter<Shared>)> {
+/// Every route: who serves it, what it takes of who asks, method, path, handler.
+fn table() -> Vec<(Side, Needs, &'static str, &'static str, MethodRouter<Shared>)> {
+    use Action::{Administer, Decide, Read, Retract};
+    use Needs::{Anybody, Everywhere, Nothing, Publishing, Somewhere};
     vec![
-        (Side::In, "POST", "/v1/reports", post(reports::publish)),
-        (Side::Lists, "GET", "/v1/risks", get(risks::list)),
-        (Side::Lists, "GET", "/v1/risks/{id}", get(risks::show)),
-        (Side::Lists, "GET", "/v1/findings", get(findings::list)),
-        (Side::Lists, "GET", "/v1/findings/{id}", get(findings::show)),
-        (Side::Both, "GET", "/v1/outcomes/{id}", get(outcomes::show)),
-        (Side::Lists, "POST", "/v1/decisions", post(decisions::decide)),
-        (Side::Lists, "POST", "/v1/retractions", post(retractions::retract)),
-        (Side::In, "PUT", "/v1/catalog", put(catalog::apply)),
-        (Side::Both, "GET", "/v1/catalog", get(catalog::show)),
-        (Side::In, "POST", "/v1/intel", post(intel::load)),
-        (Side::Lists, "GET", "/v1/summary", get(summary::show)),
-        (Side::Lists, "GET", "/v1/services", get(services::list)),
-        (Side::Lists, "GET", "/v1/nodes", get(services::nodes)),
-        (Side::Lists, "GET", "/v1/trace/{id}", get(trace::show)),
-        (Side::Both, "GET", "/v1/dead-letters", get(dead_letters::list)),
-        (Side::Both, "GET", "/v1/dead-letters/{id}", get(dead_letters::show)),
-        (Side::In, "POST", "/v1/dead-letters/redrive", post(dead_letters::redrive)),
-        (Side::Both, "GET", "/v1/topics/{topic}", get(topics::show)),
-        (Side::Both, "GET", "/v1/topics/{topic}/{partition}", get(topics::records)),
-        (Side::Both, "GET", "/v1/backlog", get(backlog::show)),
-        (Side::Both, "GET", "/healthz", get(health::alive)),
-        (Side::Both, "GET", "/readyz", get(health::ready)),
-        (Side::Both, "GET", "/metrics", get(health::metrics)),
+        (Side::In, Publishing, "POST", "/v1/reports", post(reports::publish)),
+        (Side::Lists, Somewhere(Read), "GET", "/v1/risks", get(risks::list)),
+        (Side::Lists, Somewhere(Read), "GET", "/v1/risks/{id}", get(risks::show)),
+        (Side::Lists, Somewhere(Read), "GET", "/v1/findings", get(findings::list)),
+        (Side::Lists, Somewhere(Read), "GET", "/v1/findings/{id}", get(findings::show)),
+        (Side::Both, Anybody, "GET", "/v1/outcomes/{id}", get(outcomes::show)),
+        (Side::Lists, Somewhere(Decide), "POST", "/v1/decisions", post(decisions::decide)),
+        (Side::Lists, Somewhere(Retract), "POST", "/v1/retractions", post(retractions::retract)),
+        (Side::In, Everywhere(Administer), "PUT", "/v1/catalog", put(catalog::apply)),
+        (Side::Both, Everywhere(Read), "GET", "/v1/catalog", get(catalog::show)),
+        (Side::In, Everywhere(Administer), "POST", "/v1/intel", post(intel::load)),
+        (Side::Lists, Somewhere(Read), "GET", "/v1/summary", get(summary::show)),
+        (Side::Lists, Somewhere(Read), "GET", "/v1/services", get(services::list)),
+        (Side::Lists, Somewhere(Read), "GET", "/v1/nodes", get(services::nodes)),
+        (Side::Lists, Somewhere(Read), "GET", "/v1/trace/{id}", get(trace::show)),
+        (Side::Both, Everywhere(Administer), "GET", "/v1/dead-letters", get(dead_letters::list)),
+        (Side::Both, Everywhere(Administer), "GET", "/v1/dead-letters/{id}", get(dead_letters::show)),
+        (Side::In, Everywhere(Administer), "POST", "/v1/dead-letters/redrive", post(dead_letters::redrive)),
+        (Side::Both, Everywhere(Administer), "GET", "/v1/topics/{topic}", get(topics::show)),
+        (Side::Both, Everywhere(Administer), "GET", "/v1/topics/{topic}/{partition}", get(topics::records)),
+        (Side::Both, Anybody, "GET", "/v1/backlog", get(backlog::show)),
+        (Side::Both, Anybody, "GET", "/v1/whoami", get(whoami::show)),
+        (Side::In, Everywhere(Administer), "POST", "/v1/tokens", post(tokens::create)),
+        (Side::Both, Everywhere(Administer), "GET", "/v1/tokens", get(tokens::list)),
+        (Side::In, Everywhere(Administer), "POST", "/v1/tokens/{id}/revoke", post(tokens::revoke)),
+        (Side::Both, Nothing, "GET", "/healthz", get(health::alive)),
+        (Side::Both, Nothing, "GET", "/readyz", get(health::ready)),
+        (Side::Both, Everywhere(Read), "GET", "/metrics", get(health::metrics)),
     ]
 }
 
 /// Methods and paths of all routes, as `docs/openapi.yaml` has them.
 pub fn routes() -> Vec<(&'static str, &'static str)> {
-    table().into_iter().map(|(_, method, path, _)| (method, path)).collect()
+    table().into_iter().map(|(_, _, method, path, _)| (method, path)).collect()
 }
 
 pub(crate) fn router(app: Shared) -> Router {
@@ -87,9 +97,11 @@ pub(crate) fn router(app: Shared) -> Router {
         Side::Both => true,
     };
     let (served, others): (Vec<_>, Vec<_>) = table().into_iter().partition(|(side, ..)| is_served(*side));
-    let paths: Vec<&str> = served.iter().map(|(_, _, path, _)| *path).collect();
-    let mut router = served.into_iter().fold(Router::new(), |router, (_, _, path, handler)| router.route(path, handler));
-    for (side, _, path, _) in others.into_iter().filter(|(_, _, path, _)| !paths.contains(path)) {
+    let paths: Vec<&str> = served.iter().map(|(_, _, _, path, _)| *path).collect();
+    let mut router = served.into_iter().fold(Router::new(), |router, (_, needs, _, path, handler)| {
+        router.route(path, handler.layer(from_fn_with_state((Shared::clone(&app), needs), who::admit)))
+    });
+    for (side, _, _, path, _) in others.into_iter().filter(|(_, _, _, path, _)| !paths.contains(path)) {
         router = router.route(path, any(move || async move { elsewhere(side) }));
     }
     router
@@ -135,11 +147,12 @@ fn limit_of(parameters: &Parameters) -> Result<usize, Problem> {
 }
 
 /// The node that is asked for, if there is one of that name: a misspelt one must not look like one without risks.
-async fn node_of(app: &App, parameters: &Parameters) -> Result<Option<String>, Problem> {
+async fn node_of(app: &App, parameters: &Parameters, within: &Within) -> Result<Option<String>, Problem> {
     let Some(node) = parameters.one("node")?.map(ToOwned::to_owned) else {
         return Ok(None);
     };
-    let known = app.ask(Views::node_ids).await?;
+    let within = within.clone();
+    let known = app.ask(move |views| views.node_ids(&within)).await?;
     if known.contains(&node) { Ok(Some(node)) } else { Err(unknown("unit of the organisation", &node, known)) }
 }
 
@@ -157,11 +170,12 @@ fn id_of(text: &str) -> Result<IdPrefix, Problem> {
 }
 
 /// All digits of an id; none if nothing begins with those that were given.
-async fn whole(app: &App, given: IdPrefix, of: Named) -> Result<Option<Id>, Problem> {
+async fn whole(app: &App, given: IdPrefix, of: Named, within: &Within) -> Result<Option<Id>, Problem> {
     if let Some(id) = given.whole() {
         return Ok(Some(id));
     }
-    let ids = app.ask(move |views| views.ids(given, of)).await?;
+    let within = within.clone();
+    let ids = app.ask(move |views| views.ids(given, of, &within)).await?;
     match ids.as_slice() {
         [] => Ok(None),
         [id] => Ok(Some(*id)),

@@ -12,6 +12,7 @@ use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::state::{Shared, blocking};
 use crate::upload;
+use crate::who::{self, By};
 
 const PARAMETERS: &[&str] = &[
     "asset",
@@ -48,16 +49,18 @@ struct AcceptedScan {
 
 pub(super) async fn publish(
     State(app): State<Shared>,
+    By(caller): By,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Accepted>), Problem> {
     let mut claim = claim_of(&Parameters::read(query.as_deref(), PARAMETERS)?)?;
+    claim.publisher = who::actor(&caller, Some(claim.publisher.as_str()).filter(|name| !name.is_empty()))?;
     claim.traceparent = traceparent_of(&headers);
     let _place = app.upload()?;
     let report = upload::to_file(&headers, body, &app.limits, app.spool.as_deref()).await?;
     let reports = app.doors.reports.clone();
-    let published = blocking(move || reports.publish(report, claim)).await??;
+    let published = blocking(move || reports.publish(report, claim, &caller)).await??;
     let scans = published.into_iter().map(|scan| AcceptedScan { outcome: format!("/v1/outcomes/{}", scan.scan), scan }).collect();
     Ok((StatusCode::ACCEPTED, Json(Accepted { scans })))
 }

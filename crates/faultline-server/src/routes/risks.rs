@@ -2,15 +2,17 @@
 
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
+use faultline_model::access::Action;
 use faultline_model::asset::AssetId;
 use faultline_model::family::Family;
 use faultline_model::risk::{Risk, RiskState};
-use faultline_views::{Named, RiskFilter};
+use faultline_views::{Named, RiskFilter, Within};
 
 use super::{PageBody, id_of, limit_of, node_of, unknown, whole};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::state::Shared;
+use crate::who::{self, By};
 
 const PARAMETERS: &[&str] = &[
     "state",
@@ -36,20 +38,27 @@ pub(super) const BANDS: &str = "info, low, medium, high or critical";
 pub(super) const KINDS: &str = "sast, sca, secret, iac, dast, posture or other";
 pub(super) const ASSETS: &str = "an asset like repo:github.com/acme/shop";
 
-pub(super) async fn list(State(app): State<Shared>, RawQuery(query): RawQuery) -> Result<Json<PageBody<Risk>>, Problem> {
+pub(super) async fn list(State(app): State<Shared>, By(caller): By, RawQuery(query): RawQuery) -> Result<Json<PageBody<Risk>>, Problem> {
     let parameters = Parameters::read(query.as_deref(), PARAMETERS)?;
-    let filter = RiskFilter { node: node_of(&app, &parameters).await?, ..filter_of(&parameters)? };
+    let within = who::within(&caller, Action::Read)?;
+    let filter = RiskFilter { node: node_of(&app, &parameters, &within).await?, within, ..filter_of(&parameters)? };
     let (cursor, limit) = (parameters.one("cursor")?.map(ToOwned::to_owned), limit_of(&parameters)?);
     let page = app.ask(move |views| views.risks(&filter, cursor.as_deref(), limit)).await?;
     Ok(Json(PageBody::of(page, |risk| risk)))
 }
 
-pub(super) async fn show(State(app): State<Shared>, Path(id): Path<String>, RawQuery(query): RawQuery) -> Result<Json<Risk>, Problem> {
+pub(super) async fn show(
+    State(app): State<Shared>,
+    By(caller): By,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Risk>, Problem> {
     Parameters::read(query.as_deref(), &[])?;
+    let within = who::within(&caller, Action::Read)?;
     let given = id_of(&id)?;
     let none = || Problem::not_found(format!("No risk has the id {given}."), "It may have been split; GET /v1/risks lists all.");
-    let id = whole(&app, given, Named::Risk).await?.ok_or_else(none)?;
-    app.ask(move |views| views.risk(id)).await?.map(Json).ok_or_else(none)
+    let id = whole(&app, given, Named::Risk, &within).await?.ok_or_else(none)?;
+    app.ask(move |views| views.risk(id, &within)).await?.map(Json).ok_or_else(none)
 }
 
 fn filter_of(parameters: &Parameters) -> Result<RiskFilter, Problem> {
@@ -65,6 +74,7 @@ fn filter_of(parameters: &Parameters) -> Result<RiskFilter, Problem> {
         family: family_of(parameters)?,
         service: text("service")?,
         node: None,
+        within: Within::everything(),
         tool: text("tool")?,
         kind: parameters.word("kind", KINDS)?,
         asset: asset_of(parameters)?,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
+use faultline_model::access::Action;
 use faultline_views::Summary;
 use serde::Serialize;
 
@@ -11,6 +12,7 @@ use super::node_of;
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::state::Shared;
+use crate::who::{self, By};
 
 /// Counts by name; a name's JSON is that of the record.
 #[derive(Serialize)]
@@ -46,8 +48,9 @@ pub(super) struct Answer {
     summary: SummaryBody,
 }
 
-pub(super) async fn show(State(app): State<Shared>, RawQuery(query): RawQuery) -> Result<Json<Answer>, Problem> {
-    let node = node_of(&app, &Parameters::read(query.as_deref(), &["node"])?).await?;
-    let (head, summary) = app.ask(move |views| Ok((views.catalog_head()?, views.summary(node.as_deref())?))).await?;
+pub(super) async fn show(State(app): State<Shared>, By(caller): By, RawQuery(query): RawQuery) -> Result<Json<Answer>, Problem> {
+    let within = who::within(&caller, Action::Read)?;
+    let node = node_of(&app, &Parameters::read(query.as_deref(), &["node"])?, &within).await?;
+    let (head, summary) = app.ask(move |views| Ok((views.catalog_head()?, views.summary(node.as_deref(), &within)?))).await?;
     Ok(Json(Answer { catalog_version: head.map(|head| head.version), summary: summary.into() }))
 }

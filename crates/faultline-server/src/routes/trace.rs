@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
+use faultline_model::access::Action;
 use faultline_model::decision::Outcome;
 use faultline_model::id::Id;
 use faultline_model::risk::Risk;
@@ -14,6 +15,7 @@ use super::{id_of, whole};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::state::Shared;
+use crate::who::{self, By};
 
 #[derive(Serialize)]
 pub(super) struct TraceBody {
@@ -26,13 +28,19 @@ pub(super) struct TraceBody {
     times: Vec<Moment>,
 }
 
-pub(super) async fn show(State(app): State<Shared>, Path(id): Path<String>, RawQuery(query): RawQuery) -> Result<Json<TraceBody>, Problem> {
+pub(super) async fn show(
+    State(app): State<Shared>,
+    By(caller): By,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<TraceBody>, Problem> {
     Parameters::read(query.as_deref(), &[])?;
+    let within = who::within(&caller, Action::Read)?;
     let given = id_of(&id)?;
     let advice = "It may be on its way: GET /readyz and /metrics tell how far behind the stages and the views are.";
     let none = || Problem::not_found(format!("No report, finding or risk {given} is known."), advice);
-    let id = whole(&app, given, Named::Anything).await?.ok_or_else(none)?;
-    let trace = app.ask(move |views| views.trace(id)).await?;
+    let id = whole(&app, given, Named::Anything, &within).await?.ok_or_else(none)?;
+    let trace = app.ask(move |views| views.trace(id, &within)).await?;
     if trace == faultline_views::Trace::default() {
         return Err(none());
     }

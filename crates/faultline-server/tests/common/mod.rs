@@ -2,15 +2,17 @@
 // Each test file uses its part; what fails here fails the test.
 #![allow(dead_code, clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use faultline_model::access::{Caller, Revoked, TokenRecord, TokenScope, hash_of};
 use faultline_model::asset::AssetId;
 use faultline_model::avro;
-use faultline_model::decision::{Decision, Outcome, OutcomeStatus};
+use faultline_model::decision::{Decision, Outcome, OutcomeStatus, ScanCounts};
 use faultline_model::id::Id;
 use faultline_model::locus::{Code, Locus};
 use faultline_model::observation::{Observation, ScanKind, Severity};
@@ -19,8 +21,8 @@ use faultline_model::time::Timestamp;
 use faultline_model::tracked::{self, FactKind, FindingState, TrackedFinding, TrackedRecord};
 use faultline_server::doors::{
     Backlog, Catalog, CatalogApplied, Clock, DeadLetters, Decisions, DoorError, Doors, Intel, IntelLoaded, Lane, LetterId, LetterPage,
-    LetterQuery, PublishedScan, Pulse, RedriveOrder, Redriven, RedrivenLetter, RefusedElement, ReportClaim, Reports, TopicPage, TopicQuery,
-    Topics, WholeLetter,
+    LetterQuery, NewToken, PublishedScan, Pulse, RedriveOrder, Redriven, RedrivenLetter, RefusedElement, ReportClaim, Reports,
+    TOKEN_PREFIX, TokenList, TokenOrder, Tokens, TopicPage, TopicQuery, Topics, WholeLetter,
 };
 use faultline_server::{Server, Settings};
 use faultline_views::{ViewRecord, Views};
@@ -32,12 +34,13 @@ pub struct Memory {
     pub views: Arc<Views>,
     pub reports: Mutex<Vec<(ReportClaim, Vec<u8>)>>,
     pub decisions: Mutex<Vec<Decision>>,
+    pub tokens: Mutex<BTreeMap<Id, TokenRecord>>,
     /// Whether a decision's outcome is there at once.
     pub decides: bool,
 }
 
 impl Reports for Memory {
-    fn publish(&self, mut report: File, claim: ReportClaim) -> Result<Vec<PublishedScan>, DoorError> {
+    fn publish(&self, mut report: File, claim: ReportClaim, by: &Caller) -> Result<Vec<PublishedScan>, DoorError> {
         let mut bytes = Vec::new();
         report.read_to_end(&mut bytes).map_err(|error| DoorError::Fault(error.into()))?;
         match bytes.as_slice() {
@@ -47,6 +50,9 @@ impl Reports for Memory {
             _ => {}
         }
         let asset = claim.asset.clone().unwrap_or_else(shop);
+        if !by.may_publish(&asset) {
+            return Err(DoorError::NotAllowed(format!("{} may not publish for {asset}", by.actor())));
+        }
         let published = PublishedScan {
             scan: scan_id(),
             asset,
@@ -139,12 +145,47 @@ impl DeadLetters for Memory {
     }
 }
 
+impl Tokens for Memory {
+    fn create(&self, order: TokenOrder) -> Result<NewToken, DoorError> {
+        let TokenOrder { actor, purpose, scopes, nodes, assets, ends, by } = order;
+        let text = format!("{TOKEN_PREFIX}{actor}");
+        let record = TokenRecord { purpose, nodes, assets, ends, created_by: by, ..token(&text, &actor, &scopes) };
+        self.hold(record.clone());
+        Ok(NewToken { text, record })
+    }
+
+    fn list(&self) -> Result<TokenList, DoorError> {
+        Ok(TokenList { tokens: self.tokens.lock().unwrap().values().cloned().collect(), unreadable: 0 })
+    }
+
+    fn known(&self, token: Id) -> Result<Option<TokenRecord>, DoorError> {
+        Ok(self.tokens.lock().unwrap().get(&token).cloned())
+    }
+
+    fn revoke(&self, token: Id, by: &str) -> Result<TokenRecord, DoorError> {
+        let known = self.known(token)?.ok_or_else(|| DoorError::NotFound(format!("there is no token {token}")))?;
+        let record = TokenRecord { revoked: Some(Revoked { at: Timestamp::from_millis(NOW), by: by.to_owned() }), ..known };
+        self.hold(record.clone());
+        Ok(record)
+    }
+}
+
+impl Memory {
+    /// Takes a token up.
+    pub fn hold(&self, token: TokenRecord) {
+        self.tokens.lock().unwrap().insert(token.token, token);
+    }
+}
+
+/// When it is.
+pub const NOW: i64 = 1_750_000_000_000;
+
 /// It is always the same moment.
 struct StoppedClock;
 
 impl Clock for StoppedClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_750_000_000_000)
+        Timestamp::from_millis(NOW)
     }
 }
 
@@ -167,7 +208,13 @@ impl Running {
         let mut settings = Settings { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Settings::default() };
         change(&mut settings);
         let views = Arc::new(Views::in_memory().unwrap());
-        let memory = Arc::new(Memory { views: Arc::clone(&views), reports: Mutex::default(), decisions: Mutex::default(), decides });
+        let memory = Arc::new(Memory {
+            views: Arc::clone(&views),
+            reports: Mutex::default(),
+            decisions: Mutex::default(),
+            tokens: Mutex::default(),
+            decides,
+        });
         let server = Server::bind(&settings, doors(&memory), views).unwrap();
         let address = server.address();
         let (stop, stopped) = oneshot::channel();
@@ -196,6 +243,11 @@ impl Running {
         self.client.get(self.url(path)).send().unwrap()
     }
 
+    /// A request of a token's holder.
+    pub fn of(&self, token: &str, method: &str, path: &str) -> RequestBuilder {
+        self.client.request(method.parse().unwrap(), self.url(path)).bearer_auth(token)
+    }
+
     pub fn post(&self, path: &str) -> RequestBuilder {
         self.client.post(self.url(path))
     }
@@ -216,6 +268,7 @@ pub fn doors(memory: &Arc<Memory>) -> Doors {
         pulse: memory.clone(),
         topics: memory.clone(),
         dead_letters: memory.clone(),
+        tokens: memory.clone(),
         clock: Arc::new(StoppedClock),
     }
 }
@@ -261,6 +314,24 @@ pub fn apply(views: &Views, topic: &str, key: &str, value: &[u8]) {
     assert_eq!(views.apply(&[record]).unwrap().named, []);
 }
 
+/// A token that holds for long, for all that its actor may do in these scopes.
+pub fn token(text: &str, actor: &str, scopes: &[TokenScope]) -> TokenRecord {
+    let (hash, token) = hash_of(text.as_bytes());
+    TokenRecord {
+        token,
+        hash,
+        actor: actor.to_owned(),
+        purpose: "a test".into(),
+        scopes: scopes.to_vec(),
+        nodes: Vec::new(),
+        assets: Vec::new(),
+        created: Timestamp::from_millis(0),
+        created_by: "operator".into(),
+        ends: Timestamp::from_millis(NOW + 1),
+        revoked: None,
+    }
+}
+
 pub fn apply_outcome(views: &Views, id: &str) {
     let outcome = Outcome {
         id: id.to_owned(),
@@ -277,13 +348,26 @@ pub fn apply_risk(views: &Views, risk: &Risk) {
     apply(views, "risks", &risk::key(&risk.service, risk.risk), &avro::encode(risk.clone()).unwrap());
 }
 
+/// How a scan of the shop ended that had three new findings.
+pub fn apply_counted(views: &Views, id: &str) {
+    let counts = Some(ScanCounts { observed: 3, new: 3, ..ScanCounts::default() });
+    let (id, status, at) = (id.to_owned(), OutcomeStatus::Done, Timestamp::from_millis(1));
+    let outcome = Outcome { id: id.clone(), status, reason: String::new(), asset: shop(), at, counts };
+    apply(views, "outcomes", &id, &avro::encode(outcome).unwrap());
+}
+
 pub fn apply_finding(views: &Views, number: u32) {
+    apply_finding_of(views, number, "shop", true);
+}
+
+/// A finding of the shop's repository, at a service that owns or uses its place.
+pub fn apply_finding_of(views: &Views, number: u32, service: &str, is_owner: bool) {
     let finding = TrackedFinding {
         finding: finding_id(number),
         fingerprint: finding_id(number),
         asset: shop(),
-        service: "shop".into(),
-        is_owner: true,
+        service: service.into(),
+        is_owner,
         tool: "semgrep".into(),
         kind: ScanKind::Sast,
         observation: Observation::new("sql-injection", Severity::High, Locus::Code(Code::at("src/users.rs", 12))),
@@ -300,7 +384,7 @@ pub fn apply_finding(views: &Views, number: u32) {
         service_claim: String::new(),
         owners: Vec::new(),
     };
-    let key = tracked::key("shop", FactKind::Finding, finding.finding);
+    let key = tracked::key(service, FactKind::Finding, finding.finding);
     apply(views, "tracked", &key, &avro::encode(TrackedRecord::Finding(finding)).unwrap());
 }
 

@@ -1,7 +1,7 @@
 //! The organisation: its records as they are, and which services stand below which node.
 
 use faultline_model::avro;
-use faultline_model::catalog::{CatalogRecord, Service};
+use faultline_model::catalog::{CatalogRecord, Service, service_key};
 use rusqlite::OptionalExtension;
 
 use super::{Fault, Work, decoded};
@@ -28,11 +28,13 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// For each name that a service stands below: the nodes above it, and its own, by which a reader may see it alone.
     fn set_nodes(&mut self, service: &Service, sql: &str) -> Result<(), Fault> {
         let number = self.words.number(self.connection, Word::Service, &service.id)?;
         let mut statement = self.connection.prepare_cached(sql)?;
-        for node in &service.path {
-            statement.execute((node, number))?;
+        let own = service_key(&service.id);
+        for name in service.path.iter().chain([&own]) {
+            statement.execute((name, number))?;
         }
         Ok(())
     }

@@ -1,5 +1,8 @@
 //! The organisation with what it carries: nodes, services, and places that nobody owns.
 
+use std::collections::BTreeMap;
+use std::iter::successors;
+
 use faultline_model::catalog::{self, CatalogRecord, Head, Node, Service, UNASSIGNED};
 use faultline_model::fixed;
 use rusqlite::types::Value;
@@ -11,6 +14,7 @@ use super::summary::{self, Summary};
 use crate::codes;
 use crate::error::ViewError;
 use crate::views::Views;
+use crate::within::Within;
 use crate::words::{self, Word};
 
 /// The most services that are listed, those with the highest roll-up.
@@ -35,8 +39,9 @@ pub struct NodeSummary {
 }
 
 impl Views {
-    /// Services by roll-up, the highest first, then by id: those of the catalog and all that have open risks; at most 10,000.
-    pub fn services(&self, node: Option<&str>) -> Result<Vec<ServiceSummary>, ViewError> {
+    /// Services by roll-up, the highest first, then by id: those of the catalog and all that have open risks, of what a reader may see;
+    /// at most 10,000.
+    pub fn services(&self, node: Option<&str>, within: &Within) -> Result<Vec<ServiceSummary>, ViewError> {
         let reader = self.reader()?;
         let snapshot = reader.unchecked_transaction()?;
         let mut which = Conditions::of(
@@ -46,11 +51,16 @@ impl Views {
         if let Some(node) = node {
             which.push("w.n IN (SELECT service FROM service_of_node WHERE node = ?)", [Value::from(node.to_owned())]);
         }
+        which.within("w.n", within);
         services(&snapshot, &which)
     }
 
-    /// Services that stand for a place which no rule of the catalog matches, and that have a finding or risk.
-    pub fn unassigned(&self) -> Result<Vec<ServiceSummary>, ViewError> {
+    /// Services that stand for a place which no rule of the catalog matches, and that have a finding or risk. They stand below nothing,
+    /// so a reader who may not see everything sees none.
+    pub fn unassigned(&self, within: &Within) -> Result<Vec<ServiceSummary>, ViewError> {
+        if !within.is_everything() {
+            return Ok(Vec::new());
+        }
         let reader = self.reader()?;
         let snapshot = reader.unchecked_transaction()?;
         // `0` follows `/`: all texts that begin with the prefix.
@@ -63,28 +73,21 @@ impl Views {
         services(&snapshot, &which)
     }
 
-    /// All nodes, by id.
-    pub fn nodes(&self) -> Result<Vec<NodeSummary>, ViewError> {
+    /// The nodes that a reader may see, by id.
+    pub fn nodes(&self, within: &Within) -> Result<Vec<NodeSummary>, ViewError> {
         let reader = self.reader()?;
         let snapshot = reader.unchecked_transaction()?;
-        let mut statement = snapshot.prepare_cached("SELECT body FROM catalog WHERE kind = 'node' ORDER BY key")?;
-        let bodies = statement.query_map([], |row| row.get::<_, Vec<u8>>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
-        let mut nodes = Vec::with_capacity(bodies.len());
-        for body in bodies {
-            if let CatalogRecord::Node(node) = bodies::decoded(&body, "catalog", 0)? {
-                let below = "service IN (SELECT service FROM service_of_node WHERE node = ?)";
-                let summary = summary::of(&snapshot, &Conditions::of(below, [Value::from(node.id.clone())]))?;
-                nodes.push(NodeSummary { node, summary });
-            }
+        let mut listed = Vec::new();
+        for node in nodes(&snapshot, within)? {
+            let summary = summary::of(&snapshot, &summary::services(Some(&node.id), within))?;
+            listed.push(NodeSummary { node, summary });
         }
-        Ok(nodes)
+        Ok(listed)
     }
 
-    /// The ids of all nodes, in order.
-    pub fn node_ids(&self) -> Result<Vec<String>, ViewError> {
-        let reader = self.reader()?;
-        let mut statement = reader.prepare_cached("SELECT substr(key, 6) FROM catalog WHERE kind = 'node' ORDER BY key")?;
-        Ok(statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+    /// The ids of the nodes that a reader may see, in order.
+    pub fn node_ids(&self, within: &Within) -> Result<Vec<String>, ViewError> {
+        Ok(nodes(&*self.reader()?, within)?.into_iter().map(|node| node.id).collect())
     }
 
     /// Which version of the catalog holds; none before the first apply.
@@ -94,6 +97,27 @@ impl Views {
             _ => None,
         })
     }
+}
+
+/// Nodes of which each part names the node itself or one above it: all that stands below such a node may be seen.
+fn nodes(connection: &Connection, within: &Within) -> Result<Vec<Node>, ViewError> {
+    let mut statement = connection.prepare_cached("SELECT body FROM catalog WHERE kind = 'node' ORDER BY key")?;
+    let bodies = statement.query_map([], |row| row.get::<_, Vec<u8>>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut nodes = Vec::with_capacity(bodies.len());
+    for body in bodies {
+        if let CatalogRecord::Node(node) = bodies::decoded(&body, "catalog", 0)? {
+            nodes.push(node);
+        }
+    }
+    let parents: BTreeMap<String, String> = nodes.iter().map(|node| (node.id.clone(), node.parent.clone())).collect();
+    nodes.retain(|node| within.has(upwards(&parents, &node.id)));
+    Ok(nodes)
+}
+
+/// A node and those above it. A circle, which only a catalog amid an apply may have, is left after as many steps as there are nodes.
+fn upwards<'a>(parents: &'a BTreeMap<String, String>, id: &'a str) -> impl Iterator<Item = &'a str> + Clone {
+    let above = move |id: &&'a str| parents.get(*id).map(String::as_str).filter(|parent| !parent.is_empty());
+    successors(Some(id), above).take(parents.len() + 1)
 }
 
 fn services(connection: &Connection, which: &Conditions) -> Result<Vec<ServiceSummary>, ViewError> {

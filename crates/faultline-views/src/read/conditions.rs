@@ -2,6 +2,8 @@
 
 use rusqlite::types::Value;
 
+use crate::within::Within;
+
 /// Conditions that all hold.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Conditions {
@@ -25,6 +27,13 @@ impl Conditions {
         let codes: Vec<String> = codes.into_iter().map(|code| code.to_string()).collect();
         if !codes.is_empty() {
             self.push(format!("{column} IN ({})", codes.join(", ")), []);
+        }
+    }
+
+    /// Rows that a reader may see, by the column that has their service.
+    pub fn within(&mut self, column: &str, within: &Within) {
+        for (sql, values) in within.conditions(column) {
+            self.push(sql, values);
         }
     }
 

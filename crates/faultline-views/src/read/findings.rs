@@ -4,13 +4,13 @@ use faultline_model::asset::AssetId;
 use faultline_model::id::Id;
 use faultline_model::time::Timestamp;
 use faultline_model::tracked::TrackedFinding;
-use rusqlite::Connection;
 use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
 
 use super::bodies;
 use super::conditions::Conditions;
 use super::list::{Query, Shape};
-use super::risks::{BELOW_NODE, add, title_holds};
+use super::risks::{BELOW_NODE, add, add_within, of_id, title_holds};
 use crate::apply::shelf;
 use crate::codes;
 use crate::error::ViewError;
@@ -18,6 +18,7 @@ use crate::filter::FindingFilter;
 use crate::options::{Bodies, Bounds};
 use crate::page::{ListKind, PAGE_ITEMS, Page, Position, Total};
 use crate::views::Views;
+use crate::within::Within;
 use crate::words::{self, NOBODY, Word};
 
 const SHAPE: Shape = Shape {
@@ -37,7 +38,7 @@ pub struct ListedFinding {
 impl Views {
     /// Findings by severity, the highest first, then by id.
     pub fn findings(&self, filter: &FindingFilter, cursor: Option<&str>, limit: usize) -> Result<Page<ListedFinding>, ViewError> {
-        let after = cursor.map(|text| Position::from_cursor(text, ListKind::Findings, filter)).transpose()?;
+        let after = cursor.map(|text| Position::from_cursor(text, &self.options.cursors, ListKind::Findings, filter)).transpose()?;
         let reader = self.reader()?;
         let snapshot = reader.unchecked_transaction()?;
         let Some(query) = query(&snapshot, self.options.bounds, filter)? else {
@@ -51,22 +52,23 @@ impl Views {
             None => Some(query.total(&snapshot)?),
             Some(_) => None,
         };
-        let next = listed.next.map(|position| position.to_cursor(ListKind::Findings, filter));
+        let next = listed.next.map(|position| position.to_cursor(&self.options.cursors, ListKind::Findings, filter));
         Ok(Page { items, next, total, unreadable })
     }
 
-    /// A finding: as its owner has it where it is published, else as a service that uses it has it.
-    pub fn finding(&self, id: Id) -> Result<Option<ListedFinding>, ViewError> {
+    /// A finding: as its owner has it where it is published, else as a service that uses it has it; of these, what a reader may see.
+    pub fn finding(&self, id: Id, within: &Within) -> Result<Option<ListedFinding>, ViewError> {
         let reader = self.reader()?;
         let snapshot = reader.unchecked_transaction()?;
-        Ok(findings_of(&snapshot, &self.options.bodies, id)?.into_iter().next())
+        Ok(findings_of(&snapshot, &self.options.bodies, id, within)?.into_iter().next())
     }
 }
 
-/// A finding in each service that has it, the owner first.
-pub(super) fn findings_of(connection: &Connection, bodies: &Bodies, id: Id) -> Result<Vec<ListedFinding>, ViewError> {
-    let mut statement = connection.prepare_cached("SELECT n FROM finding WHERE id = ? ORDER BY shelf, service")?;
-    let numbers = statement.query_map([id.0.as_slice()], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
+/// A finding in each service that has it and may be seen, the owner first.
+pub(super) fn findings_of(connection: &Connection, bodies: &Bodies, id: Id, within: &Within) -> Result<Vec<ListedFinding>, ViewError> {
+    let which = of_id(id, "service", within);
+    let mut statement = connection.prepare_cached(&format!("SELECT n FROM finding WHERE {} ORDER BY shelf, service", which.sql()))?;
+    let numbers = statement.query_map(params_from_iter(which.values()), |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
     let mut found = Vec::new();
     for number in numbers {
         found.extend(of_row(connection, bodies, number)?);
@@ -168,6 +170,7 @@ fn add_words(connection: &Connection, filter: &FindingFilter, query: &mut Query<
             "SELECT n FROM finding INDEXED BY finding_service WHERE service IN (SELECT service FROM service_of_node WHERE node = ?)";
         add(query, Value::from(node.clone()), BELOW_NODE, Some(driver));
     }
+    add_within(query, &filter.within, "SELECT n FROM finding INDEXED BY finding_service");
     match filter.assigned_to.as_deref() {
         None => {}
         Some("") => add(query, Value::from(NOBODY), "assigned = ?", None),

@@ -1,5 +1,6 @@
 //! What the views answer, one file a subject.
 
+mod assets;
 mod bodies;
 pub(crate) mod catalog;
 mod conditions;

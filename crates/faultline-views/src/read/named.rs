@@ -3,9 +3,14 @@
 use std::collections::BTreeSet;
 
 use faultline_model::id::{Id, IdPrefix};
+use rusqlite::params_from_iter;
+use rusqlite::types::Value;
 
+use super::conditions::Conditions;
+use super::risks::SERVICE_OF_NAME;
 use crate::error::ViewError;
 use crate::views::Views;
+use crate::within::Within;
 
 /// The most ids that are given for one beginning.
 const IDS_GIVEN: u32 = 6;
@@ -21,34 +26,39 @@ pub enum Named {
     Anything,
 }
 
-const RISKS: [&str; 2] = ["SELECT id FROM risk WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?", NAMES];
-const NAMES: &str = "SELECT DISTINCT id FROM risk_name WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?";
-const FINDINGS: &str = "SELECT DISTINCT id FROM finding WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?";
-const SCANS: &str = "SELECT DISTINCT id FROM scan WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?";
+/// Where ids stand, and the column that has a row's service. Read by the index of ids, whose ends are near: SQLite would take the one of
+/// services, with all of their rows, where only some may be seen.
+const RISKS: (&str, &str) = ("risk INDEXED BY risk_id", "service");
+const NAMES: (&str, &str) = ("risk_name", SERVICE_OF_NAME);
+const FINDINGS: (&str, &str) = ("finding INDEXED BY finding_id", "service");
+const SCANS: (&str, &str) = ("scan", "service");
 /// An outcome's id is a text: a scan's id, or any key of a decision.
 const OUTCOMES: &str = "SELECT id FROM outcome WHERE id BETWEEN ? AND ? AND length(id) = 32 ORDER BY id LIMIT ?";
 
 impl Views {
-    /// The ids that begin so, sorted; of very many the first six.
-    pub fn ids(&self, prefix: IdPrefix, of: Named) -> Result<Vec<Id>, ViewError> {
-        let tables: &[&str] = match of {
-            Named::Risk => &RISKS,
+    /// The ids that begin so and that a reader may see, sorted; of very many the first six. Outcomes have no service, so only a reader
+    /// who may see everything is given theirs.
+    pub fn ids(&self, prefix: IdPrefix, of: Named, within: &Within) -> Result<Vec<Id>, ViewError> {
+        let tables: &[(&str, &str)] = match of {
+            Named::Risk => &[RISKS, NAMES],
             Named::Finding => &[FINDINGS],
             Named::Scan => &[SCANS],
-            Named::Anything => &[RISKS[0], NAMES, FINDINGS, SCANS],
+            Named::Anything => &[RISKS, NAMES, FINDINGS, SCANS],
         };
         let reader = self.reader()?;
         let snapshot = reader.unchecked_transaction()?;
         let (lowest, highest) = prefix.bounds();
         let mut ids = BTreeSet::new();
-        for sql in tables {
-            let mut statement = snapshot.prepare_cached(sql)?;
-            let bounds = (lowest.0.as_slice(), highest.0.as_slice(), IDS_GIVEN);
-            for id in statement.query_map(bounds, |row| Ok(Id(row.get(0)?)))? {
+        for (table, column) in tables {
+            let mut which = Conditions::of("id BETWEEN ? AND ?", [Value::from(lowest.0.to_vec()), Value::from(highest.0.to_vec())]);
+            which.within(column, within);
+            let sql = format!("SELECT DISTINCT id FROM {table} WHERE {} ORDER BY id LIMIT {IDS_GIVEN}", which.sql());
+            let mut statement = snapshot.prepare_cached(&sql)?;
+            for id in statement.query_map(params_from_iter(which.values()), |row| Ok(Id(row.get(0)?)))? {
                 ids.insert(id?);
             }
         }
-        if matches!(of, Named::Scan | Named::Anything) {
+        if within.is_everything() && matches!(of, Named::Scan | Named::Anything) {
             let mut statement = snapshot.prepare_cached(OUTCOMES)?;
             for text in statement.query_map((lowest.to_string(), highest.to_string(), IDS_GIVEN), |row| row.get::<_, String>(0))? {
                 ids.extend(text?.parse::<Id>().ok());

@@ -4,7 +4,7 @@ use faultline_model::asset::AssetId;
 use faultline_model::id::Id;
 use faultline_model::risk::{self, Risk};
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::bodies;
 use super::conditions::{Conditions, like};
@@ -16,6 +16,7 @@ use crate::filter::{RiskFilter, TEXT_BYTES};
 use crate::options::{Bodies, Bounds};
 use crate::page::{ListKind, PAGE_ITEMS, Page, Position, Total};
 use crate::views::Views;
+use crate::within::Within;
 use crate::words::{self, NOBODY, Word};
 
 const SHAPE: Shape = Shape {
@@ -25,9 +26,10 @@ const SHAPE: Shape = Shape {
 };
 
 impl Views {
-    /// Risks by score, the highest first, then by id. The total is exact for filters by state, band, evidence, service and node.
+    /// Risks by score, the highest first, then by id. The total is exact for filters by state, band, evidence, service and node,
+    /// and by whose rows may be seen.
     pub fn risks(&self, filter: &RiskFilter, cursor: Option<&str>, limit: usize) -> Result<Page<Risk>, ViewError> {
-        let after = cursor.map(|text| Position::from_cursor(text, ListKind::Risks, filter)).transpose()?;
+        let after = cursor.map(|text| Position::from_cursor(text, &self.options.cursors, ListKind::Risks, filter)).transpose()?;
         let reader = self.reader()?;
         let snapshot = reader.unchecked_transaction()?;
         let Some(query) = query(&snapshot, self.options.bounds, filter)? else {
@@ -41,36 +43,48 @@ impl Views {
             None => Some(total(&snapshot, filter, &query)?),
             Some(_) => None,
         };
-        let next = listed.next.map(|position| position.to_cursor(ListKind::Risks, filter));
+        let next = listed.next.map(|position| position.to_cursor(&self.options.cursors, ListKind::Risks, filter));
         Ok(Page { items, next, total, unreadable })
     }
 
-    /// The risk of an id; also one that took in the risk which had the id.
-    pub fn risk(&self, id: Id) -> Result<Option<Risk>, ViewError> {
+    /// The risk of an id; also one that took in the risk which had the id. Of these, one that a reader may see.
+    pub fn risk(&self, id: Id, within: &Within) -> Result<Option<Risk>, ViewError> {
         let reader = self.reader()?;
         let snapshot = reader.unchecked_transaction()?;
-        by_id(&snapshot, &self.options.bodies, id)
+        by_id(&snapshot, &self.options.bodies, id, within)
     }
 
-    /// The risks that a finding is part of, as its home or cited, of all services; the highest score first.
-    pub fn risks_of_finding(&self, finding: Id) -> Result<Vec<Risk>, ViewError> {
+    /// The risks that a finding is part of, as its home or cited, of all services that a reader may see; the highest score first.
+    pub fn risks_of_finding(&self, finding: Id, within: &Within) -> Result<Vec<Risk>, ViewError> {
         let reader = self.reader()?;
         let snapshot = reader.unchecked_transaction()?;
-        risks_of(&snapshot, &self.options.bodies, finding)
+        risks_of(&snapshot, &self.options.bodies, finding, within)
     }
 }
 
-pub(super) fn by_id(connection: &Connection, bodies: &Bodies, id: Id) -> Result<Option<Risk>, ViewError> {
-    match number_of(connection, id)? {
+pub(super) fn by_id(connection: &Connection, bodies: &Bodies, id: Id, within: &Within) -> Result<Option<Risk>, ViewError> {
+    match number_of(connection, id, within)? {
         Some(number) => bodies::risk(connection, bodies, number),
         None => Ok(None),
     }
 }
 
-/// The row of a risk by its id, else by a name that leads to it.
-fn number_of(connection: &Connection, id: Id) -> Result<Option<i64>, ViewError> {
-    for sql in ["SELECT n FROM risk WHERE id = ?", "SELECT n FROM risk_name WHERE id = ? ORDER BY n LIMIT 1"] {
-        let number = connection.prepare_cached(sql)?.query_row([id.0.as_slice()], |row| row.get(0)).optional()?;
+/// The service of a row of `risk_name`.
+pub(super) const SERVICE_OF_NAME: &str = "(SELECT service FROM risk WHERE risk.n = risk_name.n)";
+
+/// Rows of an id that a reader may see, by the column that has their service.
+pub(super) fn of_id(id: Id, column: &str, within: &Within) -> Conditions {
+    let mut which = Conditions::of("id = ?", [Value::from(id.0.to_vec())]);
+    which.within(column, within);
+    which
+}
+
+/// The row of a risk by its id, else by a name that leads to it. A name may lead to several: the first of those that may be seen.
+fn number_of(connection: &Connection, id: Id, within: &Within) -> Result<Option<i64>, ViewError> {
+    for (table, column) in [("risk", "service"), ("risk_name", SERVICE_OF_NAME)] {
+        let which = of_id(id, column, within);
+        let sql = format!("SELECT n FROM {table} WHERE {} ORDER BY n LIMIT 1", which.sql());
+        let number = connection.prepare_cached(&sql)?.query_row(params_from_iter(which.values()), |row| row.get(0)).optional()?;
         if number.is_some() {
             return Ok(number);
         }
@@ -78,13 +92,16 @@ fn number_of(connection: &Connection, id: Id) -> Result<Option<i64>, ViewError> 
     Ok(None)
 }
 
-/// The rows of risks that a finding may be part of. A risk does not name its founder beside its own id, so that is tried for each
-/// service that has the finding.
-pub(super) fn numbers_of_finding(connection: &Connection, finding: Id) -> Result<Vec<i64>, ViewError> {
-    let mut statement = connection.prepare_cached("SELECT n FROM risk_name WHERE id = ?")?;
-    let mut numbers = statement.query_map([finding.0.as_slice()], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
-    let mut statement = connection.prepare_cached("SELECT text FROM word WHERE n IN (SELECT service FROM finding WHERE id = ?)")?;
-    let services = statement.query_map([finding.0.as_slice()], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+/// The rows of risks that a finding may be part of and a reader may see. A risk does not name its founder beside its own id, so that is
+/// tried for each service that has the finding.
+pub(super) fn numbers_of_finding(connection: &Connection, finding: Id, within: &Within) -> Result<Vec<i64>, ViewError> {
+    let named = of_id(finding, SERVICE_OF_NAME, within);
+    let mut statement = connection.prepare_cached(&format!("SELECT n FROM risk_name WHERE {}", named.sql()))?;
+    let mut numbers = statement.query_map(params_from_iter(named.values()), |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
+    let had = of_id(finding, "service", within);
+    let sql = format!("SELECT text FROM word WHERE n IN (SELECT service FROM finding WHERE {})", had.sql());
+    let mut statement = connection.prepare_cached(&sql)?;
+    let services = statement.query_map(params_from_iter(had.values()), |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
     for service in services {
         let mut statement = connection.prepare_cached("SELECT n FROM risk WHERE id = ?")?;
         numbers.extend(statement.query_row([risk::id_of(&service, finding).0.as_slice()], |row| row.get::<_, i64>(0)).optional()?);
@@ -94,9 +111,9 @@ pub(super) fn numbers_of_finding(connection: &Connection, finding: Id) -> Result
     Ok(numbers)
 }
 
-pub(super) fn risks_of(connection: &Connection, bodies: &Bodies, finding: Id) -> Result<Vec<Risk>, ViewError> {
+pub(super) fn risks_of(connection: &Connection, bodies: &Bodies, finding: Id, within: &Within) -> Result<Vec<Risk>, ViewError> {
     let mut risks = Vec::new();
-    for number in numbers_of_finding(connection, finding)? {
+    for number in numbers_of_finding(connection, finding, within)? {
         risks.extend(bodies::risk(connection, bodies, number)?.filter(|risk| risk.findings.iter().any(|member| member.finding == finding)));
     }
     risks.sort_by_key(|risk| (-risk.score.total, risk.risk));
@@ -191,6 +208,7 @@ fn add_words(connection: &Connection, filter: &RiskFilter, query: &mut Query<'_>
         let driver = "SELECT n FROM risk INDEXED BY risk_service WHERE service IN (SELECT service FROM service_of_node WHERE node = ?)";
         add(query, Value::from(node.clone()), BELOW_NODE, Some(driver));
     }
+    add_within(query, &filter.within, "SELECT n FROM risk INDEXED BY risk_service");
     match filter.assigned_to.as_deref() {
         None => {}
         Some("") => add(query, Value::from(NOBODY), "assigned = ?", None),
@@ -215,6 +233,17 @@ pub(super) fn add(query: &mut Query<'_>, value: Value, sql: &str, driver: Option
     query.drivers.extend(driver.map(|driver| Conditions::of(driver, [value])));
 }
 
+/// Whose rows may be seen, and how the index of services leads to them.
+pub(super) fn add_within(query: &mut Query<'_>, within: &Within, rows: &str) {
+    if within.is_everything() {
+        return;
+    }
+    let mut seen = Conditions::default();
+    seen.within("service", within);
+    query.filters.push(seen.sql(), seen.values());
+    query.drivers.push(Conditions::of(format!("{rows} WHERE {}", seen.sql()), seen.values()));
+}
+
 /// From the tallies where the filter can be answered by them; else by counting.
 fn total(connection: &Connection, filter: &RiskFilter, query: &Query<'_>) -> Result<Total, ViewError> {
     let plain = RiskFilter {
@@ -223,6 +252,7 @@ fn total(connection: &Connection, filter: &RiskFilter, query: &Query<'_>) -> Res
         evidence: filter.evidence.clone(),
         service: filter.service.clone(),
         node: filter.node.clone(),
+        within: filter.within.clone(),
         ..RiskFilter::everything()
     };
     if *filter != plain {
@@ -231,7 +261,7 @@ fn total(connection: &Connection, filter: &RiskFilter, query: &Query<'_>) -> Res
     let mut conditions = query.filters.clone();
     conditions.one_of("state", filter.states.iter().map(|state| codes::code(&codes::RISK_STATES, state)));
     let sql = format!("SELECT coalesce(sum(risks), 0) FROM tally WHERE {}", conditions.sql());
-    let values = rusqlite::params_from_iter(conditions.values());
+    let values = params_from_iter(conditions.values());
     let count: i64 = connection.prepare_cached(&sql)?.query_row(values, |row| row.get(0))?;
     Ok(Total { count: count as u64, is_exact: true })
 }

@@ -7,9 +7,11 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use super::conditions::Conditions;
+use super::risks::BELOW_NODE;
 use crate::codes;
 use crate::error::ViewError;
 use crate::views::Views;
+use crate::within::Within;
 
 /// Counts of risks with their roll-up. All exact: they come from tallies that change with each risk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,14 +27,20 @@ pub struct Summary {
 }
 
 impl Views {
-    /// The whole organisation, or the services anywhere below a node.
-    pub fn summary(&self, node: Option<&str>) -> Result<Summary, ViewError> {
-        let mut services = Conditions::default();
-        if let Some(node) = node {
-            services.push("service IN (SELECT service FROM service_of_node WHERE node = ?)", [Value::from(node.to_owned())]);
-        }
-        Ok(of(&*self.reader()?, &services)?)
+    /// The whole organisation, or the services anywhere below a node; of these, what a reader may see.
+    pub fn summary(&self, node: Option<&str>, within: &Within) -> Result<Summary, ViewError> {
+        Ok(of(&*self.reader()?, &services(node, within))?)
     }
+}
+
+/// Services that a reader may see, anywhere below a node if one is named.
+pub(super) fn services(node: Option<&str>, within: &Within) -> Conditions {
+    let mut services = Conditions::default();
+    if let Some(node) = node {
+        services.push(BELOW_NODE, [Value::from(node.to_owned())]);
+    }
+    services.within("service", within);
+    services
 }
 
 /// Over the services that conditions name.

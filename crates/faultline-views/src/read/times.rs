@@ -10,15 +10,18 @@ use faultline_model::risk::{self, Risk};
 use faultline_model::time::Timestamp;
 use faultline_model::topic;
 use faultline_model::tracked::{self, FactKind, TrackedLine};
-use rusqlite::Connection;
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
 use serde::Serialize;
 
+use super::conditions::Conditions;
 use super::findings::ListedFinding;
 use super::trace::Said;
 use super::{bodies, risks};
 use crate::apply::applied_at;
 use crate::error::ViewError;
 use crate::options::{Bodies, BodySource, Written};
+use crate::within::Within;
 use crate::words::{self, Word};
 
 /// The most findings of an asset, the newest, among which those that a report changed are looked for.
@@ -51,18 +54,20 @@ pub struct Moment {
 pub(super) struct Times<'a> {
     connection: &'a Connection,
     source: Option<&'a dyn BodySource>,
+    /// Whose risks are among those that followed from a report.
+    within: &'a Within,
     moments: Vec<Moment>,
     /// When each of the records came into the views; none if that is not known.
     applied: Vec<Option<Timestamp>>,
 }
 
 impl<'a> Times<'a> {
-    pub fn new(connection: &'a Connection, bodies: &'a Bodies) -> Self {
+    pub fn new(connection: &'a Connection, bodies: &'a Bodies, within: &'a Within) -> Self {
         let source = match bodies {
             Bodies::Here => None,
             Bodies::Elsewhere(source) => Some(&**source),
         };
-        Self { connection, source, moments: Vec::new(), applied: Vec::new() }
+        Self { connection, source, within, moments: Vec::new(), applied: Vec::new() }
     }
 
     /// Of a report: when it came, its outcome, and the first and the last risk that followed from what it changed.
@@ -143,7 +148,7 @@ impl<'a> Times<'a> {
             let written = self.written(topic::TRACKED.name, &tracked::key(&service, FactKind::Finding, finding))?;
             if let Some(written) = written.filter(|written| span.contains(&written.at)) {
                 earliest = earliest.min(written.at);
-                numbers.extend(risks::numbers_of_finding(self.connection, finding)?);
+                numbers.extend(risks::numbers_of_finding(self.connection, finding, self.within)?);
             }
         }
         let mut found = Vec::new();
@@ -155,14 +160,20 @@ impl<'a> Times<'a> {
         Ok(found)
     }
 
-    /// Service and id of the newest findings of a line's tool and asset.
+    /// Service and id of the newest findings of a line's tool and asset, of those that may be seen.
     fn newest_findings(&self, line: &TrackedLine) -> Result<Vec<(String, Id)>, ViewError> {
         let asset = words::number_of(self.connection, Word::Asset, line.asset.as_str())?;
         let tool = words::number_of(self.connection, Word::Tool, &line.tool)?;
-        let sql = "SELECT text, id FROM (SELECT id, service, tool FROM finding INDEXED BY finding_asset WHERE asset = ? ORDER BY n DESC \
-                   LIMIT ?) JOIN word ON word.n = service WHERE tool = ?";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map((asset, FINDINGS_LOOKED_AT, tool), |row| Ok((row.get(0)?, Id(row.get(1)?))))?;
+        let mut which = Conditions::of("tool = ?", [Value::from(tool)]);
+        which.within("service", self.within);
+        let sql = format!(
+            "SELECT text, id FROM (SELECT id, service, tool FROM finding INDEXED BY finding_asset WHERE asset = ? ORDER BY n DESC LIMIT ?) \
+             JOIN word ON word.n = service WHERE {}",
+            which.sql()
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let values = [Value::from(asset), Value::from(FINDINGS_LOOKED_AT)].into_iter().chain(which.values());
+        let rows = statement.query_map(params_from_iter(values), |row| Ok((row.get(0)?, Id(row.get(1)?))))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }

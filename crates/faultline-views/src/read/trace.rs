@@ -4,16 +4,19 @@ use faultline_model::decision::Outcome;
 use faultline_model::id::Id;
 use faultline_model::risk::Risk;
 use faultline_model::tracked::{TrackedLine, TrackedRecord};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::catalog::routes;
+use super::conditions::Conditions;
 use super::findings::{ListedFinding, findings_of};
 use super::times::{Moment, Times};
-use super::{bodies, risks};
+use super::{assets, bodies, risks};
 use crate::error::ViewError;
 use crate::views::Views;
+use crate::within::Within;
 
-/// What is known of an id. All empty if nothing is.
+/// What is known of an id. All empty if nothing is that the reader may see.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
     /// Of a report or a decision: how it ended.
@@ -29,24 +32,32 @@ pub struct Trace {
 }
 
 impl Views {
-    /// How a report or a decision ended.
+    /// How a report or a decision ended, whoever asks: an outcome has no service, only an asset, of which [`Self::shows_asset`] tells.
     pub fn outcome(&self, id: &str) -> Result<Option<Outcome>, ViewError> {
         Ok(outcome(&*self.connections.reader()?, id)?.map(|said| said.outcome))
     }
 
-    /// What is known of an id: of a report (its scan), a finding or a risk.
-    pub fn trace(&self, id: Id) -> Result<Trace, ViewError> {
+    /// What is known of an id: of a report (its scan), a finding or a risk. Of these, what a reader may see, and its times; an outcome
+    /// is shown with its asset.
+    pub fn trace(&self, id: Id, within: &Within) -> Result<Trace, ViewError> {
         let reader = self.reader()?;
         let snapshot = reader.unchecked_transaction()?;
-        let findings = findings_of(&snapshot, &self.options.bodies, id)?;
-        let risks = if findings.is_empty() {
-            risks::by_id(&snapshot, &self.options.bodies, id)?.into_iter().collect()
-        } else {
-            risks::risks_of(&snapshot, &self.options.bodies, id)?
+        let findings = findings_of(&snapshot, &self.options.bodies, id, within)?;
+        // A risk that may be seen may cite a finding of a service that may not.
+        let mut risks = risks::risks_of(&snapshot, &self.options.bodies, id, within)?;
+        if findings.is_empty() && risks.is_empty() {
+            risks.extend(risks::by_id(&snapshot, &self.options.bodies, id, within)?);
+        }
+        let said = match outcome(&snapshot, &id.to_string())? {
+            Some(said) if assets::owns(&snapshot, &said.outcome.asset, within)? => Some(said),
+            // What was counted is of the whole asset.
+            Some(said) if assets::shows(&snapshot, &said.outcome.asset, within)? => {
+                Some(Said { outcome: Outcome { counts: None, ..said.outcome }, ..said })
+            }
+            _ => None,
         };
-        let said = outcome(&snapshot, &id.to_string())?;
-        let lines = lines_with(&snapshot, id)?;
-        let mut times = Times::new(&snapshot, &self.options.bodies);
+        let lines = lines_with(&snapshot, id, within)?;
+        let mut times = Times::new(&snapshot, &self.options.bodies, within);
         if let Some(said) = &said {
             times.of_report(id, said, &lines)?;
         }
@@ -79,11 +90,16 @@ fn outcome(connection: &Connection, id: &str) -> Result<Option<Said>, ViewError>
     row.map(said).transpose()
 }
 
-fn lines_with(connection: &Connection, scan: Id) -> Result<Vec<TrackedLine>, ViewError> {
-    let sql =
-        "SELECT body FROM scan JOIN line ON line.id = scan.line AND line.service = scan.service WHERE scan.id = ? ORDER BY scan.service";
-    let mut statement = connection.prepare_cached(sql)?;
-    let bodies = statement.query_map([scan.0.as_slice()], |row| row.get::<_, Vec<u8>>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+fn lines_with(connection: &Connection, scan: Id, within: &Within) -> Result<Vec<TrackedLine>, ViewError> {
+    let mut which = Conditions::of("scan.id = ?", [Value::from(scan.0.to_vec())]);
+    which.within("scan.service", within);
+    let sql = format!(
+        "SELECT body FROM scan JOIN line ON line.id = scan.line AND line.service = scan.service WHERE {} ORDER BY scan.service",
+        which.sql()
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let bodies =
+        statement.query_map(params_from_iter(which.values()), |row| row.get::<_, Vec<u8>>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut lines = Vec::new();
     for body in bodies {
         if let TrackedRecord::Line(line) = bodies::decoded(&body, "line", 0)? {

@@ -4,6 +4,8 @@
 
 use faultline_model::asset::AssetId;
 use faultline_model::avro::{self, TopicValue};
+use faultline_model::catalog::{CatalogRecord, Node, Service, node_key, service_key};
+use faultline_model::decision::{Outcome, OutcomeStatus};
 use faultline_model::id::Id;
 use faultline_model::locus::{Code, Locus};
 use faultline_model::observation::{Observation, ScanKind, Severity};
@@ -187,4 +189,25 @@ pub fn line(service: &str, scan: Id, started: i64) -> TrackedLine {
 pub fn line_record(line: &TrackedLine) -> Owned {
     let key = tracked::key(&line.service, FactKind::Line, line.line);
     put(faultline_model::topic::TRACKED, key, TrackedRecord::Line(line.clone()))
+}
+
+/// A node of the organisation; no parent for one at the top.
+pub fn node(id: &str, parent: &str) -> Owned {
+    let node = Node { id: id.into(), name: id.into(), kind: "team".into(), parent: parent.into(), owners: Vec::new() };
+    put(faultline_model::topic::CATALOG, node_key(id), CatalogRecord::Node(node))
+}
+
+/// A service of the catalog below some nodes, the nearest first.
+pub fn service(id: &str, path: &[&str]) -> Owned {
+    let path: Vec<String> = path.iter().map(ToString::to_string).collect();
+    let (exposure, data, owners) = ("internal".into(), Vec::new(), Vec::new());
+    let service = Service { id: id.into(), name: id.into(), parent: path[0].clone(), tier: 2, exposure, data, owners, path };
+    put(faultline_model::topic::CATALOG, service_key(id), CatalogRecord::Service(service))
+}
+
+/// How a report or a decision of an asset ended.
+pub fn outcome(id: &str, status: OutcomeStatus, asset: &AssetId) -> Owned {
+    let at = Timestamp::from_millis(0);
+    let outcome = Outcome { id: id.into(), status, reason: String::new(), asset: asset.clone(), at, counts: None };
+    put(faultline_model::topic::OUTCOMES, id, outcome)
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
+use faultline_server::doors::TOKEN_PREFIX;
 use serde::{Deserialize, Serialize};
 
 use super::Body;
@@ -73,6 +74,11 @@ impl There {
         }
         let http = client(super::PATIENCE).map_err(|error| Failure::of(Exit::Failed, &error, ""))?;
         Ok(Self { base: url.trim_end_matches('/').to_owned(), token: settings.token.clone(), http })
+    }
+
+    /// Whether what is sent is in the name of a token's actor.
+    pub fn has_actor(&self) -> bool {
+        self.token.as_ref().is_some_and(|token| token.expose().starts_with(TOKEN_PREFIX))
     }
 
     pub fn send(&self, method: &Method, target: &str, body: Body<'_>) -> Result<(StatusCode, String), Failure> {

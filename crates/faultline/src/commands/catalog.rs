@@ -7,7 +7,7 @@ use faultline_core::catalog::{self, File};
 
 use crate::cli::{Catalog, Common};
 use crate::client::{Body, Client, no_file};
-use crate::commands::{Progress, actor, note, print_json, print_line, print_text};
+use crate::commands::{Progress, note, print_json, print_line, print_text};
 use crate::failure::{Exit, Failure};
 use crate::show::{clean, counted};
 
@@ -22,7 +22,8 @@ pub fn run(common: &Common, command: &Catalog) -> Result<Exit, Failure> {
 fn apply(common: &Common, file: &Path, is_dry: bool) -> Result<(), Failure> {
     let text = whole(common, file)?;
     let client = Client::connect(common)?;
-    let query = [("actor", actor(None)), ("dry_run", is_dry.to_string())];
+    let mut query = vec![("dry_run", is_dry.to_string())];
+    query.extend(client.actor(None).map(|actor| ("actor", actor)));
     let answer = client.send(&Method::PUT, "/v1/catalog", &query, Body::Text(text))?;
     let progress = Progress::new(common, "moving", 0);
     client.settle(&mut |left| progress.left(left))?;

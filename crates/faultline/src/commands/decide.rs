@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{Common, Decide, Retire, Retract, VerdictName};
 use crate::client::{Body, Client};
-use crate::commands::{actor, print_json, print_line};
+use crate::commands::{print_json, print_line};
 use crate::failure::{Exit, Failure};
 use crate::show::clean;
 
@@ -20,7 +20,7 @@ pub fn decide(common: &Common, arguments: &Decide) -> Result<Exit, Failure> {
         Err(failure) if failure.exit() == Exit::Failed => false,
         Err(failure) => return Err(failure),
     };
-    let mut body = json!({ "reason": arguments.reason, "actor": actor(arguments.actor.as_deref()) });
+    let mut body = json!({ "reason": arguments.reason, "actor": client.actor(arguments.actor.as_deref()) });
     body[if is_risk { "risk" } else { "finding" }] = id.clone().into();
     match (arguments.verdict, &arguments.assign) {
         (Some(verdict), _) => body["verdict"] = name(verdict).into(),
@@ -64,7 +64,7 @@ pub fn retire(common: &Common, arguments: &Retire) -> Result<Exit, Failure> {
 
 fn take_back(common: &Common, what: &str, id: &str, reason: &str, who: Option<&str>) -> Result<Exit, Failure> {
     let client = Client::connect(common)?;
-    let body = json!({ what: id, "reason": reason, "actor": actor(who) });
+    let body = json!({ what: id, "reason": reason, "actor": client.actor(who) });
     let answer = client.send(&Method::POST, "/v1/retractions", &[("wait", "30s".to_owned())], Body::Json(&body))?;
     client.settle(&mut |_| ())?;
     client.end()?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{Common, Dlq, Redrive};
 use crate::client::{Body, Client};
-use crate::commands::{actor, confirmed, note, print_json, print_line, print_text};
+use crate::commands::{confirmed, note, print_json, print_line, print_text};
 use crate::failure::{Exit, Failure};
 use crate::show::{Table, clean, counted, short};
 
@@ -119,7 +119,7 @@ fn order(client: &Client, mut ids: Vec<String>, arguments: &Redrive) -> Result<V
     while !ids.is_empty() {
         let rest = ids.split_off(ids.len().min(PAGE));
         let body = json!({
-            "ids": ids, "actor": actor(arguments.actor.as_deref()), "dry_run": arguments.dry_run, "force": arguments.force
+            "ids": ids, "actor": client.actor(arguments.actor.as_deref()), "dry_run": arguments.dry_run, "force": arguments.force
         });
         let answer = client.send(&Method::POST, "/v1/dead-letters/redrive", &[], Body::Json(&body)).map_err(|failure| {
             if redriven.is_empty() {

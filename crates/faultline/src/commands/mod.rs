@@ -13,6 +13,7 @@ mod publish;
 mod repartition;
 mod risks;
 mod summary;
+mod tokens;
 mod topics;
 mod trace;
 mod up;
@@ -44,6 +45,8 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Intel(command) => intel::run(&common, &command),
         Command::Summary(arguments) => summary::run(&common, &arguments),
         Command::Adapters(command) => adapters::run(&common, &command),
+        Command::Tokens(command) => tokens::run(&common, &command),
+        Command::Whoami => tokens::whoami(&common),
         Command::Topics(command) => topics::run(&common, &command),
         Command::Dlq(command) => dlq::run(&common, &command),
         Command::Trace(arguments) => trace::run(&common, &arguments),
@@ -98,12 +101,6 @@ pub fn note_unheard(common: &Common, client: &Client, answer: &Value, names: [(&
         }
     }
     Ok(())
-}
-
-/// Who acts: as named, else the operating system's user.
-pub fn actor(named: Option<&str>) -> String {
-    let user = || ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok()).filter(|name| !name.is_empty());
-    named.map_or_else(|| user().unwrap_or_else(|| "local".to_owned()), str::to_owned)
 }
 
 /// Asks a person; no where none is there.

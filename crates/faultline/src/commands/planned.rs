@@ -192,12 +192,12 @@ impl Uses {
         match role {
             // It also sends back what was refused.
             Role::Gateway => Self {
-                reads: &["outcomes", "dead-letters"],
-                writes: &["findings", "findings.bulk", "decisions", "catalog", "intel"],
+                reads: &["outcomes", "dead-letters", "access"],
+                writes: &["findings", "findings.bulk", "decisions", "catalog", "intel", "access"],
                 stage: None,
             },
             Role::Views => Self {
-                reads: &["tracked", "risks", "outcomes", "dead-letters", "findings", "findings.bulk"],
+                reads: &["tracked", "risks", "outcomes", "dead-letters", "findings", "findings.bulk", "access"],
                 writes: &["decisions"],
                 stage: None,
             },

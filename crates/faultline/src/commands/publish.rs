@@ -9,7 +9,7 @@ use serde_yaml_ng::Mapping;
 
 use crate::cli::{Claim, Common, Publish};
 use crate::client::{Body, Client};
-use crate::commands::{Progress, actor, note, print_json, print_line, print_text};
+use crate::commands::{Progress, note, print_json, print_line, print_text};
 use crate::failure::{Exit, Failure, say_aside};
 use crate::git::WorkTree;
 use crate::show::{Table, clean, counted};
@@ -95,13 +95,13 @@ fn check(file: &Path) -> Result<(), Failure> {
 
 fn publish(client: &Client, file: &Path, claim: &Claim) -> Result<Vec<Value>, Failure> {
     check(file)?;
-    let query = query(file, claim);
+    let query = query(file, claim, client.actor(None));
     let answer = client.send(&Method::POST, "/v1/reports", &query, Body::File(file))?;
     Ok(answer["scans"].as_array().cloned().unwrap_or_default())
 }
 
 /// What is said of the report: flags first, then what the Git work tree around the file knows, if the asset is that repository's.
-fn query(file: &Path, claim: &Claim) -> Vec<(&'static str, String)> {
+fn query(file: &Path, claim: &Claim, publisher: Option<String>) -> Vec<(&'static str, String)> {
     let mut query: Vec<(&'static str, String)> = Vec::new();
     let mut say =
         |name: &'static str, value: Option<String>| query.extend(value.filter(|value| !value.is_empty()).map(|value| (name, value)));
@@ -121,7 +121,7 @@ fn query(file: &Path, claim: &Claim) -> Vec<(&'static str, String)> {
     say("default_branch", is_default(&branch, git_says).then(|| "true".to_owned()));
     say("full", claim.full.then(|| "true".to_owned()));
     say("bulk", claim.bulk.then(|| "true".to_owned()));
-    say("publisher", Some(actor(None)));
+    say("publisher", publisher);
     for path in &claim.paths {
         say("path", Some(path.clone()));
     }
@@ -308,7 +308,7 @@ mod tests {
         std::fs::write(&list, "- { file: a.json, asset: 'image:nginx', full: true, paths: [src] }\n").unwrap();
         let read = entries(&Publish { list: Some(list.clone()), ..Publish::default() }).unwrap_or_default();
         assert_eq!(read[0].file, folder.path().join("a.json"));
-        assert!(query(&read[0].file, &read[0].claim).contains(&("full", "true".into())));
+        assert!(query(&read[0].file, &read[0].claim, None).contains(&("full", "true".into())));
         for (text, part) in [
             ("- { file: a.json }\n- { fil: a.json }\n", "entry 2: unknown field `fil`, expected one of `file`, `asset`"),
             ("- { asset: 'image:nginx' }\n", "entry 1: it has no `file`"),

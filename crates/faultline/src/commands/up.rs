@@ -39,6 +39,7 @@ fn serve(common: &Common, listen: Option<&str>, roles: &Roles, needs_kafka: bool
     let service = Service::open(&settings, roles).map_err(|error| fails(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|error| fails(&error))?;
     let folder = settings.data_folder.clone();
+    let is_open_here = settings.token.is_none() && !common.quiet;
     let served = runtime.block_on(async {
         let begun = move |url: Option<&str>| {
             let data = folder.display();
@@ -46,6 +47,11 @@ fn serve(common: &Common, listen: Option<&str>, roles: &Roles, needs_kafka: bool
                 (Some(url), false) => say_aside(&format!("faultline listens at {url}; its data is in {data}")),
                 (Some(url), true) => say_aside(&format!("faultline ({roles}) listens at {url}; what it keeps is in {data}")),
                 (None, _) => say_aside(&format!("faultline ({roles}) works; what it keeps is in {data}")),
+            }
+            if url.is_some() && is_open_here {
+                say_aside(
+                    "note: without http.token whoever is on this machine is its operator, in any name: separation of duties rests on trust (docs/access.md)",
+                );
             }
             url.map(|url| Beacon::light(&folder, url.to_owned())).transpose()
         };

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use faultline_core::correlate::Correlate;
 use faultline_core::track::Track;
+use faultline_model::topic;
 use faultline_server::{Limits, Serves, Settings as ServerSettings, TlsFiles, Token};
 use faultline_stream::{
     CertificateFiles, EmbeddedLog, Guarantee, Host, HostError, HostOptions, KafkaHost, KafkaLog, KafkaOptions, Options, RegistryAuth,
@@ -124,7 +125,10 @@ pub fn kafka_log(settings: &Settings, kafka: &Kafka, roles: &Roles) -> Result<Ka
     let options = kafka_options(settings, kafka, instance);
     options.check()?;
     tell_of_degraded(kafka);
-    Ok(KafkaLog::open(path, &plans(settings), options, writers)?)
+    let mut plans = plans(settings);
+    // Who lets nobody in keeps no token's hash.
+    plans.retain(|plan| roles.has_api() || plan.name != topic::ACCESS.name);
+    Ok(KafkaLog::open(path, &plans, options, writers)?)
 }
 
 /// Where the views of a generation of the topics are: of another one their positions would mean nothing. Those of others go.
@@ -163,7 +167,10 @@ pub fn plans(settings: &Settings) -> Vec<TopicPlan> {
 }
 
 pub fn views_options(settings: &Settings) -> faultline_views::Options {
+    // Processes behind one address share the token. Without one, whoever reaches the lists may see all of them.
+    let secret = settings.token.as_ref().map_or("", |token| token.expose());
     faultline_views::Options {
+        cursors: faultline_views::CursorKey::of(secret.as_bytes()),
         writer_cache_bytes: settings.memory.views_writer_bytes,
         reader_cache_bytes: settings.memory.views_reader_bytes,
         ..faultline_views::Options::default()
@@ -207,5 +214,15 @@ pub fn server(settings: &Settings, roles: &Roles) -> Result<ServerSettings, Serv
     let spool = settings.data_folder.join("spool");
     std::fs::create_dir_all(&spool).map_err(|source| ServiceError::Folder { path: spool.clone(), source })?;
     let serves = Serves { takes_in: roles.has(Role::Gateway), has_lists: roles.has(Role::Views) };
-    Ok(ServerSettings { listen: settings.listen, tls, token, limits, serves, spool: Some(spool) })
+    let roles = settings.access_roles.as_deref().map(crate::access::roles).transpose()?.unwrap_or_default();
+    Ok(ServerSettings {
+        listen: settings.listen,
+        tls,
+        token,
+        operator: crate::access::user(),
+        roles: Arc::new(roles),
+        limits,
+        serves,
+        spool: Some(spool),
+    })
 }

@@ -10,6 +10,7 @@ use faultline_adapters::adapter::{ReadError, Report};
 use faultline_adapters::publish::{self, Claim, PublishError};
 use faultline_adapters::registry;
 use faultline_adapters::secret::SecretKey;
+use faultline_model::access::Caller;
 use faultline_model::asset::AssetId;
 use faultline_model::avro;
 use faultline_model::id::Id;
@@ -42,6 +43,8 @@ enum AppendError {
     Avro(#[from] avro::AvroError),
     #[error(transparent)]
     Views(#[from] ViewError),
+    #[error("{actor} may not publish for {asset}")]
+    NotAllowed { actor: String, asset: AssetId },
 }
 
 impl ReportDoor {
@@ -51,7 +54,7 @@ impl ReportDoor {
 }
 
 impl Reports for ReportDoor {
-    fn publish(&self, mut report: File, claim: ReportClaim) -> Result<Vec<PublishedScan>, DoorError> {
+    fn publish(&self, mut report: File, claim: ReportClaim, by: &Caller) -> Result<Vec<PublishedScan>, DoorError> {
         if report.metadata().is_ok_and(|known| known.len() == 0) {
             return Err(DoorError::Refused("it is empty".into()));
         }
@@ -66,6 +69,7 @@ impl Reports for ReportDoor {
             log: &*self.log,
             views: &self.views,
             quotas: &self.quotas,
+            by,
             is_bulk: claim.is_bulk,
             now,
             interactive: Vec::new(),
@@ -78,6 +82,7 @@ impl Reports for ReportDoor {
         let claim = claimed(claim, now);
         let published = publish::records(&mut report, adapter.map_err(refusal)?, &claim, &mut |asset, record| pieces.push(asset, record));
         let published = published.map_err(|error| match error {
+            PublishError::Sink(AppendError::NotAllowed { .. }) => DoorError::NotAllowed(error.to_string()),
             PublishError::Sink(error) => DoorError::Fault(Box::new(error)),
             PublishError::Read(error) => refusal(error),
             refused => DoorError::Refused(refused.to_string()),
@@ -111,6 +116,7 @@ struct Pieces<'a> {
     log: &'a dyn Log,
     views: &'a Views,
     quotas: &'a Quotas,
+    by: &'a Caller,
     /// Whether all of it goes by the bulk lane.
     is_bulk: bool,
     now: Timestamp,
@@ -126,6 +132,10 @@ struct Pieces<'a> {
 
 impl Pieces<'_> {
     fn push(&mut self, asset: &AssetId, record: FindingsRecord) -> Result<(), AppendError> {
+        // All starts come before anything else of a report, so nothing of it is appended where one is refused.
+        if matches!(record, FindingsRecord::ScanStarted(_)) && !self.by.may_publish(asset) {
+            return Err(AppendError::NotAllowed { actor: self.by.actor().to_owned(), asset: asset.clone() });
+        }
         if let FindingsRecord::ScanStarted(started) = &record
             && self.views.outcome(&started.scan.to_string())?.is_some()
         {

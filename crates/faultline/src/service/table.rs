@@ -35,6 +35,28 @@ pub fn table<T: TopicValue>(log: &dyn Log, topic: Topic) -> Result<BTreeMap<Stri
     Ok(table)
 }
 
+/// What can be read of a topic.
+pub struct Readable<T> {
+    pub records: BTreeMap<String, T>,
+    /// Records that a newer program wrote, or that are none of ours.
+    pub unreadable: usize,
+}
+
+/// All records that can be read, out of all partitions: one that cannot takes none of the others along.
+pub fn readable<T: TopicValue>(log: &dyn Log, topic: Topic) -> Result<Readable<T>, TableError> {
+    let mut newest = BTreeMap::new();
+    walk(log, topic, &mut |key, value| {
+        match value {
+            None => drop(newest.remove(&key)),
+            Some(value) => drop(newest.insert(key, avro::decode(value).ok())),
+        }
+        Ok(())
+    })?;
+    let all = newest.len();
+    let records: BTreeMap<String, T> = newest.into_iter().filter_map(|(key, record)| Some((key, record?))).collect();
+    Ok(Readable { unreadable: all - records.len(), records })
+}
+
 /// The keys that have a value and are wanted.
 pub fn keys(log: &dyn Log, topic: Topic, wants: &dyn Fn(&str) -> bool) -> Result<BTreeSet<String>, TableError> {
     let mut keys = BTreeSet::new();

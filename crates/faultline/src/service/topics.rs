@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use faultline_model::access::{AccessEnvelope, AccessRecord};
 use faultline_model::avro::{self, AvroError, TopicValue};
 use faultline_model::catalog::{CatalogEnvelope, CatalogRecord};
 use faultline_model::dead_letter::DeadLetter;
@@ -79,6 +80,8 @@ pub(super) fn decoded(topic: &str, value: &[u8]) -> Result<Value, AvroError> {
         "decisions" => body::<Decision, Decision>(value),
         "risks" => body::<Risk, Risk>(value),
         "outcomes" => body::<Outcome, Outcome>(value),
+        "access" => body::<AccessRecord, AccessEnvelope>(value),
+        // The one that is left; a test has all of them.
         _ => body::<DeadLetter, DeadLetter>(value),
     }
 }
@@ -93,4 +96,20 @@ fn body<T: TopicValue, B: From<T> + Serialize>(value: &[u8]) -> Result<Value, Av
         members.retain(|_, member| !member.is_null());
     }
     Ok(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use faultline_model::avro::Subject;
+
+    #[test]
+    fn every_topic_is_shown_by_its_own_type() {
+        for topic in topic::ALL {
+            let id = Subject::of_topic(topic.name).unwrap().newest().id;
+            let cut = [&[0], &id.to_be_bytes()[..]].concat();
+            let error = decoded(topic.name, &cut).unwrap_err();
+            assert!(!matches!(error, AvroError::UnknownSchema { .. }), "{}: {error}", topic.name);
+        }
+    }
 }

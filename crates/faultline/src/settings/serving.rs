@@ -1,5 +1,6 @@
 //! What `faultline up` and `faultline run` need beyond settings that are well one by one: strangers come in with TLS and a token only.
 
+use faultline_server::doors::TOKEN_PREFIX;
 use faultline_server::{StartError, TlsFiles};
 
 use super::{Layers, Problem, Settings, SettingsError};
@@ -52,6 +53,15 @@ pub fn serving(layers: &Layers, roles: &Roles) -> Result<(), SettingsError> {
         let (empty, set) = if layers[KEY].0.is_empty() { (KEY, CERTIFICATE) } else { (CERTIFICATE, KEY) };
         wrong(empty, format!("is empty, and {set} is set; TLS needs both"));
     }
+    if settings.token.as_ref().is_some_and(|token| token.expose().starts_with(TOKEN_PREFIX)) {
+        let why = "is a token that `tokens create` made, for a command: whoever has it would be the operator here; make another with `openssl rand -hex 32`";
+        wrong("http.token", why.to_owned());
+    }
+    if let Some(path) = &settings.access_roles
+        && let Err(error) = crate::access::roles(path)
+    {
+        wrong("access.roles", format!("cannot be used: {error}"));
+    }
     if let Some((certificate, key)) = settings.tls
         && let Err(error) = (TlsFiles { certificate, key }).check()
     {
@@ -74,6 +84,7 @@ mod tests {
             (vec![("http.listen", "0.0.0.0:8470")], vec![CERTIFICATE, KEY, "http.token"]),
             (vec![("http.listen", "0.0.0.0:8470"), ("http.token", &token)], vec![CERTIFICATE, KEY]),
             (vec![(CERTIFICATE, "/nowhere/c.pem")], vec![KEY]),
+            (vec![("http.token", "faultline_0123456789abcdef0123456789abcdef")], vec!["would be the operator"]),
             (vec![("kafka.bootstrap", "127.0.0.1:1")], vec!["secrets.key"]),
             (
                 vec![

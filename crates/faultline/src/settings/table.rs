@@ -128,9 +128,18 @@ pub const SETTINGS: &[Setting] = &[
     setting("http.tls_key", "", "PEM file of the certificate's private key; empty for none.", "a path", is_any),
     secret(
         "http.token",
-        "What a caller must send as `Authorization: Bearer …`; empty for none.",
+        "The operator's token, sent as `Authorization: Bearer …`: with it one may do everything. For commands, the token that they send. Empty for none: \
+         then whoever reaches the service on this machine is the operator.",
         "at least 32 ASCII characters without spaces",
         is_token,
+    ),
+    setting(
+        "access.roles",
+        "",
+        "YAML file that says who is what below which unit of the organisation (docs/access.md), read at the start; empty: only the operator, and tokens \
+         that publish.",
+        "a path",
+        is_any,
     ),
     setting(
         "http.report_limit",

@@ -16,6 +16,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     pub tls: Option<(PathBuf, PathBuf)>,
     pub token: Option<Secret>,
+    /// Who is what, and where; none for nobody but the operator.
+    pub access_roles: Option<PathBuf>,
     pub report_limit_bytes: u64,
     /// Records a minute; 0 for no bound.
     pub source_quota: u64,
@@ -109,6 +111,7 @@ impl Settings {
             listen: text("http.listen").parse().expect("the table accepted it"),
             tls: file("http.tls_certificate").zip(file("http.tls_key")),
             token: secret("http.token"),
+            access_roles: file("access.roles"),
             report_limit_bytes: size("http.report_limit"),
             source_quota: number("http.source_quota").into(),
             partitions: number("stream.partitions"),

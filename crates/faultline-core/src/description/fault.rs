@@ -1,4 +1,4 @@
-//! What is wrong with a description of the organisation: all of it at once, each with its place and what was expected.
+//! What is wrong with a description: all of it at once, each with its place and what was expected.
 
 use std::fmt;
 
@@ -34,16 +34,16 @@ impl fmt::Display for Fault {
 
 /// A description that cannot be applied, with everything that is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CatalogError {
+pub struct DescriptionError {
     /// In the order of files and places; at most [`FAULTS_TOLD`].
     pub faults: Vec<Fault>,
     /// Faults beyond those.
     pub more: usize,
 }
 
-impl std::error::Error for CatalogError {}
+impl std::error::Error for DescriptionError {}
 
-impl fmt::Display for CatalogError {
+impl fmt::Display for DescriptionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines: Vec<String> = self.faults.iter().map(Fault::to_string).collect();
         f.write_str(&lines.join("\n"))?;
@@ -56,13 +56,13 @@ impl fmt::Display for CatalogError {
 
 /// Faults as they are gathered.
 #[derive(Debug, Default)]
-pub(super) struct Faults {
+pub(crate) struct Faults {
     told: Vec<Fault>,
     more: usize,
 }
 
 impl Faults {
-    pub(super) fn add(&mut self, fault: Fault) {
+    pub(crate) fn add(&mut self, fault: Fault) {
         if self.told.len() < FAULTS_TOLD {
             self.told.push(fault);
         } else {
@@ -71,18 +71,18 @@ impl Faults {
     }
 
     /// A fault whose value is one of many known words, or should be.
-    pub(super) fn add_near<'w>(&mut self, fault: Fault, value: &str, known: impl IntoIterator<Item = &'w str>) {
+    pub(crate) fn add_near<'w>(&mut self, fault: Fault, value: &str, known: impl IntoIterator<Item = &'w str>) {
         let nearest = if self.told.len() < FAULTS_TOLD { nearest(value, known) } else { None };
         self.add(Fault { nearest, ..fault });
     }
 
-    pub(super) fn none_or_error(self) -> Result<(), CatalogError> {
-        if self.told.is_empty() { Ok(()) } else { Err(CatalogError { faults: self.told, more: self.more }) }
+    pub(crate) fn none_or_error(self) -> Result<(), DescriptionError> {
+        if self.told.is_empty() { Ok(()) } else { Err(DescriptionError { faults: self.told, more: self.more }) }
     }
 }
 
 /// A value as an error shows it.
-pub(super) fn shown(value: &str) -> String {
+pub(crate) fn shown(value: &str) -> String {
     let cut: String = value.chars().take(VALUE_SHOWN).collect();
     let dots = if cut.len() < value.len() { "…" } else { "" };
     format!("\"{}{dots}\"", cut.escape_debug())

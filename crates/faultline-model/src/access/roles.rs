@@ -1,0 +1,126 @@
+//! Roles: who is what, below which unit of the organisation.
+
+use std::collections::BTreeMap;
+
+/// What somebody is to a part of the organisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    Reader,
+    /// Says what findings are worth, and who deals with them.
+    Triager,
+    /// Answers for what is run: also says that something is no longer scanned.
+    Owner,
+    /// Looks exceptions over.
+    Reviewer,
+    /// Grants exceptions.
+    Approver,
+    Admin,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Reader, Self::Triager, Self::Owner, Self::Reviewer, Self::Approver, Self::Admin];
+
+    /// The name, as configuration and people have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reader => "reader",
+            Self::Triager => "triager",
+            Self::Owner => "owner",
+            Self::Reviewer => "reviewer",
+            Self::Approver => "approver",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The role of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+
+    /// Whether it allows something where it holds. Everybody with a role reads; what is not named here is not allowed.
+    pub fn allows(self, action: Action) -> bool {
+        match action {
+            Action::Read => true,
+            Action::Decide => matches!(self, Self::Triager | Self::Owner | Self::Admin),
+            Action::Retract => matches!(self, Self::Owner | Self::Admin),
+            Action::Publish | Action::Administer => self == Self::Admin,
+        }
+    }
+}
+
+/// What somebody wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    /// See risks, findings, and what there is beside them.
+    Read,
+    /// Bring reports in.
+    Publish,
+    /// Verdicts and assignments.
+    Decide,
+    /// Take back a scan, retire an asset.
+    Retract,
+    /// The catalog, intelligence, tokens, the topics themselves.
+    Administer,
+}
+
+impl Action {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Read, Self::Publish, Self::Decide, Self::Retract, Self::Administer];
+
+    /// Its name: a verb.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Publish => "publish",
+            Self::Decide => "decide",
+            Self::Retract => "retract",
+            Self::Administer => "administer",
+        }
+    }
+}
+
+/// Where a role holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Where {
+    /// In all of the organisation, and for what belongs to nobody.
+    Everywhere,
+    /// At a unit and below it; or `service/<id>` for one service.
+    Below(String),
+}
+
+/// One role of one actor.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Granted {
+    /// A person or a program, as tokens name it.
+    pub actor: String,
+    pub role: Role,
+    pub at: Where,
+}
+
+/// All roles of all actors.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roles(BTreeMap<String, Vec<(Role, Where)>>);
+
+impl Roles {
+    pub fn new(granted: impl IntoIterator<Item = Granted>) -> Self {
+        let mut roles = BTreeMap::<String, Vec<(Role, Where)>>::new();
+        for Granted { actor, role, at } in granted {
+            roles.entry(actor).or_default().push((role, at));
+        }
+        for held in roles.values_mut() {
+            held.sort_unstable();
+            held.dedup();
+        }
+        Self(roles)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What an actor is, and where.
+    pub fn of(&self, actor: &str) -> Vec<(Role, Where)> {
+        self.0.get(actor).cloned().unwrap_or_default()
+    }
+}

@@ -1,0 +1,394 @@
+//! Every role at every kind of place, at every route: what is open, what is refused, and what is as if it were not there.
+
+// What fails here fails the test.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{
+    NOW, Running, answer, apply, apply_counted, apply_finding, apply_finding_of, apply_outcome, apply_risk, finding_id, risk, shop, token,
+};
+use faultline_model::access::{Granted, Role, Roles, TokenRecord, TokenScope, Where};
+use faultline_model::avro;
+use faultline_model::catalog::{CatalogRecord, Node, Service, node_key, service_key};
+use faultline_model::risk::id_of;
+use faultline_model::time::Timestamp;
+use faultline_server::routes;
+use serde_json::{Value, json};
+
+/// Where a role may hold, seen from the service shop: it belongs to retail, which belongs to acme; bank is another part of acme.
+const PLACES: [&str; 5] = ["*", "acme", "retail", "service/shop", "bank"];
+
+/// What becomes of a request about shop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Becomes {
+    Open,
+    Refused,
+    /// As if it were not there.
+    Hidden,
+}
+
+use Becomes::{Hidden, Open, Refused};
+
+/// What each route takes, in words of its own: this table is what docs/access.md promises.
+fn becomes(method: &str, path: &str, role: &str, at: &str) -> Becomes {
+    let is_everywhere = at == "*";
+    let has_shop = at != "bank";
+    let allowed = |is: bool| if is { Open } else { Refused };
+    let decides = ["triager", "owner", "admin"].contains(&role);
+    match (method, path) {
+        // Everybody sees lists, of what is theirs.
+        (_, "/healthz" | "/readyz" | "/v1/backlog" | "/v1/whoami")
+        | ("GET", "/v1/risks" | "/v1/findings" | "/v1/summary" | "/v1/services" | "/v1/nodes") => Open,
+        ("GET", "/v1/risks/{id}" | "/v1/findings/{id}" | "/v1/trace/{id}" | "/v1/outcomes/{id}") => {
+            if has_shop {
+                Open
+            } else {
+                Hidden
+            }
+        }
+        ("GET", "/v1/catalog" | "/metrics") => allowed(is_everywhere),
+        ("POST", "/v1/decisions") if decides && !has_shop => Hidden,
+        ("POST", "/v1/decisions") => allowed(decides),
+        ("POST", "/v1/retractions") => allowed(["owner", "admin"].contains(&role) && has_shop),
+        ("POST", "/v1/reports" | "/v1/intel" | "/v1/dead-letters/redrive" | "/v1/tokens" | "/v1/tokens/{id}/revoke")
+        | ("PUT", "/v1/catalog")
+        | ("GET", "/v1/dead-letters" | "/v1/dead-letters/{id}" | "/v1/topics/{topic}" | "/v1/topics/{topic}/{partition}" | "/v1/tokens") => {
+            allowed(role == "admin" && is_everywhere)
+        }
+        _ => panic!("nobody decided who may {method} {path}"),
+    }
+}
+
+/// A request about shop, as its owner would send it.
+fn request(method: &str, path: &str) -> (String, Option<Value>) {
+    let risk = id_of("shop", finding_id(1)).to_string();
+    let path_of = |id: &str| path.replace("{id}", id);
+    match (method, path) {
+        (_, "/v1/risks/{id}") => (path_of(&risk), None),
+        (_, "/v1/findings/{id}" | "/v1/trace/{id}") => (path_of(&finding_id(1).to_string()), None),
+        (_, "/v1/outcomes/{id}") => (path_of("known"), None),
+        (_, "/v1/dead-letters/{id}") => (path_of("2-17"), None),
+        (_, "/v1/topics/{topic}") => ("/v1/topics/risks".into(), None),
+        (_, "/v1/topics/{topic}/{partition}") => ("/v1/topics/risks/0".into(), None),
+        (_, "/v1/tokens/{id}/revoke") => (path_of(&finding_id(9).to_string()), None),
+        ("POST", "/v1/decisions") => (path.into(), Some(json!({ "finding": finding_id(1), "verdict": "confirmed", "reason": "seen" }))),
+        ("POST", "/v1/retractions") => (path.into(), Some(json!({ "asset": shop(), "reason": "archived" }))),
+        ("POST", "/v1/dead-letters/redrive") => (path.into(), Some(json!({ "ids": ["0-1"] }))),
+        ("POST", "/v1/tokens") => (path.into(), Some(json!({ "actor": "ci", "purpose": "a test", "scopes": ["read"] }))),
+        _ => (path.into(), None),
+    }
+}
+
+fn name(role: Role, at: &str) -> String {
+    format!("{}@{at}", role.name())
+}
+
+fn place(at: &str) -> Where {
+    if at == "*" { Where::Everywhere } else { Where::Below(at.to_owned()) }
+}
+
+/// A server with an organisation, a risk of shop, an actor for each role at each place, and one who reads all and decides at bank only.
+fn start() -> Running {
+    let every = |role: Role| PLACES.map(|at| Granted { actor: name(role, at), role, at: place(at) });
+    let both = [(Role::Reader, "*"), (Role::Owner, "bank")].map(|(role, at)| Granted { actor: "banker".into(), role, at: place(at) });
+    let roles = Roles::new(Role::ALL.into_iter().flat_map(every).chain(both));
+    let server = Running::with(|settings| settings.roles = Arc::new(roles), true);
+    let views = &server.memory.views;
+    let put = |key: String, record: CatalogRecord| apply(views, "catalog", &key, &avro::encode(record).unwrap());
+    for (id, parent) in [("acme", ""), ("retail", "acme"), ("bank", "acme")] {
+        let node = Node { id: id.into(), name: id.into(), kind: "team".into(), parent: parent.into(), owners: Vec::new() };
+        put(node_key(id), CatalogRecord::Node(node));
+    }
+    for (id, parent) in [("shop", "retail"), ("ledger", "bank")] {
+        put(service_key(id), CatalogRecord::Service(service(id, parent)));
+    }
+    apply_finding(views, 1);
+    apply_risk(views, &risk(1, 700, &[], &[]));
+    apply_outcome(views, "known");
+    for role in Role::ALL {
+        for at in PLACES {
+            let actor = name(role, at);
+            server.memory.hold(token(&actor, &actor, &[TokenScope::Admin]));
+        }
+    }
+    server.memory.hold(token("banker", "banker", &[TokenScope::Admin]));
+    server
+}
+
+fn service(id: &str, parent: &str) -> Service {
+    Service {
+        id: id.into(),
+        name: id.into(),
+        parent: parent.into(),
+        tier: 1,
+        exposure: "internal".into(),
+        data: Vec::new(),
+        owners: Vec::new(),
+        path: vec![parent.into(), "acme".into()],
+    }
+}
+
+/// Sends a request about shop in somebody's name.
+fn sent(server: &Running, by: &str, method: &str, path: &str) -> (u16, String) {
+    let (path, body) = request(method, path);
+    let request = server.of(by, method, &path);
+    let response = match body {
+        Some(body) => request.json(&body),
+        None => request.body("a report"),
+    };
+    let response = response.send().unwrap();
+    (response.status().as_u16(), response.text().unwrap())
+}
+
+#[test]
+fn every_role_at_every_place_is_decided_at_every_route() {
+    let server = start();
+    for (method, path) in routes() {
+        for role in Role::ALL {
+            for at in PLACES {
+                let (status, text) = sent(&server, &name(role, at), method, path);
+                let expected = becomes(method, path, role.name(), at);
+                let is_as_expected = match expected {
+                    Refused => status == 403,
+                    Hidden => status == 404,
+                    // A door may still have its own reason to refuse: there is no letter 2-17.
+                    Open => status != 401 && status != 403 && (status < 400 || text.contains("dead letter") || text.contains("no token")),
+                };
+                assert!(is_as_expected, "{method} {path} by {} at {at}: {status} {text}, expected {expected:?}", role.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn without_a_role_nothing_is_open_but_what_everybody_may_ask() {
+    let server = start();
+    server.memory.hold(token("nobody", "nobody", &TokenScope::ALL));
+    for (method, path) in routes() {
+        let (status, text) = sent(&server, "nobody", method, path);
+        let expected = match path {
+            "/healthz" | "/readyz" | "/v1/backlog" | "/v1/whoami" => 200,
+            "/v1/outcomes/{id}" => 404,
+            _ => 403,
+        };
+        assert_eq!(status, expected, "{method} {path}: {text}");
+    }
+}
+
+#[test]
+fn lists_counts_and_names_show_only_what_is_the_readers_own() {
+    let server = start();
+    let seen = |by: &str, path: &str| {
+        let (status, body) = answer(server.of(by, "GET", path).send().unwrap());
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    };
+    let count = |body: &Value| body["items"].as_array().unwrap().len();
+    for (by, is_seen) in [("reader@*", true), ("reader@service/shop", true), ("reader@bank", false)] {
+        let own = usize::from(is_seen);
+        assert_eq!(count(&seen(by, "/v1/risks")), own, "{by}");
+        assert_eq!(seen(by, "/v1/risks")["total"]["count"], own, "{by}");
+        assert_eq!(count(&seen(by, "/v1/findings")), own, "{by}");
+        assert_eq!(seen(by, "/v1/summary")["by_state"]["open"], own, "{by}");
+    }
+    let nodes = |by: &str| {
+        let body = seen(by, "/v1/nodes");
+        body["items"].as_array().unwrap().iter().map(|item| item["node"]["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(nodes("reader@retail"), ["retail"]);
+    assert_eq!(nodes("reader@acme"), ["acme", "bank", "retail"]);
+    let (status, body) = answer(server.of("reader@bank", "GET", "/v1/risks?node=retail").send().unwrap());
+    assert!(status == 400 && !body.to_string().contains("acme"), "a name that is not theirs is unknown, and no other is told: {body}");
+    let begin = &id_of("shop", finding_id(1)).to_string()[..8];
+    assert_eq!(answer(server.of("reader@bank", "GET", &format!("/v1/risks/{begin}")).send().unwrap()).0, 404);
+}
+
+#[test]
+fn a_token_is_for_what_it_was_made_for_and_only_until_its_end() {
+    let server = start();
+    let of = |text: &str| token(text, "triager@retail", &[TokenScope::Read]);
+    server.memory.hold(of("reads"));
+    server.memory.hold(TokenRecord { scopes: vec![TokenScope::Admin], nodes: vec!["bank".into()], ..of("for bank") });
+    server.memory.hold(TokenRecord { ends: Timestamp::from_millis(NOW), ..of("ended") });
+    let publishes = TokenRecord { scopes: vec![TokenScope::Publish], assets: vec!["repo:github.com/acme/*".into()], ..of("publishes") };
+    server.memory.hold(publishes);
+    assert_eq!(sent(&server, "reads", "GET", "/v1/risks/{id}").0, 200);
+    assert_eq!(sent(&server, "reads", "POST", "/v1/decisions").0, 403);
+    assert_eq!(sent(&server, "for bank", "GET", "/v1/risks/{id}").0, 404, "what a token is for narrows what its actor may");
+    let (status, text) = sent(&server, "ended", "GET", "/v1/risks");
+    assert!(status == 401 && text.contains("ended on"), "{text}");
+    assert_eq!(sent(&server, "never made", "GET", "/v1/risks").0, 401);
+
+    let publish = |asset: &str| server.of("publishes", "POST", &format!("/v1/reports?asset={asset}")).body("a report").send().unwrap();
+    assert_eq!(answer(publish("repo:github.com/acme/shop")).0, 202);
+    let (status, body) = answer(publish("repo:github.com/other/shop"));
+    assert!(status == 403 && body["detail"].as_str().unwrap().contains("repo:github.com/other/shop"), "{body}");
+    assert_eq!(server.memory.reports.lock().unwrap()[0].0.publisher, "triager@retail");
+    assert_eq!(sent(&server, "publishes", "GET", "/v1/outcomes/{id}").0, 200, "who publishes for an asset sees what became of it");
+    assert_eq!(sent(&server, "publishes", "GET", "/v1/risks").0, 403);
+}
+
+#[test]
+fn nobody_acts_in_the_name_of_another_but_the_operator() {
+    let server = start();
+    let decide = |by: Option<&str>, actor: Option<&str>| {
+        let mut body = json!({ "finding": finding_id(1), "verdict": "confirmed", "reason": "seen" });
+        body["actor"] = actor.into();
+        let request = server.post("/v1/decisions").json(&body);
+        let request = by.into_iter().fold(request, reqwest::blocking::RequestBuilder::bearer_auth);
+        let status = request.send().unwrap().status().as_u16();
+        (status, server.memory.decisions.lock().unwrap().last().map(|decision| decision.actor.clone()).unwrap_or_default())
+    };
+    assert_eq!(decide(Some("triager@retail"), Some("ben")).0, 403);
+    assert_eq!(decide(Some("triager@retail"), Some("triager@retail")), (200, "triager@retail".into()));
+    assert_eq!(decide(Some("triager@retail"), None), (200, "triager@retail".into()));
+    assert_eq!(decide(None, Some("ben")), (200, "ben".into()));
+    assert_eq!(decide(None, None), (200, "operator".into()));
+}
+
+#[test]
+fn a_token_holds_as_soon_as_it_is_told_and_no_longer_than_it_is_wanted() {
+    let server = start();
+    let make = |body: Value| answer(server.of("admin@*", "POST", "/v1/tokens").json(&body).send().unwrap());
+    let order = json!({ "actor": "reader@retail", "purpose": "a report", "scopes": ["read", "read"], "nodes": ["retail"], "days": 7 });
+    let (status, made) = make(order.clone());
+    assert_eq!((status, made["state"].as_str(), made["created_by"].as_str()), (201, Some("active"), Some("admin@*")));
+    assert_eq!((made["scopes"].clone(), made.get("hash")), (json!(["read"]), None), "{made}");
+    let text = made["text"].as_str().unwrap();
+    assert_eq!(sent(&server, text, "GET", "/v1/risks/{id}").0, 200);
+    let path = format!("/v1/tokens/{}/revoke", made["token"].as_str().unwrap());
+    let (status, revoked) = answer(server.of("admin@*", "POST", &path).send().unwrap());
+    assert_eq!((status, revoked["state"].as_str(), revoked["revoked_by"].as_str()), (200, Some("revoked"), Some("admin@*")));
+    let (status, text) = sent(&server, text, "GET", "/v1/risks");
+    assert!(status == 401 && text.contains("taken back"), "{text}");
+
+    for (member, value, part) in [
+        ("scopes", json!([]), "scopes is empty"),
+        ("scopes", json!(["publish"]), "go together"),
+        ("assets", json!(["repo:github.com/acme/*"]), "go together"),
+        ("days", json!(366), "days is 366"),
+        ("actor", json!(" "), "actor is missing"),
+        ("scopes", json!(["everything"]), "unknown variant"),
+    ] {
+        let mut wrong = order.clone();
+        wrong[member] = value;
+        let (status, body) = make(wrong);
+        assert!(status == 400 && body["detail"].as_str().unwrap().contains(part), "{part}: {body}");
+    }
+    for asset in ["github.com/acme/shop", "acme*", "repo:GitHub.com/acme/shop", "repo:GitHub.com/acme/*"] {
+        let (status, body) = make(json!({ "actor": "ci", "purpose": "p", "scopes": ["publish"], "assets": [asset] }));
+        assert!(status == 400 && body["detail"].as_str().unwrap().contains(asset), "{asset}: {body}");
+    }
+}
+
+#[test]
+fn who_sees_more_than_they_may_change_is_told_so_and_changes_nothing() {
+    let server = start();
+    let told = |path: &str, body: Value| answer(server.of("banker", "POST", path).json(&body).send().unwrap());
+    let risk = id_of("shop", finding_id(1));
+    for (path, body) in [
+        ("/v1/decisions", json!({ "finding": finding_id(1), "verdict": "false_positive", "reason": "so" })),
+        ("/v1/decisions", json!({ "risk": risk, "assignment": { "to": "ben" } })),
+        ("/v1/decisions", json!({ "risk": risk, "shown": { finding_id(1).to_string(): 2 }, "assignment": { "to": "ben" } })),
+        ("/v1/retractions", json!({ "asset": shop(), "reason": "so" })),
+        ("/v1/retractions", json!({ "asset": shop(), "scan": finding_id(7), "reason": "so" })),
+    ] {
+        let (status, problem) = told(path, body.clone());
+        assert_eq!((status, problem["type"].as_str()), (403, Some("urn:faultline:problem:not-allowed")), "{path} {body}: {problem}");
+    }
+    assert!(server.memory.decisions.lock().unwrap().is_empty());
+}
+
+#[test]
+fn what_a_service_only_uses_is_decided_upon_where_it_belongs() {
+    let server = start();
+    let views = &server.memory.views;
+    // A finding of ledger, which shop uses.
+    for (service, is_owner) in [("ledger", true), ("shop", false)] {
+        apply_finding_of(views, 2, service, is_owner);
+    }
+    let decide = |by: &str| {
+        let body = json!({ "finding": finding_id(2), "verdict": "confirmed", "reason": "seen" });
+        server.of(by, "POST", "/v1/decisions").json(&body).send().unwrap().status().as_u16()
+    };
+    assert_eq!(sent_for(&server, "triager@retail", &format!("/v1/findings/{}", finding_id(2))), 200, "shop shows what it uses");
+    assert_eq!((decide("triager@retail"), decide("triager@bank"), decide("triager@acme")), (403, 200, 200));
+}
+
+fn sent_for(server: &Running, by: &str, path: &str) -> u16 {
+    server.of(by, "GET", path).send().unwrap().status().as_u16()
+}
+
+#[test]
+fn nobody_uses_another_s_key_or_learns_what_it_stands_for() {
+    let server = start();
+    let decide = |by: &str, key: &str| {
+        let body = json!({ "finding": finding_id(1), "verdict": "confirmed", "reason": "seen", "key": key });
+        answer(server.of(by, "POST", "/v1/decisions").json(&body).send().unwrap()).1
+    };
+    // "known" is what became of something else.
+    let decided = decide("triager@retail", "known");
+    assert_eq!(decided["decisions"][0]["key"], "triager@retail/known");
+    assert_eq!(server.memory.decisions.lock().unwrap()[0].key, "triager@retail/known");
+    let by_operator = answer(
+        server
+            .post("/v1/decisions")
+            .json(&json!({ "finding": finding_id(1), "verdict": "confirmed", "reason": "seen", "key": "k" }))
+            .send()
+            .unwrap(),
+    );
+    assert_eq!(by_operator.1["decisions"][0]["key"], "k");
+}
+
+#[test]
+fn a_hidden_outcome_is_waited_for_like_one_that_is_not_there() {
+    let server = start();
+    let waited = |id: &str| {
+        let begun = std::time::Instant::now();
+        let status = sent_for(&server, "reader@bank", &format!("/v1/outcomes/{id}?wait=300ms"));
+        (status, begun.elapsed() >= std::time::Duration::from_millis(300))
+    };
+    assert_eq!((waited("known"), waited("never asked")), ((404, true), (404, true)));
+    // Who sees something of the asset learns how it ended, not how much there was of others.
+    let counts = |by: &str| answer(server.of(by, "GET", "/v1/outcomes/counted").send().unwrap()).1["counts"].clone();
+    apply_counted(&server.memory.views, "counted");
+    assert_eq!(counts("reader@retail")["new"], 3, "all that the asset has is theirs");
+    apply_finding_of(&server.memory.views, 3, "ledger", true);
+    assert_eq!(counts("reader@retail"), Value::Null);
+    assert_eq!(counts("reader@acme")["new"], 3);
+}
+
+#[test]
+fn units_above_a_readers_own_are_not_named() {
+    let server = start();
+    let items = |by: &str, path: &str| answer(server.of(by, "GET", path).send().unwrap()).1["items"].clone();
+    let service = items("reader@service/shop", "/v1/services")[0]["service"].clone();
+    assert_eq!((service["id"].as_str(), service["parent"].as_str(), service["path"].clone()), (Some("shop"), Some(""), json!([])));
+    assert_eq!(items("reader@retail", "/v1/nodes")[0]["node"]["parent"], "");
+    assert_eq!(items("reader@retail", "/v1/services")[0]["service"]["path"], json!(["retail"]));
+    assert_eq!(items("reader@acme", "/v1/nodes")[2]["node"]["parent"], "acme");
+}
+
+#[test]
+fn a_token_lets_nobody_in_beyond_the_end_of_who_made_it() {
+    let server = start();
+    let order = json!({ "actor": "ben", "purpose": "a test", "scopes": ["read"], "days": 300 });
+    let made = |by: &str, order: &Value| answer(server.of(by, "POST", "/v1/tokens").json(order).send().unwrap());
+    assert_eq!(made("admin@*", &order).1["ends"], NOW + 1);
+    let (status, problem) = made("admin@*", &json!({ "actor": "operator", "purpose": "p", "scopes": ["read"] }));
+    assert!(status == 400 && problem["detail"].as_str().unwrap().contains("what the operator is called"), "{problem}");
+    let (status, problem) =
+        made("admin@*", &json!({ "actor": "ci", "purpose": "p", "scopes": ["publish"], "assets": ["*"], "nodes": ["retail"] }));
+    assert!(status == 400 && problem["detail"].as_str().unwrap().contains("nodes say nothing"), "{problem}");
+}
+
+#[test]
+fn what_is_no_bearers_token_is_nobodys_also_where_none_is_needed() {
+    let server = start();
+    let with =
+        |authorization: &str| server.client.get(server.url("/v1/risks")).header("authorization", authorization).send().unwrap().status();
+    assert_eq!((with("Basic YW5hOmFuYQ=="), with("Bearer never-made")), (401.try_into().unwrap(), 401.try_into().unwrap()));
+}
