@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use faultline_model::access::TokenScope;
 
 use crate::service::Role;
 
@@ -384,8 +386,13 @@ pub struct CreateToken {
     #[arg(long)]
     pub purpose: String,
     /// What it may be used for
-    #[arg(long = "scope", required = true, value_delimiter = ',')]
-    pub scopes: Vec<TokenScopeName>,
+    #[arg(
+        long = "scope",
+        required = true,
+        value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(TokenScope::ALL.map(TokenScope::name))
+    )]
+    pub scopes: Vec<String>,
     /// Only below this unit of the organisation, or service/ID; may be given often [default: wherever its actor may]
     #[arg(long = "node")]
     pub nodes: Vec<String>,
@@ -395,25 +402,6 @@ pub struct CreateToken {
     /// How long it holds
     #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=365))]
     pub days: u32,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub enum TokenScopeName {
-    Publish,
-    Read,
-    Decide,
-    Admin,
-}
-
-impl TokenScopeName {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Publish => "publish",
-            Self::Read => "read",
-            Self::Decide => "decide",
-            Self::Admin => "admin",
-        }
-    }
 }
 
 #[derive(Args)]

@@ -22,7 +22,6 @@ pub fn run(common: &Common, command: &Tokens) -> Result<Exit, Failure> {
 
 fn create(common: &Common, client: &Client, arguments: &CreateToken) -> Result<Exit, Failure> {
     let CreateToken { actor, purpose, scopes, nodes, assets, days } = arguments;
-    let scopes: Vec<&str> = scopes.iter().map(|scope| scope.name()).collect();
     let body = json!({ "actor": actor, "purpose": purpose, "scopes": scopes, "nodes": nodes, "assets": assets, "days": days });
     let answer = client.send(&Method::POST, "/v1/tokens", &[], Body::Json(&body))?;
     if common.json {

@@ -78,7 +78,7 @@ impl Tokens for TokenDoor {
         let created = SystemClock.now();
         let record = TokenRecord { token, hash, actor, purpose, scopes, nodes, assets, created, created_by: by, ends, revoked: None };
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_long_over = |token: &TokenRecord| over(token).is_some_and(|over| over.millis() < created.millis() - KEPT_MILLIS);
+        let is_long_over = |token: &TokenRecord| over(token).millis() < created.millis() - KEPT_MILLIS;
         let gone = self.all()?.tokens.into_iter().filter(is_long_over).collect();
         self.write(record.clone(), gone)?;
         Ok(NewToken { text, record })
@@ -113,9 +113,9 @@ impl Tokens for TokenDoor {
     }
 }
 
-/// Since when nobody comes in by a token, if it is so or will be.
-fn over(token: &TokenRecord) -> Option<Timestamp> {
-    token.revoked.as_ref().map(|revoked| revoked.at).into_iter().chain([token.ends]).min()
+/// From when on nobody comes in by a token.
+fn over(token: &TokenRecord) -> Timestamp {
+    token.revoked.as_ref().map_or(token.ends, |revoked| revoked.at.min(token.ends))
 }
 
 fn made() -> std::io::Result<String> {
