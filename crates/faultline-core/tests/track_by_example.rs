@@ -171,6 +171,13 @@ fn a_decision_is_accepted_or_refused_once() {
     assert_eq!(status("stale").0, OutcomeStatus::Refused);
     assert!(task.outcome("stale").reason.contains("there are 1"), "{}", task.outcome("stale").reason);
     assert_eq!(status("nobody").0, OutcomeStatus::Refused);
+    // Each is accounted for once, with what became of it.
+    let told: Vec<(&str, OutcomeStatus)> = task.acts.iter().map(|act| (act.key.as_str(), act.status)).collect();
+    let (done, refused) = (OutcomeStatus::Done, OutcomeStatus::Refused);
+    assert_eq!(told, [("early", refused), ("one", done), ("stale", refused), ("two", done), ("nobody", refused)]);
+    let stale = &task.acts[2];
+    assert_eq!((stale.at, stale.because.as_str()), (day(2), task.outcome("stale").reason.as_str()));
+    assert!(stale.what.starts_with("{\"kind\":\"verdict\"") && stale.what.contains("false_positive"), "{}", stale.what);
 }
 
 #[test]

@@ -154,6 +154,17 @@ pub enum OutcomeStatus {
     Unfinished,
 }
 
+impl OutcomeStatus {
+    /// The name, as it stands in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Unfinished => "unfinished",
+        }
+    }
+}
+
 /// A value of `outcomes`, keyed by the asker's id: a scan's id for a report, the idempotency key for a decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {

@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod asset;
+pub mod audit;
 pub mod avro;
 pub mod catalog;
 pub mod cvss;

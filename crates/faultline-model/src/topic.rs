@@ -63,8 +63,15 @@ pub const DECISIONS: Topic = Topic::keyed("decisions", Kept::ByTime);
 pub const RISKS: Topic = Topic::keyed("risks", Kept::ByKey);
 /// What became of reports and decisions, by the asker's id.
 pub const OUTCOMES: Topic = Topic::keyed("outcomes", Kept::ByTime);
+/// What people did at a door that is no decision, or were refused there, by actor.
+pub const ACTS: Topic = Topic::keyed("acts", Kept::ByTime);
+/// Decisions with what became of them, by asset.
+pub const JUDGED: Topic = Topic::keyed("judged", Kept::ByTime);
+/// All that people did or were refused, in chains, by chain.
+pub const AUDIT: Topic = Topic::keyed("audit", Kept::ByTime);
 /// Records that could not be worked on, by their own key.
 pub const DEAD_LETTERS: Topic = Topic::keyed("dead-letters", Kept::ByTime);
 
 /// All topics.
-pub const ALL: [Topic; 10] = [FINDINGS, FINDINGS_BULK, TRACKED, CATALOG, INTEL, ACCESS, DECISIONS, RISKS, OUTCOMES, DEAD_LETTERS];
+pub const ALL: [Topic; 13] =
+    [FINDINGS, FINDINGS_BULK, TRACKED, CATALOG, INTEL, ACCESS, DECISIONS, RISKS, OUTCOMES, ACTS, JUDGED, AUDIT, DEAD_LETTERS];

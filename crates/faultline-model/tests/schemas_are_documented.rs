@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use apache_avro::Schema;
 use faultline_model::access::AccessRecord;
+use faultline_model::audit::{Act, AuditEntry};
 use faultline_model::avro::{SUBJECTS, Subject, TopicValue, decode, encode};
 use faultline_model::catalog::CatalogRecord;
 use faultline_model::dead_letter::DeadLetter;
@@ -142,6 +143,8 @@ fn every_example_is_a_record_of_its_topic() {
         records::<Outcome>("outcomes").len(),
         records::<DeadLetter>("dead-letters").len(),
         records::<AccessRecord>("access").len(),
+        records::<Act>("acts").len(),
+        records::<AuditEntry>("audit").len(),
     ];
     let files = std::fs::read_dir(schemas().join("examples")).unwrap().count();
     assert_eq!(counts.iter().sum::<usize>(), files, "every file of examples is of a topic");

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use faultline_model::access::Caller;
 use faultline_model::asset::AssetId;
+use faultline_model::audit::Act;
 use faultline_model::decision::Decision;
 use faultline_model::id::Id;
 use faultline_model::time::Timestamp;
@@ -121,6 +122,11 @@ pub trait Reports: Send + Sync + 'static {
 pub trait Decisions: Send + Sync + 'static {
     /// Appends them as one. Their outcomes come under their keys.
     fn append(&self, decisions: Vec<Decision>) -> Result<(), DoorError>;
+}
+
+/// Keeps account of what people did at a door that is no decision, or were refused there. Decisions are accounted for where they are judged.
+pub trait Acts: Send + Sync + 'static {
+    fn append(&self, act: Act) -> Result<(), DoorError>;
 }
 
 /// What an apply of the catalog did, or would do.
@@ -252,5 +258,6 @@ pub struct Doors {
     pub topics: Arc<dyn Topics>,
     pub dead_letters: Arc<dyn DeadLetters>,
     pub tokens: Arc<dyn Tokens>,
+    pub acts: Arc<dyn Acts>,
     pub clock: Arc<dyn Clock>,
 }

@@ -11,6 +11,9 @@ use crate::doors::DoorError;
 /// The most ids that a problem lists.
 const IDS_LISTED: usize = 5;
 
+/// The kind of what roles do not allow.
+const NOT_ALLOWED: &str = "not-allowed";
+
 /// A request that was not served.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -88,7 +91,7 @@ impl Problem {
 
     pub fn not_allowed(detail: impl Into<String>) -> Self {
         let advice = "GET /v1/whoami tells what you may do, and docs/access.md which role allows what.";
-        Self::new(StatusCode::FORBIDDEN, "not-allowed", "That is not yours to do", detail, advice)
+        Self::new(StatusCode::FORBIDDEN, NOT_ALLOWED, "That is not yours to do", detail, advice)
     }
 
     pub fn forbidden(detail: impl Into<String>, advice: impl Into<String>) -> Self {
@@ -111,6 +114,14 @@ impl Problem {
         Self { retry_after_seconds: Some(1), ..problem }
     }
 
+    /// Something was done that could not be accounted for.
+    pub fn unaccounted(why: &DoorError) -> Self {
+        tracing::error!(error = %why, "what somebody did is not in the audit log");
+        let advice = "Tell who runs the service: its log says why. Look before you ask for it again.";
+        let detail = "It was done, and could not be entered into the audit log.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "unaccounted", "It is not accounted for", detail, advice)
+    }
+
     /// Our own fault. What happened goes to the log; the asker learns that it did.
     pub fn fault(error: &dyn std::error::Error) -> Self {
         let mut chain = error.to_string();
@@ -126,6 +137,10 @@ impl Problem {
     }
 }
 
+/// Why somebody was refused, with the response that tells it: it is accounted for.
+#[derive(Clone)]
+pub(crate) struct NotAllowed(pub String);
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = Body {
@@ -136,6 +151,9 @@ impl IntoResponse for Problem {
             what_to_do: &self.advice,
         };
         let mut response = (self.status, axum::Json(body)).into_response();
+        if self.kind == NOT_ALLOWED {
+            response.extensions_mut().insert(NotAllowed(self.detail));
+        }
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after_seconds {

@@ -1,4 +1,5 @@
-//! Who a request is of, and whether its route is open to them. What they may see inside is for the route: it asks for their [`within`].
+//! Who a request is of, whether its route is open to them, and what is accounted for of it. What they may see inside is for the route: it asks for
+//! their [`within`].
 
 use std::sync::Arc;
 
@@ -8,9 +9,11 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use faultline_model::access::{Action, Caller, Reach, hash_of};
+use faultline_model::audit::Act;
+use faultline_model::decision::OutcomeStatus;
 use faultline_views::Within;
 
-use crate::problem::Problem;
+use crate::problem::{NotAllowed, Problem};
 use crate::state::{App, Shared, blocking};
 
 /// What a route takes. Every route says one, and who has not what it says is refused.
@@ -41,16 +44,38 @@ impl<S: Sync> FromRequestParts<S> for By {
     }
 }
 
-/// Lets in who has what a route needs, and tells it who that is.
+/// What a route did for who asked, beyond showing or a decision: in words, for the audit log.
+#[derive(Clone)]
+pub(crate) struct Told(pub String);
+
+/// Lets in who has what a route needs, tells it who that is, and accounts for what they did or were refused.
 pub(crate) async fn admit(State((app, needs)): State<(Shared, Needs)>, mut request: Request, next: Next) -> Response {
-    if needs != Needs::Nothing {
-        match caller(&app, request.headers()).await {
-            Err(problem) => return problem.into_response(),
-            Ok(caller) if !is_open(needs, &caller) => return refused(&caller, needs).into_response(),
-            Ok(caller) => _ = request.extensions_mut().insert(By(Arc::new(caller))),
-        }
+    if needs == Needs::Nothing {
+        return next.run(request).await;
     }
-    next.run(request).await
+    let caller = match caller(&app, request.headers()).await {
+        Ok(caller) => Arc::new(caller),
+        Err(problem) => return problem.into_response(),
+    };
+    let (is_looking, subject) = (request.method().is_safe(), format!("{} {}", request.method(), request.uri().path()));
+    let response = if is_open(needs, &caller) {
+        request.extensions_mut().insert(By(Arc::clone(&caller)));
+        next.run(request).await
+    } else {
+        refused(&caller, needs).into_response()
+    };
+    let (status, what, because) = match (response.extensions().get::<Told>(), response.extensions().get::<NotAllowed>()) {
+        (Some(Told(what)), _) => (OutcomeStatus::Done, what.clone(), String::new()),
+        (None, Some(NotAllowed(because))) if !is_looking => (OutcomeStatus::Refused, String::new(), because.clone()),
+        _ => return response,
+    };
+    let (actor, at, reason, key) = (caller.actor().to_owned(), app.doors.clock.now(), String::new(), String::new());
+    let (acts, act) = (app.doors.acts.clone(), Act { actor, at, subject, what, reason, key, status, because });
+    match blocking(move || acts.append(act)).await {
+        Ok(Ok(())) => response,
+        Ok(Err(error)) => Problem::unaccounted(&error).into_response(),
+        Err(problem) => problem.into_response(),
+    }
 }
 
 /// Who comes in, by what they show.

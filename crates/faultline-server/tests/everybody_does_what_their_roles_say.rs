@@ -13,6 +13,7 @@ use common::{
 use faultline_model::access::{Granted, Role, Roles, TokenRecord, TokenScope, Where};
 use faultline_model::avro;
 use faultline_model::catalog::{CatalogRecord, Node, Service, node_key, service_key};
+use faultline_model::decision::OutcomeStatus;
 use faultline_model::risk::id_of;
 use faultline_model::time::Timestamp;
 use faultline_server::routes;
@@ -391,4 +392,44 @@ fn what_is_no_bearers_token_is_nobodys_also_where_none_is_needed() {
     let with =
         |authorization: &str| server.client.get(server.url("/v1/risks")).header("authorization", authorization).send().unwrap().status();
     assert_eq!((with("Basic YW5hOmFuYQ=="), with("Bearer never-made")), (401.try_into().unwrap(), 401.try_into().unwrap()));
+}
+
+#[test]
+fn what_is_done_and_what_is_refused_is_accounted_for_and_looking_is_not() {
+    let server = start();
+    for (by, method, path) in [
+        ("admin@*", "POST", "/v1/tokens"),
+        ("admin@*", "PUT", "/v1/catalog"),
+        ("admin@*", "POST", "/v1/intel"),
+        ("admin@*", "POST", "/v1/dead-letters/redrive"),
+        ("reader@*", "POST", "/v1/decisions"),
+        ("banker", "POST", "/v1/decisions"),
+        ("triager@retail", "POST", "/v1/retractions"),
+        // Neither of these is anything that somebody did to us.
+        ("admin@*", "GET", "/v1/tokens"),
+        ("reader@bank", "GET", "/v1/catalog"),
+        ("triager@retail", "POST", "/v1/decisions"),
+        ("never made", "POST", "/v1/tokens"),
+    ] {
+        sent(&server, by, method, path);
+    }
+    let acts = server.memory.acts.lock().unwrap();
+    let told: Vec<(&str, &str, &str, &str)> =
+        acts.iter().map(|act| (act.actor.as_str(), act.subject.as_str(), act.what.as_str(), act.because.as_str())).collect();
+    let ends = Timestamp::from_millis(NOW + 1);
+    let token = format!("token {} of ci: read, until {ends}", token("faultline_ci", "ci", &[]).token);
+    let belongs = format!("banker may not decide where finding {} belongs.", finding_id(1));
+    assert_eq!(
+        told,
+        [
+            ("admin@*", "POST /v1/tokens", token.as_str(), ""),
+            ("admin@*", "PUT /v1/catalog", "version 1 in the name of admin@*: 8 written, 0 removed", ""),
+            ("admin@*", "POST /v1/intel", "kev: 1 read, 1 changed, 0 removed, 0 refused", ""),
+            ("admin@*", "POST /v1/dead-letters/redrive", "dead-letters-0-1", ""),
+            ("reader@*", "POST /v1/decisions", "", "reader@* may not decide."),
+            ("banker", "POST /v1/decisions", "", belongs.as_str()),
+            ("triager@retail", "POST /v1/retractions", "", "triager@retail may not retract."),
+        ]
+    );
+    assert!(acts.iter().all(|act| (act.status == OutcomeStatus::Refused) != act.because.is_empty()));
 }

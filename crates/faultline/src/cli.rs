@@ -98,6 +98,9 @@ pub enum Command {
     /// Who you are to the service, and what you may do
     #[command(after_help = "Example: faultline whoami --server https://faultline.example:8470")]
     Whoami,
+    /// What people did or were refused, in chains that show what was altered
+    #[command(subcommand, after_help = "Example: faultline audit export > audit.jsonl && faultline audit verify audit.jsonl")]
+    Audit(AuditCommand),
     /// The topics behind it all
     #[command(subcommand, after_help = "Example: faultline topics read risks --limit 5")]
     Topics(Topics),
@@ -124,7 +127,7 @@ pub struct Up {
 
 #[derive(Args)]
 pub struct Run {
-    /// gateway, views, track, correlate [default: all]
+    /// gateway, views, track, correlate, audit [default: all]
     #[arg(long = "role", value_name = "ROLE", value_delimiter = ',')]
     pub roles: Vec<Role>,
     /// Where the gateway and the views listen [default: 127.0.0.1:8470]
@@ -355,6 +358,25 @@ pub enum Intel {
     Load {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum AuditCommand {
+    /// All entries that are kept, one JSON text a line
+    #[command(after_help = "Example: faultline audit export > audit.jsonl")]
+    Export,
+    /// Whether an export is whole; exit code 3 if something was altered, taken out, put in or moved
+    ///
+    /// It asks nobody: only the file is read. That a chain's end was cut off only heads can show that were kept elsewhere: keep what --json tells.
+    #[command(after_help = "Example: faultline audit verify audit.jsonl --heads last-month.json --json > this-month.json")]
+    Verify {
+        /// An export [default: what the service has now]
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// What an earlier `audit verify --json` told: all that it saw must still be there
+        #[arg(long, value_name = "FILE")]
+        heads: Option<PathBuf>,
     },
 }
 

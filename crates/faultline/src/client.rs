@@ -71,6 +71,14 @@ impl Client {
         }
     }
 
+    /// Lets a service inside this process end what it has begun; one that runs goes on by itself.
+    pub fn settle_here(&self) -> Result<(), Failure> {
+        match self {
+            Self::Here(here) => here.settle(&mut |_| ()),
+            Self::There(_) => Ok(()),
+        }
+    }
+
     /// Who acts: as named, else the operating system's user. None where the token says it.
     pub fn actor(&self, named: Option<&str>) -> Option<String> {
         let is_known = matches!(self, Self::There(there) if there.has_actor());

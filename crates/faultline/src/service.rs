@@ -1,6 +1,7 @@
 //! The whole service over one data folder, or a part of it on Kafka: log, stages, views, doors. `faultline up` listens with it; a command without a service runs
 //! it inside its own process.
 
+mod acts;
 mod at_work;
 mod bodies;
 mod catalog;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use axum::Router;
+use faultline_core::audit::Audit;
 use faultline_model::topic::{self, Topic};
 use faultline_server::doors::Doors;
 use faultline_server::health::Health;
@@ -98,7 +100,7 @@ impl Service {
         let options = faultline_views::Options { bodies, ..open::views_options(settings) };
         let views = Arc::new(Views::open(&settings.data_folder.join("views.sqlite"), options)?);
         let mut host = Host::new(log.clone(), open::host_options(settings));
-        host.add(open::track(settings))?.add(open::correlate(settings))?;
+        host.add(open::track(settings))?.add(open::correlate(settings))?.add(Audit)?;
         let running = host.start(Arc::new(SystemClock))?;
         let followed = Followed::new(log.clone(), None, &TOPICS, running.readers());
         Self::over(settings, Roles::all(), log.clone(), Some(log), AtWork::Embedded(running), views, followed)
@@ -143,6 +145,7 @@ impl Service {
             pulse: Arc::new(pulse::HostPulse::new(watch.clone(), quotas, settings.memory)),
             topics: Arc::new(topics::TopicDoor::new(log.clone())),
             tokens: Arc::new(tokens::TokenDoor::new(log.clone())),
+            acts: Arc::new(acts::ActDoor::new(log.clone())),
             dead_letters: Arc::new(dead_letters::LetterDoor::new(log)),
             clock: Arc::new(faultline_server::doors::SystemClock),
         };

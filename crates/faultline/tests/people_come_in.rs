@@ -98,6 +98,9 @@ fn a_token_is_made_used_and_taken_back() {
     let theirs = by(elsewhere, &url, &stranger, &list);
     assert!(theirs.status.code() == Some(3) && text(&theirs.stderr).contains("dan@acme.example may not read"), "{}", text(&theirs.stderr));
 
+    let tried = by(elsewhere, &url, &stranger, &["retract", "0123456789abcdef0123456789abcdef", "--reason", "so"]);
+    assert!(tried.status.code() == Some(3), "{}", text(&tried.stderr));
+
     let risks: serde_json::Value = serde_json::from_str(&ok(by(elsewhere, &url, &ana, &list))).unwrap();
     let risk = risks["items"][0]["risk"].as_str().unwrap();
     ok(by(elsewhere, &url, &ana, &["decide", risk, "--verdict", "confirmed", "--reason", "seen"]));
@@ -110,6 +113,7 @@ fn a_token_is_made_used_and_taken_back() {
     let operator = here(&["whoami"]);
     assert!(text(&operator.stderr).contains("separation of duties rests on trust"), "{}", text(&operator.stderr));
 
+    assert!(here(&["audit", "verify"]).status.success());
     assert_eq!(stop(child), 0);
     for token in [&ana, &stranger, &pipeline] {
         assert!(!holds(&folder.path().join("data"), token), "a token is kept");
@@ -122,6 +126,43 @@ fn a_token_is_made_used_and_taken_back() {
     let late = by(elsewhere, &url, &ana, &list);
     assert!(late.status.code() == Some(2) && text(&late.stderr).contains("taken back"), "{}", text(&late.stderr));
     assert_eq!(stop(child), 0);
+    the_account(folder.path());
+}
+
+/// All of that is in the audit log, over the restart, and what is changed in it is found.
+fn the_account(folder: &Path) {
+    let here = |arguments: &[&str]| run(folder, arguments);
+    let export = ok(here(&["audit", "export"]));
+    let parts: [&[&str]; 5] = [
+        &["PUT /v1/catalog", "written"],
+        &["POST /v1/tokens", "of ci-shop: publish"],
+        &["dan@acme.example", "refused", "POST /v1/retractions"],
+        &["ana@acme.example", "\"verdict\\\":\\\"confirmed\\\"", "\"done\""],
+        &["/revoke", "of ana@acme.example"],
+    ];
+    for parts in parts {
+        assert!(export.lines().any(|line| parts.iter().all(|part| line.contains(part))), "{parts:?} in {export}");
+    }
+    let judge = |name: &str, text: &str, more: &[&str]| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        let output = here(&[&["audit", "verify", path.to_str().unwrap()], more].concat());
+        (output.status.code().unwrap(), text_of(&output))
+    };
+    assert_eq!(judge("whole.jsonl", &export, &[]).0, 0);
+    let heads = folder.join("heads.json");
+    std::fs::write(&heads, ok(here(&["audit", "verify", "--json"]))).unwrap();
+    let (code, said) = judge("altered.jsonl", &export.replacen("dan@", "don@", 1), &[]);
+    assert!(code == 3 && said.contains("was altered"), "{said}");
+    let last: Vec<&str> = export.lines().rev().skip(1).collect();
+    let (code, said) = judge("ended.jsonl", &last.into_iter().rev().collect::<Vec<_>>().join("\n"), &["--heads", heads.to_str().unwrap()]);
+    assert!(code == 3 && said.contains("is gone; its head was kept"), "{said}");
+    let (code, said) = judge("torn.jsonl", &export[..export.len() - 9], &[]);
+    assert!(code == 1 && said.contains("no entry of the audit log"), "{said}");
+}
+
+fn text_of(output: &Output) -> String {
+    text(&[output.stdout.as_slice(), &output.stderr].concat())
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use faultline_model::audit::Act;
 use faultline_model::decision::{Assignment, Decided, Decision, FindingAssignment, FindingVerdict, Outcome, OutcomeStatus};
 use faultline_model::id::Id;
 use faultline_model::topic;
@@ -29,6 +30,7 @@ impl Work<'_, '_> {
         if !self.desk.is_known() {
             // Nothing is kept for an asset that was never scanned: whoever asks again is refused again.
             let refused = Asked { status: OutcomeStatus::Refused, reason: unknown_asset(&decision), at: decision.at };
+            self.tell(&decision, &refused)?;
             return self.say(&decision.key, refused);
         }
         let at = self.asked_key(&decision.key);
@@ -43,9 +45,18 @@ impl Work<'_, '_> {
         };
         let (status, reason) = judged.map_or_else(|reason| (OutcomeStatus::Refused, reason), |()| (OutcomeStatus::Done, String::new()));
         let asked = Asked { status, reason, at: decision.at };
+        self.tell(&decision, &asked)?;
         self.put(at, &asked);
         self.set_alarm(later(self.batch.now, self.track.asked_kept_ms), &Alarm::Forget { key: decision.key.clone() });
         self.say(&decision.key, asked)
+    }
+
+    /// Tells what became of a decision to who keeps account of it.
+    fn tell(&mut self, decision: &Decision, asked: &Asked) -> Result<()> {
+        let Decision { key, asset, actor, reason, at, what } = decision.clone();
+        let what = serde_json::to_string(&what).map_err(|error| StageError::poison(format!("a decision that is no JSON: {error}")))?;
+        let (status, because, subject) = (asked.status, asked.reason.clone(), asset.to_string());
+        self.batch.emit(topic::JUDGED, subject.clone(), Act { actor, at, subject, what, reason, key, status, because })
     }
 
     fn say(&mut self, key: &str, asked: Asked) -> Result<()> {

@@ -10,6 +10,7 @@ use faultline_core::stage::{Batch, Globals, Input, Pending, Stage, StageError};
 use faultline_core::store::{MemoryStore, Overlay, StoreError};
 use faultline_core::track::Track;
 use faultline_model::asset::AssetId;
+use faultline_model::audit::Act;
 use faultline_model::avro;
 use faultline_model::catalog::{CatalogRecord, CodeOwners, PlaceRule, Places, places_key};
 use faultline_model::decision::{Decided, Decision, FindingAssignment, FindingVerdict, Outcome, RetractScan, Verdict};
@@ -90,6 +91,8 @@ pub struct Task {
     /// The newest value of each key.
     pub tracked: BTreeMap<String, Vec<u8>>,
     pub outcomes: Vec<Outcome>,
+    /// What was told of decisions, in order.
+    pub acts: Vec<Act>,
     /// Reasons of records that were refused as a whole.
     pub poisoned: Vec<String>,
     /// Keys and values that batches wrote to state, deletions counted by their key.
@@ -113,6 +116,7 @@ impl Task {
             now: day(1000),
             tracked: BTreeMap::new(),
             outcomes: Vec::new(),
+            acts: Vec::new(),
             poisoned: Vec::new(),
             state_bytes: 0,
             tracked_writes: 0,
@@ -218,6 +222,7 @@ impl Task {
                 None => {
                     self.tracked.remove(&output.key);
                 }
+                Some(value) if output.topic == topic::JUDGED => self.acts.push(avro::decode(&value).unwrap()),
                 Some(value) => self.outcomes.push(avro::decode(&value).unwrap()),
             }
         }

@@ -11,9 +11,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_avro_fast::{Schema, de, ser};
 
-pub use subjects::{ACCESS, CATALOG, DEAD_LETTERS, DECISIONS, FINDINGS, INTEL, OUTCOMES, RISKS, SUBJECTS, Subject, TRACKED, Version};
+pub use subjects::{
+    ACCESS, ACTS, AUDIT, CATALOG, DEAD_LETTERS, DECISIONS, FINDINGS, INTEL, OUTCOMES, RISKS, SUBJECTS, Subject, TRACKED, Version,
+};
 
 use crate::access::{AccessEnvelope, AccessRecord};
+use crate::audit::{Act, AuditEntry};
 use crate::catalog::{CatalogEnvelope, CatalogRecord};
 use crate::dead_letter::DeadLetter;
 use crate::decision::{Decision, Outcome};
@@ -97,6 +100,8 @@ topic_values! {
     Outcome => Outcome, OUTCOMES;
     DeadLetter => DeadLetter, DEAD_LETTERS;
     AccessRecord => AccessEnvelope, ACCESS;
+    Act => Act, ACTS;
+    AuditEntry => AuditEntry, AUDIT;
 }
 
 /// So that a record that is its own body needs no other trait.

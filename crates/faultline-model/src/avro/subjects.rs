@@ -6,6 +6,7 @@ use serde_avro_fast::Schema;
 
 use super::{AvroError, WriterSchema, rewrite};
 use crate::access::AccessRecord;
+use crate::audit::{Act, AuditEntry};
 use crate::catalog::CatalogRecord;
 use crate::dead_letter::DeadLetter;
 use crate::decision::{Decision, Outcome};
@@ -129,4 +130,6 @@ subjects! {
     OUTCOMES = "outcomes-value" of Outcome, "outcomes.avsc" = 7, older [];
     DEAD_LETTERS = "dead-letters-value" of DeadLetter, "dead-letters.avsc" = 8, older [];
     ACCESS = "access-value" of AccessRecord, "access.avsc" = 9, older [];
+    ACTS = "acts-value" and "judged-value" of Act, "acts.avsc" = 10, older [];
+    AUDIT = "audit-value" of AuditEntry, "audit.avsc" = 11, older [];
 }

@@ -1,9 +1,9 @@
 //! What was refused, and the way back.
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
+use axum::{Extension, Json};
 use serde::Deserialize;
 
 use super::decisions::NAME_BYTES;
@@ -13,7 +13,7 @@ use crate::json;
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::state::{Shared, blocking};
-use crate::who::{self, By};
+use crate::who::{self, By, Told};
 
 /// The most letters of one order.
 const ORDERED: usize = 500;
@@ -60,7 +60,7 @@ pub(super) async fn redrive(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Redriven>, Problem> {
+) -> Result<(Option<Extension<Told>>, Json<Redriven>), Problem> {
     Parameters::read(query.as_deref(), &[])?;
     let asked: Asked = json::body(&headers, body, &app.limits).await?;
     let actor = who::actor(&caller, asked.actor.as_deref())?;
@@ -71,5 +71,9 @@ pub(super) async fn redrive(
     }
     let order = RedriveOrder { ids: asked.ids, actor, is_dry_run: asked.dry_run, is_forced: asked.force };
     let letters = app.doors.dead_letters.clone();
-    Ok(Json(blocking(move || letters.redrive(order)).await??))
+    let is_dry = order.is_dry_run;
+    let redriven = blocking(move || letters.redrive(order)).await??;
+    let ids: Vec<String> = redriven.redriven.iter().map(|one| one.id.to_string()).collect();
+    let told = (!is_dry && !ids.is_empty()).then(|| Extension(Told(ids.join(", "))));
+    Ok((told, Json(redriven)))
 }

@@ -1,9 +1,9 @@
 //! Tokens: by which others come in.
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::{Extension, Json};
 use faultline_model::access::{Caller, TokenRecord, TokenScope};
 use faultline_model::asset::{AssetId, AssetKind};
 use faultline_model::id::Id;
@@ -16,7 +16,7 @@ use crate::json;
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::state::{App, Shared, blocking};
-use crate::who::{self, By};
+use crate::who::{self, By, Told};
 
 /// How long a token holds where nothing is asked, and at most.
 const DAYS: u32 = 90;
@@ -92,13 +92,15 @@ pub(super) async fn create(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, Json<Created>), Problem> {
+) -> Result<(StatusCode, Extension<Told>, Json<Created>), Problem> {
     Parameters::read(query.as_deref(), &[])?;
     let order = order_of(&app, &caller, json::body(&headers, body, &app.limits).await?)?;
     let tokens = app.doors.tokens.clone();
     let made = blocking(move || tokens.create(order)).await??;
     let token = TokenBody::of(made.record, app.doors.clock.now());
-    Ok((StatusCode::CREATED, Json(Created { text: made.text, token })))
+    let scopes: Vec<&str> = token.scopes.iter().map(|scope| scope.name()).collect();
+    let told = format!("token {} of {}: {}, until {}", token.token, token.actor, scopes.join(", "), token.ends);
+    Ok((StatusCode::CREATED, Extension(Told(told)), Json(Created { text: made.text, token })))
 }
 
 pub(super) async fn list(State(app): State<Shared>, RawQuery(query): RawQuery) -> Result<Json<Listed>, Problem> {
@@ -115,13 +117,14 @@ pub(super) async fn revoke(
     By(caller): By,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-) -> Result<Json<TokenBody>, Problem> {
+) -> Result<(Extension<Told>, Json<TokenBody>), Problem> {
     Parameters::read(query.as_deref(), &[])?;
     let id: Id =
         id.parse().map_err(|error: faultline_model::id::IdError| Problem::bad_request(error.to_string(), "GET /v1/tokens lists all."))?;
     let (tokens, by) = (app.doors.tokens.clone(), who::actor(&caller, None)?);
     let record = blocking(move || tokens.revoke(id, &by)).await??;
-    Ok(Json(TokenBody::of(record, app.doors.clock.now())))
+    let told = format!("token {} of {}", record.token, record.actor);
+    Ok((Extension(Told(told)), Json(TokenBody::of(record, app.doors.clock.now()))))
 }
 
 fn order_of(app: &App, caller: &Caller, asked: Asked) -> Result<TokenOrder, Problem> {

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 
 use faultline_model::access::{Caller, Revoked, TokenRecord, TokenScope, hash_of};
 use faultline_model::asset::AssetId;
+use faultline_model::audit::Act;
 use faultline_model::avro;
 use faultline_model::decision::{Decision, Outcome, OutcomeStatus, ScanCounts};
 use faultline_model::id::Id;
@@ -20,8 +21,8 @@ use faultline_model::risk::{self, EvidenceState, Fix, Member, Risk, RiskState, S
 use faultline_model::time::Timestamp;
 use faultline_model::tracked::{self, FactKind, FindingState, TrackedFinding, TrackedRecord};
 use faultline_server::doors::{
-    Backlog, Catalog, CatalogApplied, Clock, DeadLetters, Decisions, DoorError, Doors, Intel, IntelLoaded, Lane, LetterId, LetterPage,
-    LetterQuery, NewToken, PublishedScan, Pulse, RedriveOrder, Redriven, RedrivenLetter, RefusedElement, ReportClaim, Reports,
+    Acts, Backlog, Catalog, CatalogApplied, Clock, DeadLetters, Decisions, DoorError, Doors, Intel, IntelLoaded, Lane, LetterId,
+    LetterPage, LetterQuery, NewToken, PublishedScan, Pulse, RedriveOrder, Redriven, RedrivenLetter, RefusedElement, ReportClaim, Reports,
     TOKEN_PREFIX, TokenList, TokenOrder, Tokens, TopicPage, TopicQuery, Topics, WholeLetter,
 };
 use faultline_server::{Server, Settings};
@@ -35,6 +36,7 @@ pub struct Memory {
     pub reports: Mutex<Vec<(ReportClaim, Vec<u8>)>>,
     pub decisions: Mutex<Vec<Decision>>,
     pub tokens: Mutex<BTreeMap<Id, TokenRecord>>,
+    pub acts: Mutex<Vec<Act>>,
     /// Whether a decision's outcome is there at once.
     pub decides: bool,
 }
@@ -145,6 +147,13 @@ impl DeadLetters for Memory {
     }
 }
 
+impl Acts for Memory {
+    fn append(&self, act: Act) -> Result<(), DoorError> {
+        self.acts.lock().unwrap().push(act);
+        Ok(())
+    }
+}
+
 impl Tokens for Memory {
     fn create(&self, order: TokenOrder) -> Result<NewToken, DoorError> {
         let TokenOrder { actor, purpose, scopes, nodes, assets, ends, by } = order;
@@ -213,6 +222,7 @@ impl Running {
             reports: Mutex::default(),
             decisions: Mutex::default(),
             tokens: Mutex::default(),
+            acts: Mutex::default(),
             decides,
         });
         let server = Server::bind(&settings, doors(&memory), views).unwrap();
@@ -269,6 +279,7 @@ pub fn doors(memory: &Arc<Memory>) -> Doors {
         topics: memory.clone(),
         dead_letters: memory.clone(),
         tokens: memory.clone(),
+        acts: memory.clone(),
         clock: Arc::new(StoppedClock),
     }
 }

@@ -1,5 +1,6 @@
 //! `faultline migrate`: an embedded installation moves to Kafka, with all that it knows.
 
+use faultline_core::audit::Audit;
 use faultline_core::correlate::Correlate;
 use faultline_core::track::Track;
 use faultline_stream::{Difference, HostError, KafkaError, Moved, MovedStage, compare_topics, migrate};
@@ -13,7 +14,8 @@ use crate::service::log_at_rest;
 use crate::settings::Settings;
 use crate::show::{Table, counted};
 
-pub const STAGES: [MovedStage; 2] = [MovedStage::of::<Track>(), MovedStage::of::<Correlate>()];
+/// All stages: their state moves where an installation does, and where its partition count changes.
+pub const STAGES: [MovedStage; 3] = [MovedStage::of::<Track>(), MovedStage::of::<Correlate>(), MovedStage::of::<Audit>()];
 
 pub fn run(common: &Common) -> Result<Exit, Failure> {
     let settings = settings(common)?;

@@ -1,6 +1,7 @@
 //! The commands, one file a noun, and what they share.
 
 mod adapters;
+mod audit;
 mod catalog;
 mod config;
 mod decide;
@@ -45,6 +46,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Intel(command) => intel::run(&common, &command),
         Command::Summary(arguments) => summary::run(&common, &arguments),
         Command::Adapters(command) => adapters::run(&common, &command),
+        Command::Audit(command) => audit::run(&common, &command),
         Command::Tokens(command) => tokens::run(&common, &command),
         Command::Whoami => tokens::whoami(&common),
         Command::Topics(command) => topics::run(&common, &command),

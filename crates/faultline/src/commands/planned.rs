@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use faultline_core::audit::Audit;
 use faultline_core::correlate::Correlate;
 use faultline_core::stage::Stage;
 use faultline_core::track::Track;
@@ -148,7 +149,14 @@ pub fn planned(settings: &Settings, options: &KafkaOptions) -> Result<Vec<Planne
 fn planned_as(settings: &Settings, names: &Names) -> Vec<PlannedTopic> {
     // Without a cluster the plan is for the usual one.
     let replicas = settings.kafka.as_ref().map_or(3, |kafka| kafka.replicas);
-    let topics = planned_topics(names, &plans(settings), &[Track::NAME, Correlate::NAME], settings.partitions, replicas, MAX_RECORD_BYTES);
+    let topics = planned_topics(
+        names,
+        &plans(settings),
+        &[Track::NAME, Correlate::NAME, Audit::NAME],
+        settings.partitions,
+        replicas,
+        MAX_RECORD_BYTES,
+    );
     match &settings.kafka {
         Some(kafka) => degraded_topics(topics, guarantee(kafka), kafka.has_compaction),
         None => topics,
@@ -192,21 +200,24 @@ impl Uses {
         match role {
             // It also sends back what was refused.
             Role::Gateway => Self {
-                reads: &["outcomes", "dead-letters", "access"],
-                writes: &["findings", "findings.bulk", "decisions", "catalog", "intel", "access"],
+                reads: &["outcomes", "dead-letters", "access", "audit"],
+                writes: &["findings", "findings.bulk", "decisions", "catalog", "intel", "access", "acts"],
                 stage: None,
             },
             Role::Views => Self {
-                reads: &["tracked", "risks", "outcomes", "dead-letters", "findings", "findings.bulk", "access"],
-                writes: &["decisions"],
+                reads: &["tracked", "risks", "outcomes", "dead-letters", "findings", "findings.bulk", "access", "audit"],
+                writes: &["decisions", "acts"],
                 stage: None,
             },
             // What lies in a wrong partition is written to the right one.
             Role::Track => Self {
                 reads: &["findings", "findings.bulk", "decisions"],
-                writes: &["findings", "findings.bulk", "decisions", "tracked", "outcomes", "dead-letters"],
+                writes: &["findings", "findings.bulk", "decisions", "tracked", "outcomes", "judged", "dead-letters"],
                 stage: Some(Track::NAME),
             },
+            Role::Audit => {
+                Self { reads: &["judged", "acts"], writes: &["judged", "acts", "audit", "dead-letters"], stage: Some(Audit::NAME) }
+            }
             Role::Correlate => Self { reads: &["tracked"], writes: &["tracked", "risks", "dead-letters"], stage: Some(Correlate::NAME) },
         }
     }

@@ -18,7 +18,7 @@ pub enum AtWork {
     },
 }
 
-/// A stage, with the topics that it reads by key.
+/// A stage, with the topics that it reads by key. Not audit: what people see waits for none of it, and no process may have that role.
 type Reads = (&'static str, &'static [faultline_model::topic::Topic]);
 const STAGES: [Reads; 2] = [(Track::NAME, Track::INPUTS), (Correlate::NAME, Correlate::INPUTS)];
 

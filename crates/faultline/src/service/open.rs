@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use faultline_core::audit::Audit;
 use faultline_core::correlate::Correlate;
 use faultline_core::track::Track;
 use faultline_model::topic;
@@ -34,7 +35,7 @@ pub fn log(settings: &Settings) -> Result<EmbeddedLog, HostError> {
 pub fn log_at_rest(settings: &Settings) -> Result<Arc<EmbeddedLog>, HostError> {
     let log = Arc::new(opened(settings, true)?);
     let mut host = Host::new(log.clone(), host_options(settings));
-    host.add(track(settings))?.add(correlate(settings))?;
+    host.add(track(settings))?.add(correlate(settings))?.add(Audit)?;
     host.run_until_quiet(&SystemClock, &mut |_| ())?;
     log.sync()?;
     Ok(log)
@@ -153,13 +154,17 @@ pub fn kafka_host(log: &Arc<KafkaLog>, settings: &Settings, roles: &Roles) -> Re
     if roles.has(Role::Correlate) {
         host.add(correlate(settings))?;
     }
+    if roles.has(Role::Audit) {
+        host.add(Audit)?;
+    }
     Ok(host)
 }
 
 pub fn plans(settings: &Settings) -> Vec<TopicPlan> {
     let kept = |plan: TopicPlan| match plan.name {
         "findings" | "findings.bulk" => settings.retention_findings,
-        "decisions" | "outcomes" => settings.retention_decisions,
+        "decisions" | "outcomes" | "acts" | "judged" => settings.retention_decisions,
+        "audit" => settings.retention_audit,
         "dead-letters" => settings.retention_dead_letters,
         _ => settings.retention_tombstones,
     };

@@ -13,10 +13,12 @@ pub enum Role {
     Views,
     Track,
     Correlate,
+    /// What people did goes into chains.
+    Audit,
 }
 
 impl Role {
-    pub const ALL: [Self; 4] = [Self::Gateway, Self::Views, Self::Track, Self::Correlate];
+    pub const ALL: [Self; 5] = [Self::Gateway, Self::Views, Self::Track, Self::Correlate, Self::Audit];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -24,6 +26,7 @@ impl Role {
             Self::Views => "views",
             Self::Track => "track",
             Self::Correlate => "correlate",
+            Self::Audit => "audit",
         }
     }
 }
@@ -68,7 +71,7 @@ impl Roles {
     }
 
     pub fn has_stages(&self) -> bool {
-        self.has(Role::Track) || self.has(Role::Correlate)
+        self.has(Role::Track) || self.has(Role::Correlate) || self.has(Role::Audit)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use faultline_model::access::{AccessEnvelope, AccessRecord};
+use faultline_model::audit::{Act, AuditEntry};
 use faultline_model::avro::{self, AvroError, TopicValue};
 use faultline_model::catalog::{CatalogEnvelope, CatalogRecord};
 use faultline_model::dead_letter::DeadLetter;
@@ -81,6 +82,8 @@ pub(super) fn decoded(topic: &str, value: &[u8]) -> Result<Value, AvroError> {
         "risks" => body::<Risk, Risk>(value),
         "outcomes" => body::<Outcome, Outcome>(value),
         "access" => body::<AccessRecord, AccessEnvelope>(value),
+        "acts" | "judged" => body::<Act, Act>(value),
+        "audit" => body::<AuditEntry, AuditEntry>(value),
         // The one that is left; a test has all of them.
         _ => body::<DeadLetter, DeadLetter>(value),
     }

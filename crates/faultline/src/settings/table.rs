@@ -190,10 +190,11 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "retention.decisions",
         "90d",
-        "How long records of `decisions` and `outcomes` stay. Decisions live on in state.",
+        "How long records of `decisions`, `judged`, `acts` and `outcomes` stay. Decisions live on in state.",
         "a duration such as 90d",
         is_duration,
     ),
+    setting("retention.audit", "1095d", "How long records of `audit` stay.", "a duration such as 1095d", is_duration),
     setting("retention.dead_letters", "30d", "How long records of `dead-letters` stay.", "a duration such as 30d", is_duration),
     setting("retention.tombstones", "7d", "How long the end of a key stays in a compacted topic.", "a duration such as 7d", is_duration),
     setting(
