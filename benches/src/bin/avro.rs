@@ -152,6 +152,8 @@ fn tracked() -> Vec<TrackedFinding> {
                             at,
                         }),
                         assignment: None,
+                        severity: None,
+                        words: Vec::new(),
                         version: 0,
                         service_claim: String::new(),
                         owners: vec!["@acme/team-0001".into()],

@@ -59,6 +59,8 @@ fn finding(n: usize, locus: Locus, vulnerability: Option<String>) -> (String, Tr
         moved_from: None,
         verdict: None,
         assignment: None,
+        severity: None,
+        words: vec![],
         version: 0,
         service_claim: String::new(),
         owners: vec![],

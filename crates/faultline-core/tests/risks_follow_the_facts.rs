@@ -4,7 +4,7 @@ mod correlating;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use correlating::histories::{event, history, history_of_a_file, schedule, shuffled};
+use correlating::histories::{event, history, history_of_a_file, history_of_links, schedule, shuffled};
 use correlating::{Event, Schedule, World, in_code, tell_finding};
 use faultline_model::id::Id;
 use faultline_model::intel::{self, IntelRecord, KevEntry, Source};
@@ -83,6 +83,13 @@ proptest! {
     /// Law 1, where scans of several tools come and go.
     #[test]
     fn places_are_compared_as_the_scans_that_are_there_say(history in history_of_a_file(), schedule in schedule()) {
+        let world = told(&history, &schedule);
+        prop_assert_eq!(world.decoded(), world.expected());
+    }
+
+    /// Law 1, where people confirm and reject links all the time.
+    #[test]
+    fn words_on_links_hold_while_they_are_said(history in history_of_links(), schedule in schedule()) {
         let world = told(&history, &schedule);
         prop_assert_eq!(world.decoded(), world.expected());
     }

@@ -34,6 +34,7 @@ prop_compose! {
         Facts {
             cvss: cvss.map(|tenths| (tenths, "3.1".to_owned())),
             level,
+            level_by: None,
             threat: Threat {
                 epss: epss.map(|ppm| (ppm, "CVE-2024-1".to_owned())),
                 kev: kev.map(|(ransomware, due)| Kev { vulnerability: "CVE-2024-1".to_owned(), ransomware, due: due.map(at_day) }),
@@ -145,6 +146,7 @@ fn the_defaults_are_those_of_the_policy_page() {
     let facts = Facts {
         cvss: Some((98, "3.1".into())),
         level: Severity::Critical,
+        level_by: None,
         threat: Threat {
             epss: Some((900_000, "CVE-2021-44228".into())),
             kev: Some(Kev { vulnerability: "CVE-2021-44228".into(), ransomware: true, due: None }),

@@ -18,6 +18,7 @@ fn facts(exploitation: Exploitation, exposure: Exposure, automatable: Automatabl
     Facts {
         cvss: None,
         level: if automatable == Automatable::Yes { Severity::Critical } else { Severity::Info },
+        level_by: None,
         threat: Threat {
             epss: worst.then(|| (99_999, id())),
             kev: (exploitation == Exploitation::Active).then(|| Kev { vulnerability: id(), ransomware: worst, due: None }),

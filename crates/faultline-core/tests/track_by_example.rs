@@ -2,8 +2,9 @@
 
 mod support;
 
+use faultline_core::stage::Stage;
 use faultline_core::track::Track;
-use faultline_model::decision::{OutcomeStatus, Verdict};
+use faultline_model::decision::{OutcomeStatus, Verdict, Word};
 use faultline_model::id::Id;
 use faultline_model::observation::{Observation, Severity};
 use faultline_model::record::{FindingsRecord, RouteObserved};
@@ -145,6 +146,52 @@ fn a_verdict_survives_rescans_closing_moves_of_its_file_and_of_its_service() {
     let found = task.finding_in("src/moved.rs");
     assert_eq!((found.verdict, found.version), (None, 1));
     assert_eq!(task.finding_in("src/a.rs").verdict.unwrap().verdict, Verdict::FalsePositive);
+}
+
+#[test]
+fn a_severity_and_words_on_links_hold_until_they_are_taken_back() {
+    let mut task = Task::default();
+    let (id, code) = (id_of(&a()), Id::of("code", &[]));
+    run(&mut task, &[&Scan::full("1", 1, vec![a()])]);
+    task.run(&[severity("low", 5, id, Some(Severity::Low)), word("yes", 6, id, code, Word::Confirmed)], &Cuts::default());
+    let found = task.finding_in("src/a.rs");
+    assert_eq!((found.severity(), found.observation.severity, found.version), (Severity::Low, Severity::High, 2));
+    assert_eq!(found.words.iter().map(|given| (given.to, given.word, given.at)).collect::<Vec<_>>(), [(code, Word::Confirmed, day(6))]);
+    task.run(&[severity("own", 7, id, None), word("no", 8, id, code, Word::Withdrawn)], &Cuts::default());
+    let found = task.finding_in("src/a.rs");
+    assert_eq!((found.severity(), found.severity, found.words, found.version), (Severity::High, None, vec![], 4));
+    task.run(&[word("self", 9, id, id, Word::Confirmed)], &Cuts::default());
+    assert!(task.outcome("self").reason.contains("no link with itself"), "{}", task.outcome("self").reason);
+    let many: Vec<Record> =
+        (0..70_i32).map(|at| word(&at.to_string(), 10, id, Id::of("code", &[&at.to_be_bytes()]), Word::Rejected)).collect();
+    task.run(&many, &Cuts::default());
+    assert!(task.outcome("69").reason.contains("the most that are kept"), "{}", task.outcome("69").reason);
+    assert_eq!(task.finding_in("src/a.rs").words.len(), 64);
+}
+
+/// Until the format is finalised an older version may take over, which could not read what is new.
+#[test]
+fn what_an_older_version_cannot_keep_waits_until_the_format_is_finalised() {
+    let mut task = Task::default();
+    task.format = Track::FORMATS.oldest;
+    let id = id_of(&a());
+    run(&mut task, &[&Scan::full("1", 1, vec![a()])]);
+    let records = [
+        verdict("v", 2, id, Verdict::Confirmed, None),
+        severity("s", 3, id, Some(Severity::Low)),
+        word("w", 4, id, id_of(&b()), Word::Confirmed),
+    ];
+    task.run(&records, &Cuts::default());
+    assert_eq!(task.outcome("v").status, OutcomeStatus::Done);
+    for key in ["s", "w"] {
+        assert!(task.outcome(key).reason.ends_with("finalise it with state.format.track: 4"), "{}", task.outcome(key).reason);
+    }
+    assert!(task.store.iter().all(|(_, row)| row.first() != Some(&4)));
+    // Rows of before are read after it, and written anew as they are touched.
+    task.format = Track::FORMATS.newest;
+    task.run(&[severity("again", 5, id, Some(Severity::Low))], &Cuts::default());
+    let found = task.finding_in("src/a.rs");
+    assert_eq!((found.severity(), found.verdict.unwrap().verdict, found.version), (Severity::Low, Verdict::Confirmed, 2));
 }
 
 #[test]

@@ -6,10 +6,11 @@ mod support;
 use std::collections::BTreeMap;
 
 use faultline_core::track::Track;
-use faultline_model::decision::{OutcomeStatus, Verdict};
+use faultline_model::decision::{OutcomeStatus, Verdict, Word};
+use faultline_model::id::Id;
 use faultline_model::observation::{Observation, Severity};
 use faultline_model::scan::Scope;
-use faultline_model::tracked::{GivenAssignment, GivenVerdict};
+use faultline_model::tracked::{GivenAssignment, GivenSeverity, GivenVerdict, GivenWord};
 use proptest::prelude::*;
 use support::plain::{Facts, order_of};
 use support::*;
@@ -18,6 +19,8 @@ use support::*;
 #[derive(Clone, Debug)]
 enum Act {
     Verdict { of: usize, verdict: Verdict },
+    Severity { of: usize, level: Option<Severity> },
+    Word { of: usize, to: usize, word: Word },
     Assign { of: usize },
     Retract { scan: usize },
     Retire { day: i64 },
@@ -103,7 +106,11 @@ fn scan() -> impl Strategy<Value = Scan> {
 
 fn act() -> impl Strategy<Value = Act> {
     let verdict = prop::sample::select(Verdict::ALL.to_vec());
+    let level = prop::option::of(prop::sample::select(vec![Severity::Low, Severity::Critical]));
+    let word = prop::sample::select(Word::ALL.to_vec());
     prop_oneof![
+        2 => (0_usize..18, level).prop_map(|(of, level)| Act::Severity { of, level }),
+        2 => (0_usize..18, 0_usize..3, word).prop_map(|(of, to, word)| Act::Word { of, to, word }),
         3 => (0_usize..18, verdict).prop_map(|(of, verdict)| Act::Verdict { of, verdict }),
         1 => (0_usize..18).prop_map(|of| Act::Assign { of }),
         3 => (0_usize..9).prop_map(|scan| Act::Retract { scan }),
@@ -121,7 +128,7 @@ fn cuts() -> impl Strategy<Value = Cuts> {
 fn history() -> impl Strategy<Value = History> {
     let scans = prop::collection::vec(scan(), 1..9).prop_map(|mut scans| {
         for (number, scan) in scans.iter_mut().enumerate() {
-            scan.started.scan = faultline_model::id::Id::of("scan", &[&[number as u8]]);
+            scan.started.scan = Id::of("scan", &[&[number as u8]]);
         }
         scans
     });
@@ -146,10 +153,17 @@ fn places_at(at: usize) -> Option<faultline_model::catalog::Places> {
     }
 }
 
+/// What a link leads to; it is nothing that track knows of.
+fn linked(number: usize) -> Id {
+    Id::of("linked", &[&[number as u8]])
+}
+
 fn record_of(number: usize, act: &Act, scans: &[Scan]) -> Record {
     let key = format!("act-{number}");
     match act {
         Act::Verdict { of, verdict: given } => verdict(&key, number as i64, id_of(&universe()[*of]), *given, None),
+        Act::Severity { of, level } => severity(&key, number as i64, id_of(&universe()[*of]), *level),
+        Act::Word { of, to, word: given } => word(&key, number as i64, id_of(&universe()[*of]), linked(*to), *given),
         Act::Assign { of } => assignment(&key, number as i64, id_of(&universe()[*of]), &format!("team-{number}")),
         Act::Retract { scan } => retraction(&key, scans[scan % scans.len()].id()),
         Act::Retire { day } => retirement(&key, *day),
@@ -208,6 +222,20 @@ fn facts(history: &History, task: &Task, kept: usize) -> Facts {
             Act::Verdict { of, verdict } => {
                 let id = id_of(&universe()[*of]);
                 facts.verdicts.insert(id, GivenVerdict { verdict: *verdict, actor, reason, at });
+                *facts.versions.entry(id).or_default() += 1;
+            }
+            Act::Severity { of, level } => {
+                let id = id_of(&universe()[*of]);
+                facts.severities.insert(id, level.map(|severity| GivenSeverity { severity, actor, reason, at }));
+                *facts.versions.entry(id).or_default() += 1;
+            }
+            Act::Word { of, to, word } => {
+                let (id, to) = (id_of(&universe()[*of]), linked(*to));
+                let words = facts.words.entry(id).or_default();
+                match word {
+                    Word::Withdrawn => words.remove(&to),
+                    word => words.insert(to, GivenWord { to, word: *word, actor, reason, at }),
+                };
                 *facts.versions.entry(id).or_default() += 1;
             }
             Act::Assign { of } => {

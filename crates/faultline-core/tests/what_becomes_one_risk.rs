@@ -5,14 +5,15 @@ mod correlating;
 use correlating::*;
 use faultline_core::stage::Stage;
 use faultline_model::catalog::{CatalogRecord, PlaceRule, Places, places_key};
-use faultline_model::decision::Verdict;
+use faultline_model::decision::{Verdict, Word};
 use faultline_model::id::Id;
 use faultline_model::intel::{self, Aliases, IntelRecord, KevEntry, Source};
 use faultline_model::locus::Locus;
-use faultline_model::observation::ScanKind;
+use faultline_model::observation::{Cvss, ScanKind, Severity};
 use faultline_model::risk::{EvidenceState, Risk, RiskState, id_of};
 use faultline_model::tracked::{
-    self, CompleteScan, FactKind, FindingState, GivenVerdict, HeldPlace, TrackedFinding, TrackedLine, TrackedRecord,
+    self, CompleteScan, FactKind, FindingState, GivenSeverity, GivenVerdict, GivenWord, HeldPlace, TrackedFinding, TrackedLine,
+    TrackedRecord,
 };
 
 fn given(verdict: Verdict) -> GivenVerdict {
@@ -38,6 +39,85 @@ fn lines_of_one_tool_merge_by_gap_and_by_family() {
         );
         assert_eq!(world.risks().len(), risks, "CWE-{cwe} and CWE-{other_cwe} at {lines:?}");
     }
+}
+
+fn word(to: &TrackedFinding, word: Word, at: i64) -> GivenWord {
+    GivenWord { to: to.finding, word, actor: "ana".into(), reason: "read it".into(), at: day(at) }
+}
+
+#[test]
+fn a_link_that_a_person_confirms_needs_no_route_map_and_holds_until_it_is_taken_back() {
+    let mut world = World::new();
+    let code = in_code("a", "semgrep", 89, "src/Users.java", 10);
+    // Of another family, as tools name one flaw differently.
+    let mut proved = at_route("b", 79, "GET", "/users/1", "id");
+    world.tell([&code, &proved].map(tell_finding));
+    assert_eq!(world.risks().len(), 2);
+    proved.words = vec![word(&code, Word::Confirmed, 20_001)];
+    world.tell([tell_finding(&proved)]);
+    let risk = world.only_risk();
+    assert_eq!((risk.founder, risk.evidence), (code.finding, EvidenceState::Verified));
+    let [link] = &risk.links[..] else { panic!("one link: {:?}", risk.links) };
+    assert_eq!((link.rule.as_str(), link.from, link.to, link.weight_ppm), ("confirmed", proved.finding, code.finding, 1_000_000));
+    assert_eq!(link.inputs, ["confirmed by ana"]);
+    // Without the code it is a risk of its own, and with it again the same.
+    world.tell([forget_finding(&code)]);
+    assert_eq!(world.only_risk().founder, proved.finding);
+    world.tell([tell_finding(&code)]);
+    assert_eq!(world.only_risk(), risk);
+    proved.words = vec![];
+    world.tell([tell_finding(&proved)]);
+    assert_eq!(world.risks().len(), 2);
+}
+
+#[test]
+fn a_link_that_a_person_rejects_is_none_whatever_the_route_map_says() {
+    let mut world = World::new();
+    // The same flaw to another tool: what is said of one holds for both.
+    let [code, alike] = [("a", "semgrep"), ("c", "codeql")].map(|(name, tool)| {
+        let mut found = in_code(name, tool, 89, "src/Users.java", 10);
+        if let Locus::Code(code) = &mut found.observation.locus {
+            code.symbol = "Users.show".into();
+        }
+        found
+    });
+    let mut proved = at_route("b", 89, "GET", "/users/1", "id");
+    let told =
+        [tell_finding(&code), tell_finding(&alike), tell_finding(&proved), tell_route(&entry("e", "GET", "/users/{id}", "src/Users.java"))];
+    world.tell(told);
+    let linked = world.risks().len();
+    proved.words = vec![word(&alike, Word::Rejected, 20_001)];
+    world.tell([tell_finding(&proved)]);
+    assert_eq!(world.risks().len(), linked + 1);
+    assert!(world.risks().iter().all(|risk| risk.evidence != EvidenceState::Verified));
+    // The newest word of all on a group stands.
+    proved.words = vec![word(&alike, Word::Rejected, 20_001), word(&code, Word::Confirmed, 20_002)];
+    proved.words.sort_unstable_by_key(|given| given.to);
+    world.tell([tell_finding(&proved)]);
+    assert_eq!(world.risks().len(), linked);
+}
+
+#[test]
+fn a_severity_that_a_person_gives_stands_for_what_tools_say() {
+    let mut world = World::new();
+    let mut package = in_package("a", "trivy", REPO, "pkg:npm/a", &["CVE-2020-1"]);
+    package.observation.cvss = vec![Cvss { version: "3.1".into(), vector: String::new(), base_tenths: 98 }];
+    let other = in_package("b", "grype", REPO, "pkg:npm/a", &["CVE-2020-1"]);
+    world.tell([&package, &other].map(tell_finding));
+    let technical = |risk: &Risk| risk.score.contributions[0].because.clone();
+    let before = world.only_risk();
+    assert_eq!(technical(&before), "CVSS 9.8 (version 3.1, trivy)");
+    package.severity =
+        Some(GivenSeverity { severity: Severity::Low, actor: "ana".into(), reason: "behind two locks".into(), at: day(20_001) });
+    world.tell([tell_finding(&package)]);
+    let risk = world.only_risk();
+    assert_eq!(technical(&risk), "level low, said by ana");
+    assert!(risk.score.total < before.score.total);
+    let severities: Vec<Severity> = risk.findings.iter().map(|member| member.severity).collect();
+    assert!(severities.contains(&Severity::Low) && severities.contains(&Severity::High));
+    package.severity = None;
+    world.tell([tell_finding(&package)]);
+    assert_eq!(world.only_risk(), before);
 }
 
 #[test]

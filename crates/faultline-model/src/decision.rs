@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::asset::AssetId;
 use crate::id::Id;
+use crate::observation::Severity;
 use crate::time::Timestamp;
 
 /// The longest reason that is kept, in bytes.
@@ -44,6 +45,37 @@ impl Verdict {
     }
 }
 
+/// What a person says of a link between what was proved at runtime and the code that it leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Word {
+    /// They are one flaw, whatever the rules find.
+    Confirmed,
+    /// They are not.
+    Rejected,
+    /// What was said before is taken back.
+    Withdrawn,
+}
+
+impl Word {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Confirmed, Self::Rejected, Self::Withdrawn];
+
+    /// The name, as it stands in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Rejected => "rejected",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+
+    /// The word of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|word| word.name() == name)
+    }
+}
+
 /// Who is to deal with a finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
@@ -63,12 +95,23 @@ pub struct Decision {
     pub what: Decided,
 }
 
+impl Decision {
+    /// The oldest version of its schema that can say it.
+    pub(crate) fn version(&self) -> usize {
+        if matches!(self.what, Decided::Severity(_) | Decided::Link(_)) { 2 } else { 1 }
+    }
+}
+
 /// What was decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "DecidedBody", try_from = "DecidedBody")]
 pub enum Decided {
     Verdict(FindingVerdict),
     Assignment(FindingAssignment),
+    /// How severe a finding is here, in place of what its tool says.
+    Severity(FindingSeverity),
+    /// A word on a link; it stands with the link's runtime finding.
+    Link(LinkWord),
     /// A scan is taken back, as if it had never been.
     RetractScan(RetractScan),
     /// The asset is no longer scanned: its findings close.
@@ -93,6 +136,28 @@ pub struct FindingAssignment {
     pub expected_version: Option<i32>,
 }
 
+/// A severity in place of a finding's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindingSeverity {
+    pub finding: Id,
+    /// None takes back what was said before.
+    pub severity: Option<Severity>,
+    /// As for a verdict.
+    pub expected_version: Option<i32>,
+}
+
+/// A word on the link from a runtime finding to one in code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkWord {
+    /// The runtime finding.
+    pub finding: Id,
+    /// The finding in code.
+    pub to: Id,
+    pub word: Word,
+    /// How many decisions the asker saw on the runtime finding. As for a verdict.
+    pub expected_version: Option<i32>,
+}
+
 /// A scan that is taken back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetractScan {
@@ -106,6 +171,10 @@ struct DecidedBody {
     verdict: Option<FindingVerdict>,
     assignment: Option<FindingAssignment>,
     retract_scan: Option<RetractScan>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    severity: Option<FindingSeverity>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    link: Option<LinkWord>,
 }
 
 impl From<Decided> for DecidedBody {
@@ -114,6 +183,8 @@ impl From<Decided> for DecidedBody {
         match decided {
             Decided::Verdict(body) => Self { verdict: Some(body), ..of("verdict") },
             Decided::Assignment(body) => Self { assignment: Some(body), ..of("assignment") },
+            Decided::Severity(body) => Self { severity: Some(body), ..of("severity") },
+            Decided::Link(body) => Self { link: Some(body), ..of("link") },
             Decided::RetractScan(body) => Self { retract_scan: Some(body), ..of("retract_scan") },
             Decided::RetireAsset => of("retire_asset"),
         }
@@ -131,10 +202,12 @@ impl TryFrom<DecidedBody> for Decided {
     type Error = DecidedError;
 
     fn try_from(body: DecidedBody) -> Result<Self, DecidedError> {
-        let DecidedBody { kind, verdict, assignment, retract_scan } = body;
+        let DecidedBody { kind, verdict, assignment, retract_scan, severity, link } = body;
         let decided = match kind.as_str() {
             "verdict" => verdict.map(Self::Verdict),
             "assignment" => assignment.map(Self::Assignment),
+            "severity" => severity.map(Self::Severity),
+            "link" => link.map(Self::Link),
             "retract_scan" => retract_scan.map(Self::RetractScan),
             "retire_asset" => Some(Self::RetireAsset),
             _ => None,

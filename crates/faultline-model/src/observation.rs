@@ -37,6 +37,11 @@ impl Severity {
         }
     }
 
+    /// The level of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.name() == name)
+    }
+
     /// The level of a CVSS base score in tenths (0 to 100), by the bands of CVSS 3 and 4.
     pub fn of_cvss_tenths(tenths: u8) -> Self {
         match tenths {

@@ -104,7 +104,7 @@ pub struct Member {
 /// Why two findings are one risk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
-    /// `same-place`, `same-package`, `route-handler`, `secret`, …
+    /// `same-place`, `same-package`, `route-handler`, `secret`, …; `confirmed` where a person says so
     pub rule: String,
     pub from: Id,
     pub to: Id,

@@ -4,9 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::asset::AssetId;
-use crate::decision::{Assignment, Verdict};
+use crate::decision::{Assignment, Verdict, Word};
 use crate::id::Id;
-use crate::observation::{Observation, ScanKind};
+use crate::observation::{Observation, ScanKind, Severity};
 use crate::partition::SEPARATOR;
 use crate::time::Timestamp;
 
@@ -22,6 +22,16 @@ pub enum TrackedRecord {
     Route(TrackedRoute),
     Line(TrackedLine),
     Went(Went),
+}
+
+impl TrackedRecord {
+    /// The oldest version of its schema that can say it.
+    pub(crate) fn version(&self) -> usize {
+        match self {
+            Self::Finding(finding) if finding.severity.is_some() || !finding.words.is_empty() => 2,
+            _ => 1,
+        }
+    }
 }
 
 /// Whether a finding is there, by the lines of scans that make risks.
@@ -66,6 +76,12 @@ pub struct TrackedFinding {
     pub moved_from: Option<Id>,
     pub verdict: Option<GivenVerdict>,
     pub assignment: Option<GivenAssignment>,
+    /// What a person says that its severity is here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<GivenSeverity>,
+    /// Words on its links to code, by the finding there; for what was proved at runtime.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "words")]
+    pub words: Vec<GivenWord>,
     /// How many decisions on it were accepted: the expected version of the next.
     pub version: i32,
     /// The service that the publisher claims; the catalog wins.
@@ -75,6 +91,11 @@ pub struct TrackedFinding {
 }
 
 impl TrackedFinding {
+    /// How severe it is: what a person says, else its tool.
+    pub fn severity(&self) -> Severity {
+        self.severity.as_ref().map_or(self.observation.severity, |given| given.severity)
+    }
+
     /// Who a finding is everywhere.
     pub fn id_of(asset: &AssetId, fingerprint: Id) -> Id {
         Id::of("finding", &[asset.as_str().as_bytes(), &fingerprint.0])
@@ -109,6 +130,41 @@ pub struct GivenAssignment {
     pub actor: String,
     pub reason: String,
     pub at: Timestamp,
+}
+
+/// A severity with who gave it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenSeverity {
+    pub severity: Severity,
+    pub actor: String,
+    pub reason: String,
+    pub at: Timestamp,
+}
+
+/// A word on a link with who gave it; never a withdrawal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenWord {
+    /// The finding in code.
+    pub to: Id,
+    pub word: Word,
+    pub actor: String,
+    pub reason: String,
+    pub at: Timestamp,
+}
+
+/// A list that is null in Avro where it has nothing: so a record without words is one of the schema's version before.
+mod words {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::GivenWord;
+
+    pub fn serialize<S: Serializer>(words: &[GivenWord], serializer: S) -> Result<S::Ok, S::Error> {
+        Some(words).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<GivenWord>, D::Error> {
+        Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+    }
 }
 
 /// An entry of a route map, or a place that a dynamic scan visited.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use apache_avro::Schema;
 use faultline_model::access::AccessRecord;
 use faultline_model::audit::{Act, AuditEntry};
-use faultline_model::avro::{SUBJECTS, Subject, TopicValue, decode, encode};
+use faultline_model::avro::{SUBJECTS, Subject, TopicValue, decode, encode, schema_id};
 use faultline_model::catalog::CatalogRecord;
 use faultline_model::dead_letter::DeadLetter;
 use faultline_model::decision::{Decision, Outcome};
@@ -115,7 +115,6 @@ fn without_nulls(value: Value) -> Value {
 }
 
 fn records<T: TopicValue>(topic: &str) -> BTreeMap<String, T> {
-    let schema = Schema::parse_str(T::subject().newest().text).unwrap();
     let mut records = BTreeMap::new();
     for (name, json) in examples(topic) {
         let body: T::Body = serde_json::from_value(json.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -124,6 +123,9 @@ fn records<T: TopicValue>(topic: &str) -> BTreeMap<String, T> {
         let again = decode::<T>(&bytes).unwrap();
         let shown = without_nulls(serde_json::to_value(T::Body::from(again.clone())).unwrap());
         assert_eq!(shown, json, "{name}: every member of the example is a field, and no field is missing");
+        let id = schema_id(&bytes).unwrap();
+        let version = T::subject().versions().find(|version| version.id == id).unwrap();
+        let schema = Schema::parse_str(version.text).unwrap();
         let value = apache_avro::from_avro_datum(&schema, &mut &bytes[5..], None).unwrap();
         assert!(value.validate(&schema), "{name}");
         records.insert(name, again);

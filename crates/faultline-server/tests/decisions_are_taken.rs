@@ -2,8 +2,11 @@
 
 mod common;
 
-use common::{Running, answer, apply_finding, apply_outcome, apply_risk, finding_id, risk, scan_id, shop};
-use faultline_model::decision::{Decided, FindingAssignment, FindingVerdict, RetractScan, Verdict};
+use common::{Running, answer, apply_finding, apply_finding_at_route, apply_outcome, apply_risk, finding_id, risk, scan_id, shop};
+use faultline_model::decision::{Decided, FindingAssignment, FindingSeverity, FindingVerdict, LinkWord, RetractScan, Verdict, Word};
+use faultline_model::observation::Severity;
+use faultline_model::time::Timestamp;
+use faultline_model::tracked::GivenWord;
 use serde_json::json;
 
 #[test]
@@ -19,6 +22,49 @@ fn a_verdict_on_a_finding_reaches_its_asset_and_answers_with_its_outcome() {
     let decisions = server.memory.decisions.lock().unwrap();
     let what = Decided::Verdict(FindingVerdict { finding: finding_id(1), verdict: Verdict::FalsePositive, expected_version: Some(3) });
     assert_eq!((decisions.len(), &decisions[0].asset, &decisions[0].what), (1, &shop(), &what));
+}
+
+#[test]
+fn a_severity_and_a_word_on_a_link_reach_the_finding() {
+    let server = Running::start();
+    (1..3).for_each(|number| apply_finding(&server.memory.views, number));
+    // A word on a link to what is not there any more is still to be taken back.
+    let given = |number| GivenWord {
+        to: finding_id(number),
+        word: Word::Confirmed,
+        actor: "ana".into(),
+        reason: "seen".into(),
+        at: Timestamp::default(),
+    };
+    apply_finding_at_route(&server.memory.views, 3, vec![given(7)]);
+    let send = |body: serde_json::Value| {
+        let mut whole = json!({ "actor": "ana", "reason": "read it", "expected_version": 1 });
+        whole.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        answer(server.post("/v1/decisions").json(&whole).send().unwrap())
+    };
+    assert_eq!(send(json!({ "finding": finding_id(1), "severity": "low" })).0, 200);
+    assert_eq!(send(json!({ "finding": finding_id(1), "severity": "withdrawn" })).0, 200);
+    assert_eq!(send(json!({ "finding": finding_id(3), "link": {"to": finding_id(1), "word": "confirmed"} })).0, 200);
+    assert_eq!(send(json!({ "finding": finding_id(3), "link": {"to": finding_id(7).to_string()[..9], "word": "withdrawn"} })).0, 200);
+    for (body, status, part) in [
+        (json!({ "finding": finding_id(3), "link": {"to": finding_id(1), "word": "withdrawn"} }), 404, "has no word"),
+        (json!({ "finding": finding_id(1), "severity": "worst" }), 400, "unknown variant"),
+        (json!({ "finding": finding_id(1), "severity": "low", "reason": "" }), 400, "reason is missing"),
+        (json!({ "finding": finding_id(3), "link": {"to": finding_id(1), "word": "confirmed"}, "reason": "" }), 400, "reason is missing"),
+        (json!({ "finding": finding_id(3), "link": {"to": finding_id(1), "word": "maybe"} }), 400, "unknown variant"),
+        (json!({ "finding": finding_id(3), "link": {"to": finding_id(9), "word": "confirmed"} }), 404, "No finding has the id"),
+        (json!({ "finding": finding_id(1), "link": {"to": finding_id(2), "word": "confirmed"} }), 400, "is not at a route"),
+        (json!({ "finding": finding_id(3), "link": {"to": finding_id(3), "word": "confirmed"} }), 400, "is not in code"),
+        (json!({ "risk": finding_id(3), "link": {"to": finding_id(1), "word": "rejected"} }), 400, "a link is of a finding"),
+    ] {
+        let (found, answered) = send(body.clone());
+        assert!(found == status && answered["detail"].as_str().unwrap().contains(part), "{body} {found} {answered}");
+    }
+    let decisions = server.memory.decisions.lock().unwrap();
+    let severity = |severity| Decided::Severity(FindingSeverity { finding: finding_id(1), severity, expected_version: Some(1) });
+    let word = |to, word| Decided::Link(LinkWord { finding: finding_id(3), to: finding_id(to), word, expected_version: Some(1) });
+    let made: Vec<_> = decisions.iter().map(|decision| decision.what.clone()).collect();
+    assert_eq!(made, [severity(Some(Severity::Low)), severity(None), word(1, Word::Confirmed), word(7, Word::Withdrawn)]);
 }
 
 #[test]
@@ -75,7 +121,7 @@ fn a_decision_that_cannot_be_meant_is_refused_with_its_reason() {
         (changed("reason", json!("")), 400, "reason is missing"),
         (changed("reason", json!("x".repeat(2049))), 400, "2049 bytes"),
         (changed("risk", json!(finding_id(1))), 400, "exactly one of finding and risk"),
-        (changed("assignment", json!({"to": "ben"})), 400, "exactly one of verdict and assignment"),
+        (changed("assignment", json!({"to": "ben"})), 400, "exactly one of verdict, assignment, severity and link"),
         (changed("verdict", json!("maybe")), 400, "unknown variant"),
         (changed("expected_verison", json!(1)), 400, "expected_verison"),
         (changed("shown", json!({})), 400, "shown is for a risk"),

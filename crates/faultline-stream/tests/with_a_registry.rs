@@ -56,6 +56,8 @@ fn run(log: Arc<KafkaLog>) -> KafkaRunning {
 }
 
 const ASSET: &str = "repo:github.com/acme/shop";
+/// Neither a severity nor a word on a link: null and null, behind the body of version 1 of a decision.
+const NEITHER: [u8; 2] = [0, 0];
 
 fn decision(key: &str) -> Vec<u8> {
     avro::encode(Decision {
@@ -167,11 +169,12 @@ fn the_registry_s_ids_stand_on_the_wire_and_its_outage_stops_only_what_is_new() 
         assert_eq!(avro::decode::<IntelRecord>(&latest(key).unwrap()).unwrap(), epss(ppm));
     }
 
-    let (elsewhere, ticket) = ((home() + 1) % PARTITIONS, [&[2, 4], &b"T1"[..]].concat());
+    // The body of a decision that needs no more is of version 1; those of newer schemas have two fields more.
+    let (elsewhere, ticket) = ((home() + 1) % PARTITIONS, [&NEITHER[..], &[2, 4], b"T1"].concat());
     let unknown = under(&decision("unknown"), 999_999, &[]);
     let strayed = under(&decision("strayed"), of_tomorrow, &ticket);
     append(&log, DECISIONS, home(), ASSET, decision("ours"));
-    append(&raw, DECISIONS, home(), ASSET, under(&decision("theirs"), decisions, &[]));
+    append(&raw, DECISIONS, home(), ASSET, under(&decision("theirs"), decisions, &NEITHER));
     append(&raw, DECISIONS, home(), ASSET, under(&decision("newer"), of_tomorrow, &ticket));
     append(&raw, DECISIONS, home(), ASSET, unknown.clone());
     append(&raw, DECISIONS, home(), ASSET, b"{}".to_vec());
@@ -200,7 +203,7 @@ fn the_registry_s_ids_stand_on_the_wire_and_its_outage_stops_only_what_is_new() 
     let in_outage: BTreeSet<_> = before.union(&said(&["newer in the outage", "ours in the outage"])).cloned().collect();
     wait_for("what is known goes on", || outcomes(&raw, outcome) == in_outage);
     // An id that was never seen: its partition waits, what stands before it does not, nor do others.
-    append(&raw, DECISIONS, home(), ASSET, under(&decision("before"), decisions, &[]));
+    append(&raw, DECISIONS, home(), ASSET, under(&decision("before"), decisions, &NEITHER));
     let at = append(&raw, DECISIONS, home(), ASSET, under(&decision("new"), of_next_year, &ticket));
     append(&raw, DECISIONS, elsewhere, ASSET, strayed.clone());
     let waiting: BTreeSet<_> = in_outage.union(&said(&["before"])).cloned().collect();

@@ -340,6 +340,8 @@ fn finding_record(number: u64) -> Result<(String, Vec<u8>), AvroError> {
         moved_from: None,
         verdict: None,
         assignment: None,
+        severity: None,
+        words: Vec::new(),
         version: 0,
         service_claim: String::new(),
         owners: Vec::new(),

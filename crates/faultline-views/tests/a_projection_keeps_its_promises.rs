@@ -16,7 +16,7 @@ use faultline_model::partition::SEPARATOR;
 use faultline_model::risk;
 use faultline_model::time::Timestamp;
 use faultline_model::topic;
-use faultline_model::tracked::{self, FactKind, FindingState, TrackedRecord, Went};
+use faultline_model::tracked::{self, FactKind, FindingState, GivenSeverity, TrackedRecord, Went};
 use faultline_views::{Bodies, BodySource, FindingFilter, Options, RiskFilter, ViewRecord, Views, Within};
 
 #[test]
@@ -141,7 +141,14 @@ fn previews_and_closed_findings_are_shown_on_request_only() {
     assert_eq!(ids(&FindingFilter::default()), [open.finding]);
     let everything = FindingFilter { with_previews: true, ..FindingFilter::everything() };
     assert_eq!(ids(&everything), [closed.finding, preview.finding, open.finding]);
-    assert_eq!(ids(&FindingFilter { severities: vec![Severity::High], ..everything }), [preview.finding]);
+    assert_eq!(ids(&FindingFilter { severities: vec![Severity::High], ..everything.clone() }), [preview.finding]);
+    // What a person says of a severity counts, in the order of the list and for its filter.
+    let (actor, reason, at) = ("ana".to_owned(), "a test fixture".to_owned(), Timestamp::from_millis(1));
+    preview.severity = Some(GivenSeverity { severity: Severity::Info, actor, reason, at });
+    apply(&views, &[finding_record(&preview)]);
+    assert_eq!(ids(&everything), [closed.finding, open.finding, preview.finding]);
+    assert_eq!(ids(&FindingFilter { severities: vec![Severity::Info], ..everything }), [preview.finding]);
+    assert_eq!(views.finding(preview.finding, &Within::everything()).unwrap().unwrap().finding, preview);
 }
 
 #[test]

@@ -68,7 +68,7 @@ pub enum Command {
     /// Findings, as tools report them
     #[command(subcommand, after_help = "Example: faultline findings list")]
     Findings(Findings),
-    /// Decide on a risk or a finding: a verdict, or who deals with it
+    /// Decide on a risk or a finding: a verdict, how severe it is here, who deals with it; or whether a link to code holds
     #[command(after_help = "Example: faultline decide 3f2a… --verdict false-positive --reason \"input is a constant\"")]
     Decide(Decide),
     /// Take a published report back, as if it had never been
@@ -266,6 +266,9 @@ pub struct FindingFilter {
     /// open, closed, unknown or any [default: open]
     #[arg(long)]
     pub state: Option<String>,
+    /// info, low, medium, high or critical, several by commas
+    #[arg(long)]
+    pub severity: Option<String>,
     #[arg(long)]
     pub service: Option<String>,
     #[arg(long)]
@@ -291,8 +294,18 @@ pub enum VerdictName {
     Withdrawn,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+pub enum LevelName {
+    Info,
+    Low,
+    Medium,
+    High,
+    Critical,
+    Withdrawn,
+}
+
 #[derive(Args)]
-#[command(group(clap::ArgGroup::new("what").required(true).args(["verdict", "assign"])))]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["verdict", "assign", "severity", "confirm_link", "reject_link", "withdraw_link"])))]
 pub struct Decide {
     /// A risk's or a finding's id, or its first 8 digits or more
     pub id: String,
@@ -301,6 +314,18 @@ pub struct Decide {
     /// Who deals with it; empty for nobody
     #[arg(long, value_name = "WHO")]
     pub assign: Option<String>,
+    /// How severe it is here, in place of what its tool says
+    #[arg(long)]
+    pub severity: Option<LevelName>,
+    /// ID was proved at runtime, and is one flaw with this finding in code
+    #[arg(long, value_name = "CODE")]
+    pub confirm_link: Option<String>,
+    /// ID was proved at runtime, and is not the flaw of this finding in code
+    #[arg(long, value_name = "CODE")]
+    pub reject_link: Option<String>,
+    /// Takes back what was said of that link
+    #[arg(long, value_name = "CODE")]
+    pub withdraw_link: Option<String>,
     #[arg(long, default_value = "")]
     pub reason: String,
     /// Who decides [default: $USER]

@@ -17,7 +17,9 @@ use faultline_core::stage::Stage;
 use faultline_core::store::Changes;
 use faultline_core::track::Track;
 use faultline_model::avro::{self, TopicValue};
-use faultline_model::decision::{Decided, Decision, FindingVerdict, Verdict};
+use faultline_model::decision::{Decided, Decision, FindingSeverity, FindingVerdict, LinkWord, Verdict, Word};
+use faultline_model::locus::Locus;
+use faultline_model::observation::Severity;
 use faultline_model::risk::Risk;
 use faultline_model::testing::scale::{Order, Scale};
 use faultline_model::time::Timestamp;
@@ -151,7 +153,7 @@ fn newest(log: &dyn Log, topic: Topic) -> BTreeMap<String, Option<Vec<u8>>> {
     records.into_iter().map(|record| (String::from_utf8(record.key).unwrap(), record.value)).collect()
 }
 
-/// An organisation with its scans, and a verdict; then the same scans again, and a KEV entry.
+/// An organisation with its scans, what people said of some; then the same scans again, and a KEV entry.
 fn of_this_build() -> Kept {
     let scale = Scale::with_services(11, 40, 2);
     let (begun, later) = (scale.end_of(0), scale.end_of(1));
@@ -170,13 +172,29 @@ fn of_this_build() -> Kept {
     let log = log();
     work(&log, &kept, BEFORE);
     let risks = newest(&*log, RISKS).into_values().map(|value| avro::decode::<Risk>(&value.unwrap()).unwrap());
-    let member = risks.into_iter().find(|risk| risk.findings_total == 1).unwrap().findings.remove(0);
-    let verdict = FindingVerdict { finding: member.finding, verdict: Verdict::FalsePositive, expected_version: None };
-    let asset = member.asset.to_string();
-    let (key, actor, reason) = (format!("{asset}/1"), "ana".to_owned(), "seen".to_owned());
-    let decision = Decision { key, asset: member.asset, actor, reason, at: begun, what: Decided::Verdict(verdict) };
-    kept.say(DECIDED, DECISIONS, asset, decision, begun);
+    let risks: Vec<Risk> = risks.collect();
+    let members = || risks.iter().flat_map(|risk| risk.findings.iter().map(move |member| (risk, member)));
+    let (proved, at_route) = members().find(|(_, member)| matches!(member.locus, Locus::Route(_))).unwrap();
+    // Code that no rule leads it to.
+    let is_other = |risk: &Risk| risk.service == proved.service && risk.findings.iter().all(|member| member.finding != at_route.finding);
+    let (_, code) = members().find(|(risk, member)| is_other(risk) && matches!(member.locus, Locus::Code(_))).unwrap();
+    let mut others = members().map(|(_, member)| member).filter(|member| ![at_route.finding, code.finding].contains(&member.finding));
+    let (judged, weighed) = (others.next().unwrap(), others.next().unwrap());
+    let expected_version = None;
+    for (number, (member, what)) in [
+        (judged, Decided::Verdict(FindingVerdict { finding: judged.finding, verdict: Verdict::FalsePositive, expected_version })),
+        (weighed, Decided::Severity(FindingSeverity { finding: weighed.finding, severity: Some(Severity::Info), expected_version })),
+        (at_route, Decided::Link(LinkWord { finding: at_route.finding, to: code.finding, word: Word::Confirmed, expected_version })),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (asset, key, actor, reason) = (member.asset.clone(), number.to_string(), "ana".to_owned(), "seen".to_owned());
+        kept.say(DECIDED, DECISIONS, asset.to_string(), Decision { key, asset, actor, reason, at: begun, what }, begun);
+    }
     work(&log, &kept, DECIDED);
+    let links = |value: &Option<Vec<u8>>| avro::decode::<Risk>(value.as_ref().unwrap()).unwrap().links;
+    assert!(newest(&*log, RISKS).values().flat_map(links).any(|link| link.rule == "confirmed"));
     for topic in [TRACKED, RISKS] {
         for (key, value) in newest(&*log, topic) {
             kept.said.push(Said { part: WRITTEN.to_owned(), topic, key, value, time: begun });

@@ -124,6 +124,54 @@ fn a_decision_survives_a_rescan_and_a_stale_one_is_refused() {
     assert_eq!((known["state"].as_str(), known["assigned_to"].as_str()), (Some("false_positive"), Some("ben")));
 }
 
+/// Static and dynamic findings of one service, without a route map.
+#[test]
+fn people_say_how_severe_a_finding_is_and_which_code_it_was_proved_in() {
+    let installation = Installation::new();
+    let written = |name: &str, text: &str| {
+        let path = installation.home().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let catalog = written(
+        "catalog.yaml",
+        "services: [{ id: shop, name: Shop, tier: 1, exposure: internet, places: [{ asset: \"repo:git.acme.example/shop\" }, { url: \"http://172.17.0.2\" }] }]",
+    );
+    installation.json(&["catalog", "apply", &catalog]);
+    let code = r#"{"findings": [{"title": "SQL from input", "severity": "High", "file_path": "src/users.rs", "line": 3, "cwe": 89}]}"#;
+    installation.json(&[&["publish", &written("code.json", code), "--tool", "generic-json"], &ASSET[..]].concat());
+    let zap = format!("{SAMPLES}/zap/dvwa_baseline_dojo.xml");
+    installation.json(&["publish", &zap, "--asset", "http://172.17.0.2", "--environment", "production"]);
+    let of_tool = |tool: &str| installation.json(&["findings", "list", "--tool", tool])["items"][0].clone();
+    let (code, proved) = (of_tool("generic-json"), of_tool("zap"));
+    let id = |finding: &Value| finding["finding"].as_str().unwrap().to_owned();
+    let verified = || installation.json(&["risks", "list", "--evidence", "verified"])["items"].as_array().unwrap().clone();
+    let say = |arguments: &[&str]| exit(&installation.run(&[arguments, &["--reason", "reproduced by hand"]].concat()));
+
+    assert_eq!((verified().len(), say(&["decide", &id(&proved)[..10], "--confirm-link", &id(&code)[..10]])), (0, 0));
+    let [risk] = &verified()[..] else { panic!("one risk was proved at runtime and is in code") };
+    assert_eq!((&risk["asset"], &risk["founder"]), (&code["asset"], &code["finding"]));
+    let explained = String::from_utf8(installation.run(&["risks", "explain", risk["risk"].as_str().unwrap()]).stdout).unwrap();
+    assert!(explained.contains("Proved at runtime, located in code") && explained.contains("confirmed by ana"), "{explained}");
+    assert_eq!(of_tool("zap")["words"][0]["word"], "confirmed");
+    assert_eq!(say(&["decide", &id(&proved), "--reject-link", &id(&code), "--expected-version", "0"]), 3, "it has one decision already");
+    assert_eq!((say(&["decide", &id(&proved), "--reject-link", &id(&code), "--expected-version", "1"]), verified().len()), (0, 0));
+    assert_eq!(say(&["decide", &id(&code), "--confirm-link", &id(&proved)]), 2, "the other way round");
+    assert_eq!(say(&["decide", &id(&proved), "--withdraw-link", &id(&code)]), 0);
+
+    let score = || installation.json(&["risks", "show", risk["risk"].as_str().unwrap()])["score"].clone();
+    let before = score();
+    assert_eq!(exit(&installation.run(&["decide", &id(&code), "--severity", "info"])), 2, "no reason is given");
+    assert_eq!(say(&["decide", risk["risk"].as_str().unwrap(), "--severity", "info"]), 0);
+    assert!(score()["total"].as_i64() < before["total"].as_i64());
+    assert_eq!(score()["contributions"][0]["because"], "level info, said by ana");
+    assert_eq!(
+        installation.json(&["findings", "list", "--severity", "info", "--tool", "generic-json"])["items"][0]["finding"],
+        code["finding"]
+    );
+    assert_eq!((say(&["decide", &id(&code), "--severity", "withdrawn"]), score()), (0, before));
+}
+
 #[test]
 fn a_report_is_taken_back_and_an_asset_retired() {
     let installation = Installation::new();
@@ -198,7 +246,7 @@ fn wrong_use_is_told_with_what_to_do() {
         (&["findings", "list", "--limit", "0"][..], 2, "1..=500"),
         (&["risks", "list", "--limit", "501"][..], 2, "1..=500"),
         (&["retract", "zz", "--reason", "a test"][..], 2, "32 hex digits"),
-        (&["decide", "00000000000000000000000000000000", "--assign", "ben"][..], 1, "`faultline findings list`"),
+        (&["decide", "00000000000000000000000000000000", "--assign", "ben"][..], 1, "`faultline risks list`"),
         (&["retract", "00000000000000000000000000000000"][..], 2, "--reason"),
         (&["--server", "bogus", "risks", "list"][..], 2, "like https://"),
         (&["--server", "http://127.0.0.1:9", "up"][..], 2, "--server"),

@@ -8,7 +8,7 @@ use super::facts::{Entry, Finding, Line, Place, Route, Visit};
 use super::pending::{Cause, located};
 use super::publish::founder_left;
 use super::resolve;
-use super::tables::{Location, Placed, Table, is_any, path_key, put_text, template_key, with_id};
+use super::tables::{Location, Placed, Table, is_any, keys, last_id, path_key, put_text, template_key, with_id};
 use super::templates::file_key;
 use super::units::Grain;
 use crate::stage::{Batch, StageError};
@@ -84,6 +84,7 @@ impl Facts<'_, '_> {
         let at = Table::Locations.at(service, id);
         let (before_key, before) = before.map_or((None, None), |(key, finding)| (Some(key), Some(finding)));
         self.users(service, id, before.as_ref(), now.as_ref())?;
+        self.confirmed(service, id, before.as_ref(), now.as_ref())?;
         self.paths(service, id, before.as_ref(), now.as_ref());
         if let Some(key) = before_key {
             self.gathered.fresh.remove(&key);
@@ -93,7 +94,7 @@ impl Facts<'_, '_> {
         if let Some((now, grain)) = now.zip(to.clone()) {
             let location = Location { unit: grain.id(), state: now.state, first_seen: now.first_seen };
             let key = location.key(service, id);
-            let row = Table::Findings.row(&key, &now)?;
+            let row = now.row(&key)?;
             if self.gathered.fresh.len() < FRESH_MOST {
                 self.gathered.fresh.insert(key.clone(), now);
             }
@@ -132,6 +133,39 @@ impl Facts<'_, '_> {
             if !is_any(&self.batch.state, &Table::Users.under(vulnerability))? {
                 self.batch.state.delete(Table::Intel.under(vulnerability));
             }
+        }
+        Ok(())
+    }
+
+    /// The links that people confirmed. Where one goes, by a word or with either end, the other end is looked at again.
+    fn confirmed(&mut self, service: &str, id: Id, before: Option<&Finding>, now: Option<&Finding>) -> Result<(), StageError> {
+        let codes = |finding: Option<&Finding>| -> BTreeSet<Id> {
+            let route = finding.filter(|finding| matches!(finding.place, Place::Route(_)));
+            route.map_or_else(BTreeSet::new, |finding| finding.confirmed().collect())
+        };
+        let is_code = |finding: Option<&Finding>| finding.is_some_and(|finding| matches!(finding.place, Place::Code(_)));
+        let (before_codes, now_codes) = (codes(before), codes(now));
+        let link = |code: Id| with_id(Table::Confirmed.at(service, code), id);
+        for code in now_codes.difference(&before_codes) {
+            self.batch.state.put(link(*code), Vec::new());
+        }
+        for code in before_codes.difference(&now_codes) {
+            self.batch.state.delete(link(*code));
+            self.touch_unit_of(service, *code)?;
+        }
+        if is_code(before) && !is_code(now) {
+            let prefix = Table::Confirmed.at(service, id);
+            for key in keys(&self.batch.state, &prefix, &prefix, usize::MAX)? {
+                let route = last_id(&key).ok_or_else(|| Table::Confirmed.corrupt(&key, "no id"))?;
+                self.touch_unit_of(service, route)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn touch_unit_of(&mut self, service: &str, finding: Id) -> Result<(), StageError> {
+        if let Some((_, finding)) = located(&self.batch.state, service, finding)? {
+            self.touch(service, Grain::of(&finding));
         }
         Ok(())
     }

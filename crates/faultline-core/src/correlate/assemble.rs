@@ -10,7 +10,7 @@ use faultline_model::time::Timestamp;
 use faultline_model::tracked::FindingState;
 
 use super::confidence::{SILENCE_PPM, confidence};
-use super::facts::{Finding, IntelById, Place, ServiceFacts, shown};
+use super::facts::{Finding, IntelById, Place, SaidSeverity, ServiceFacts, shown};
 use super::fix::fix;
 use crate::policy::Policy;
 use crate::score::{Facts, MILLION, Score, Threat, score};
@@ -74,7 +74,7 @@ pub fn assemble(context: &Context<'_>, mut parts: Parts<'_>) -> Risk {
     if severe.is_empty() {
         severe = parts.members.iter().filter(|part| part.is_anchor).map(|part| part.finding).collect();
     }
-    severe.sort_unstable_by_key(|finding| (Reverse(finding.severity), finding.id));
+    severe.sort_unstable_by_key(|finding| (Reverse(finding.severity()), finding.id));
     let vulnerabilities = vulnerabilities(&parts);
     let first_seen = parts.home().map(|part| part.finding.first_seen).min().unwrap_or(parts.founder.first_seen);
     let score = scored(context, &parts, &speaking, &severe, &vulnerabilities, confidence_ppm, first_seen, state);
@@ -173,9 +173,14 @@ fn scored(
 ) -> Score {
     let best = severe.iter().filter_map(|finding| finding.cvss.as_ref().map(|(version, tenths)| (*tenths, version, &finding.tool)));
     let cvss = best.max().map(|(tenths, version, tool)| (tenths.clamp(0, 100) as u8, format!("version {version}, {tool}")));
+    let said = said_severity(speaking);
     let facts = Facts {
-        cvss,
-        level: speaking.iter().map(|part| part.finding.severity).max().unwrap_or(parts.founder.severity),
+        cvss: cvss.filter(|_| said.is_none()),
+        level: said.map_or_else(
+            || speaking.iter().map(|part| part.finding.severity).max().unwrap_or(parts.founder.severity),
+            |said| said.severity,
+        ),
+        level_by: said.map(|said| said.actor.clone()),
         threat: threat(context.intel, vulnerabilities),
         exposure: context.facts.exposure,
         tier: context.facts.tier,
@@ -194,6 +199,12 @@ fn scored(
     });
     let ceased = ceased.max().unwrap_or(first_seen);
     Score { changes_at: None, ..score(context.policy, &facts, ceased) }
+}
+
+/// The severity that a person gave last to any of what speaks: they are one flaw, so it stands for all that their tools say.
+fn said_severity<'a>(speaking: &[Part<'a>]) -> Option<&'a SaidSeverity> {
+    let given = speaking.iter().filter_map(|part| part.finding.said.severity.as_ref().map(|said| (said, part.finding.id)));
+    given.max_by_key(|(said, id)| (said.at, *id)).map(|(said, _)| said)
 }
 
 fn threat(intel: &IntelById, vulnerabilities: &[&str]) -> Threat {
@@ -247,7 +258,7 @@ fn member(finding: &Finding, is_home: bool) -> Member {
         kind: finding.kind,
         rule: finding.rule.clone(),
         title: finding.title.clone(),
-        severity: finding.severity,
+        severity: finding.severity(),
         locus: finding.place.clone().into(),
         state: finding.state,
         verdict: finding.verdict.as_ref().map(|judged| judged.verdict),

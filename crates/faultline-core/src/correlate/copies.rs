@@ -239,7 +239,7 @@ pub fn home_of(state: &dyn Store, key: &[u8]) -> Result<Home, StoreError> {
             let (vulnerability, _) = take_text(&key[1..]).ok_or_else(|| corrupt("no vulnerability"))?;
             Ok(Home::WithEach(users(state, vulnerability)?))
         }
-        table if (Table::Findings as u8..=Table::Pending as u8).contains(&table) => {
+        table if (Table::Findings as u8..=Table::LAST as u8).contains(&table) => {
             let service = service_of(key).ok_or_else(|| corrupt("a key without its service"))?;
             Ok(Home::With(service.to_owned()))
         }
@@ -291,7 +291,7 @@ mod tests {
                 16 => Some(Home::WithEach(vec!["pay".to_owned(), "shop".to_owned()])),
                 19 => Some(Home::Everywhere),
                 20 => Some(Home::Unfinished),
-                1..=18 => Some(Home::With("shop".to_owned())),
+                1..=18 | 21 => Some(Home::With("shop".to_owned())),
                 _ => None,
             };
             assert_eq!(home, expected, "table {table}");

@@ -13,7 +13,7 @@ use super::assemble::{Context, Part, Parts, assemble};
 use super::copies;
 use super::facts::{Entry, Finding, IntelById, Lines, Place, ServiceFacts, Visit, asset_id};
 use super::groups::{self, Group, times};
-use super::links::{self, Candidate, best, candidate};
+use super::links::{self, Candidate, RouteGroup, best, candidate};
 use super::publish::{Several, Yield};
 use super::route_maps::RouteMaps;
 use super::tables::{Table, rows_by};
@@ -102,10 +102,10 @@ impl Run {
         file: &str,
     ) -> Result<Vec<Risk>, StoreError> {
         let entries = self.route_maps.entries_of_file(state, service, asset, file)?;
-        let templates: BTreeSet<&str> = entries.iter().map(|entry| entry.template.as_str()).collect();
+        let templates = self.route_maps.templates_of_file(state, service, (asset, file), &entries)?;
         let mut linked = Vec::new();
         let mut visits: Vec<Visit> = Vec::new();
-        for template in templates {
+        for template in &templates {
             linked.extend(self.linked(state, service, template)?);
             let prefix = Table::Visits.below(service, template);
             visits.extend(Table::Visits.rows::<Visit>(state, &prefix, usize::MAX)?);
@@ -140,7 +140,11 @@ impl Run {
     fn linked(&mut self, state: &Overlay<'_>, service: &str, template: &str) -> Result<Vec<Linked>, StoreError> {
         let id = Grain::Route { template: template.to_owned() }.id();
         let routes = self.unit(state, service, id, None)?;
-        if routes.groups.iter().all(|group| !routes.findings[group.founder].family().is_joinable()) {
+        let may_be = |group: &Group| {
+            let is_confirmed = || group.findings(&routes.findings).any(|finding| finding.confirmed().next().is_some());
+            routes.findings[group.founder].family().is_joinable() || is_confirmed()
+        };
+        if !routes.groups.iter().any(may_be) {
             return Ok(Vec::new());
         }
         let served = self.route_maps.template(state, service, template)?;
@@ -151,10 +155,10 @@ impl Run {
         }
         let mut linked = Vec::new();
         for (at, group) in routes.groups.iter().enumerate() {
-            let route = &routes.findings[group.founder];
+            let route = RouteGroup::of(&routes.findings, group);
             let of_unit = |unit: &Rc<Unit>| {
                 let groups = unit.groups.iter();
-                groups.filter_map(|group| candidate(service, route, &served.entries, &unit.findings, group)).collect::<Vec<_>>()
+                groups.filter_map(|group| candidate(service, &route, &served.entries, &unit.findings, group)).collect::<Vec<_>>()
             };
             let (candidates, cut) = best(units.iter().flat_map(of_unit).collect());
             self.cut += cut as u64;
@@ -180,7 +184,7 @@ impl Run {
         let from: &dyn Store = if is_stored { state } else { &changed };
         let fresh = &mut self.fresh;
         let mut findings: Vec<Finding> =
-            rows_by(from, &below, FINDINGS_MOST + 1, |key, row| fresh.remove(key).map_or_else(|| Table::Findings.read(key, row), Ok))?;
+            rows_by(from, &below, FINDINGS_MOST + 1, |key, row| fresh.remove(key).map_or_else(|| Finding::read(key, row), Ok))?;
         if findings.len() > FINDINGS_MOST {
             self.cut += 1;
             findings.truncate(FINDINGS_MOST);

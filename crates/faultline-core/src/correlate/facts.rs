@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 
 use faultline_model::asset::AssetId;
 use faultline_model::catalog::{CatalogRecord, Service};
-use faultline_model::decision::Verdict;
+use faultline_model::decision::{Verdict, Word};
 use faultline_model::family::Family;
 use faultline_model::id::Id;
 use faultline_model::intel::IntelRecord;
 use faultline_model::locus::{self, Locus};
 use faultline_model::observation::{Observation, ScanKind, Severity, ToolVerdict, cut};
 use faultline_model::time::Timestamp;
-use faultline_model::tracked::{FindingState, HeldPlace, TrackedFinding, TrackedLine, TrackedRoute};
+use faultline_model::tracked::{FindingState, GivenSeverity, GivenWord, HeldPlace, TrackedFinding, TrackedLine, TrackedRoute};
 use serde::{Deserialize, Serialize};
 
 use super::raw;
+use super::tables::{SAID_VERSION, Table};
 use crate::score::{Exposure, Kev};
+use crate::store::StoreError;
 
 /// The longest guidance that is kept of a finding, in bytes; the whole of it is in `tracked`.
 pub const GUIDANCE_BYTES: usize = 512;
@@ -57,6 +59,46 @@ pub struct Finding {
     pub version: i32,
     pub owners: Vec<String>,
     pub learned: Learned,
+    /// Behind all else in its row, where there is any.
+    #[serde(skip)]
+    pub said: Said,
+}
+
+/// What people say of a finding beside their verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// In place of what its tool says.
+    pub severity: Option<SaidSeverity>,
+    /// On its links to code, by the finding there.
+    pub words: Vec<SaidWord>,
+}
+
+/// A severity that a person gave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaidSeverity {
+    pub severity: Severity,
+    pub actor: String,
+    pub at: Timestamp,
+}
+
+/// A word on the link to a finding in code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaidWord {
+    #[serde(with = "raw")]
+    pub to: Id,
+    /// Else it is rejected.
+    pub is_confirmed: bool,
+    pub actor: String,
+    pub at: Timestamp,
+}
+
+impl Said {
+    fn of(severity: Option<GivenSeverity>, words: Vec<GivenWord>) -> Self {
+        let severity = severity.map(|given| SaidSeverity { severity: given.severity, actor: given.actor, at: given.at });
+        let word =
+            |given: GivenWord| SaidWord { to: given.to, is_confirmed: given.word == Word::Confirmed, actor: given.actor, at: given.at };
+        Self { severity, words: words.into_iter().map(word).collect() }
+    }
 }
 
 /// What a finding's unit goes by and other facts say.
@@ -129,6 +171,7 @@ impl Finding {
     /// What is kept of a tracked finding; nothing is learned yet.
     pub fn of(tracked: TrackedFinding) -> Self {
         let TrackedFinding { finding, asset, tool, kind, observation, state, first_seen, state_since, verdict, assignment, .. } = tracked;
+        let said = Said::of(tracked.severity, tracked.words);
         let named = named(&observation);
         let weakness = stands_for(&observation.cwes);
         let Observation { rule, title, mut guidance, severity, cvss, locus, fixed_versions, tool_verdict, .. } = observation;
@@ -164,7 +207,36 @@ impl Finding {
             version: tracked.version,
             owners: tracked.owners,
             learned: Learned::default(),
+            said,
         }
+    }
+
+    /// The row: of the version before unless people said what that has no place for.
+    pub fn row(&self, key: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let mut row = Table::Findings.row(key, self)?;
+        if self.said != Said::default() {
+            row[0] = SAID_VERSION;
+            row = postcard::to_extend(&self.said, row).map_err(|error| Table::Findings.corrupt(key, error))?;
+        }
+        Ok(row)
+    }
+
+    /// A row as [`Finding::row`] wrote it.
+    pub fn read(key: &[u8], row: &[u8]) -> Result<Self, StoreError> {
+        let Some((&SAID_VERSION, body)) = row.split_first() else { return Table::Findings.read(key, row) };
+        let corrupt = |error| Table::Findings.corrupt(key, error);
+        let (finding, rest): (Self, &[u8]) = postcard::take_from_bytes(body).map_err(corrupt)?;
+        Ok(Self { said: postcard::from_bytes(rest).map_err(corrupt)?, ..finding })
+    }
+
+    /// How severe it is: what a person says, else its tool.
+    pub fn severity(&self) -> Severity {
+        self.said.severity.as_ref().map_or(self.severity, |said| said.severity)
+    }
+
+    /// The findings in code that people say it is proved in.
+    pub fn confirmed(&self) -> impl Iterator<Item = Id> {
+        self.said.words.iter().filter(|word| word.is_confirmed).map(|word| word.to)
     }
 
     /// Its weakness family.

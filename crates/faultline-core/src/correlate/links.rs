@@ -1,11 +1,13 @@
-//! Links between routes and code: which code a runtime finding is proved in, and which of several is its home.
+//! Links between routes and code: which code a runtime finding is proved in, and which of several is its home. What people say of a link stands above
+//! what the rules find.
 
 use faultline_model::id::Id;
 use faultline_model::risk::{Link, id_of};
 
-use super::facts::{Entry, Finding, Place, Visit};
+use super::facts::{Entry, Finding, Place, SaidWord, Visit};
 use super::groups::{Group, route_words};
 use super::templates::{SameFile, handles, methods_agree};
+use crate::score::MILLION;
 
 /// The most code groups that one route group is linked with, its home included: the best by (weight, risk id).
 pub const LINKED_MOST: usize = 16;
@@ -18,7 +20,29 @@ pub struct Candidate {
     pub risk: Id,
     /// The finding in code that the link leads to.
     pub code: Id,
+    pub rule: &'static str,
     pub inputs: Vec<String>,
+}
+
+/// A group of route findings as its links are looked for.
+pub struct RouteGroup<'f> {
+    founder: &'f Finding,
+    /// What people said of links of any of them, with who is at the link's beginning.
+    words: Vec<(Id, &'f SaidWord)>,
+}
+
+impl<'f> RouteGroup<'f> {
+    pub fn of(findings: &'f [Finding], group: &Group) -> Self {
+        let said = |finding: &'f Finding| finding.said.words.iter().map(|word| (finding.id, word));
+        Self { founder: &findings[group.founder], words: group.findings(findings).flat_map(said).collect() }
+    }
+
+    /// The newest word on a link with one of a code group: findings of a group are one flaw, so it holds for all of them. Of words of the same
+    /// time a rejection stands.
+    fn word_on(&self, findings: &[Finding], group: &Group) -> Option<&'f SaidWord> {
+        let on = self.words.iter().filter(|(_, word)| group.weight_of(findings, word.to) > 0);
+        on.max_by_key(|(from, word)| (word.at, !word.is_confirmed, *from, word.to)).map(|(_, word)| *word)
+    }
 }
 
 impl Candidate {
@@ -29,14 +53,24 @@ impl Candidate {
 
     /// The link of one of the route's findings.
     pub fn link_from(&self, route: &Finding) -> Link {
-        let rule = "route-handler".to_owned();
+        let rule = self.rule.to_owned();
         Link { rule, from: route.id, to: self.code, weight_ppm: self.weight_ppm as i32, inputs: self.inputs.clone() }
     }
 }
 
-/// The strongest link of a route finding (of a group whose route, method, parameter and family are the same) with a code group, through
-/// any of the entries that its route matched.
-pub fn candidate(service: &str, route: &Finding, entries: &[Entry], findings: &[Finding], group: &Group) -> Option<Candidate> {
+/// The link of a route group (whose route, method, parameter and family are the same) with a code group: what people say; else the
+/// strongest through any of the entries that its route matched.
+pub fn candidate(service: &str, route: &RouteGroup<'_>, entries: &[Entry], findings: &[Finding], group: &Group) -> Option<Candidate> {
+    let candidate =
+        |weight_ppm, code, rule, inputs| Candidate { weight_ppm, risk: id_of(service, findings[group.founder].id), code, rule, inputs };
+    if !matches!(findings[group.founder].place, Place::Code(_)) {
+        return None;
+    }
+    if let Some(word) = route.word_on(findings, group) {
+        let inputs = vec![format!("confirmed by {}", word.actor)];
+        return word.is_confirmed.then(|| candidate(MILLION, word.to, "confirmed", inputs));
+    }
+    let route = route.founder;
     let joins = |code: &&Finding| code.family() == route.family() && code.family().is_joinable();
     let pairs = group.findings(findings).filter(joins).flat_map(|code| entries.iter().map(move |entry| (code, entry)));
     let links = pairs.filter_map(|(code, entry)| {
@@ -44,7 +78,7 @@ pub fn candidate(service: &str, route: &Finding, entries: &[Entry], findings: &[
         Some((std::cmp::Reverse(weight_ppm), code.id, inputs))
     });
     let (weight, code, inputs) = links.min()?;
-    Some(Candidate { weight_ppm: weight.0, risk: id_of(service, findings[group.founder].id), code, inputs })
+    Some(candidate(weight.0, code, "route-handler", inputs))
 }
 
 /// The weight of one route finding and one code finding through one entry, with what it goes by.

@@ -157,6 +157,7 @@ pub fn located(state: &dyn Store, service: &str, id: Id) -> Result<Option<(Vec<u
     let at = with_id(Table::Locations.of(service), id);
     let Some(location) = state.get(&at)? else { return Ok(None) };
     let key = Location::read(&at, &location)?.key(service, id);
-    let finding = Table::Findings.get(state, &key)?.ok_or_else(|| Table::Findings.corrupt(&key, "a location without its finding"))?;
+    let row = state.get(&key)?.ok_or_else(|| Table::Findings.corrupt(&key, "a location without its finding"))?;
+    let finding = Finding::read(&key, &row)?;
     Ok(Some((key, finding)))
 }

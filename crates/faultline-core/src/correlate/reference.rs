@@ -18,7 +18,7 @@ use super::code::is_same_place;
 use super::evaluate::{anchored, silence};
 use super::facts::{Entry, Finding, IntelById, Line, Lines, Place, Route, ServiceFacts, Visit};
 use super::groups::{Group, times};
-use super::links::{Candidate, best, candidate};
+use super::links::{Candidate, RouteGroup, best, candidate};
 use super::stage::policy_of;
 use super::templates::{handles, matches, methods_agree, more_specific};
 use super::units::{Flaw, Key};
@@ -175,13 +175,14 @@ impl Service {
     fn links(&self, service: &str, groups: &[Group]) -> Vec<(usize, Vec<Candidate>)> {
         let mut links = Vec::new();
         for (at, group) in groups.iter().enumerate() {
-            let route = &self.findings[group.founder];
-            if !matches!(route.place, Place::Route(_)) {
+            let founder = &self.findings[group.founder];
+            if !matches!(founder.place, Place::Route(_)) {
                 continue;
             }
-            let template = &route.learned.template;
+            let template = &founder.learned.template;
+            let route = RouteGroup::of(&self.findings, group);
             let entries: Vec<Entry> = self.entries.iter().filter(|entry| entry.template == *template).cloned().collect();
-            let found = groups.iter().filter_map(|code| candidate(service, route, &entries, &self.findings, code));
+            let found = groups.iter().filter_map(|code| candidate(service, &route, &entries, &self.findings, code));
             let (candidates, _) = best(found.collect());
             if !candidates.is_empty() {
                 links.push((at, candidates));

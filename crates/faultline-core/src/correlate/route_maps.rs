@@ -1,10 +1,15 @@
-//! The route maps of services, while no fact changes: what was read once of them is kept at hand.
+//! Which code serves which routes in a service, while no fact changes: what was read once of it is kept at hand. Route maps say it, and people who
+//! confirm a link.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
 use std::rc::Rc;
 
-use super::facts::Entry;
-use super::tables::{Table, is_any, template_key};
+use faultline_model::id::Id;
+
+use super::facts::{Entry, Place};
+use super::pending::located;
+use super::tables::{Table, is_any, keys, last_id, template_key};
 use super::templates::{file_key, handles};
 use super::units::Grain;
 use crate::store::{Store, StoreError};
@@ -19,10 +24,18 @@ type Part = (String, String);
 
 #[derive(Default)]
 pub struct RouteMaps {
-    /// The service that was asked for last, and whether it has a map: units come in the order of their services.
-    service: Option<(String, bool)>,
+    services: HashMap<String, Rc<Known>>,
     files: HashMap<Part, Rc<Vec<Entry>>>,
     templates: HashMap<Part, Rc<Template>>,
+}
+
+/// What is known of a service before anything else is looked up.
+struct Known {
+    /// Whether it has entries that name their handler's file. Most have none: then no unit of code needs to look for them.
+    has_entries: bool,
+    /// Units of code by the templates of routes that people say are proved in them, and back.
+    code: BTreeMap<String, BTreeSet<Grain>>,
+    templates: BTreeMap<Grain, BTreeSet<String>>,
 }
 
 /// A template's entries, and the units of code in which their handlers lie.
@@ -36,7 +49,7 @@ pub struct Template {
 impl RouteMaps {
     /// The entries whose handler may lie in a file.
     pub fn entries_of_file(&mut self, state: &dyn Store, service: &str, asset: &str, file: &str) -> Result<Vec<Entry>, StoreError> {
-        if !self.has_any(state, service)? {
+        if !self.known(state, service)?.has_entries {
             return Ok(Vec::new());
         }
         let key = file_key(file);
@@ -51,30 +64,69 @@ impl RouteMaps {
         Ok(entries.iter().filter(|entry| handles(entry, asset, file).is_some()).cloned().collect())
     }
 
+    /// The templates of routes that may be proved in a file, whose entries are these.
+    pub fn templates_of_file(
+        &mut self,
+        state: &dyn Store,
+        service: &str,
+        (asset, file): (&str, &str),
+        entries: &[Entry],
+    ) -> Result<BTreeSet<String>, StoreError> {
+        let mut templates: BTreeSet<String> = entries.iter().map(|entry| entry.template.clone()).collect();
+        let known = self.known(state, service)?;
+        if !known.templates.is_empty() {
+            let grain = Grain::Code { asset: asset.to_owned(), file: file.to_owned() };
+            templates.extend(known.templates.get(&grain).into_iter().flatten().cloned());
+        }
+        Ok(templates)
+    }
+
     pub fn template(&mut self, state: &dyn Store, service: &str, template: &str) -> Result<Rc<Template>, StoreError> {
         let part = (service.to_owned(), template.to_owned());
         if let Some(known) = self.templates.get(&part) {
             return Ok(Rc::clone(known));
         }
         let entries: Vec<Entry> = Table::Entries.rows(state, &template_key(service, template), usize::MAX)?;
-        let (code, cut) = code_of(state, service, &entries)?;
+        let (mut code, cut) = code_of(state, service, &entries)?;
+        let confirmed = self.known(state, service)?;
+        for grain in confirmed.code.get(template).into_iter().flatten() {
+            if !code.contains(grain) {
+                code.push(grain.clone());
+            }
+        }
         Ok(kept(&mut self.templates, part, Template { entries, code, cut }))
     }
 
-    /// Whether a service has entries that name their handler's file. Most have none: then no unit of code needs to look for them.
-    fn has_any(&mut self, state: &dyn Store, service: &str) -> Result<bool, StoreError> {
-        if let Some((known, has_any)) = &self.service
-            && known == service
-        {
-            return Ok(*has_any);
+    fn known(&mut self, state: &dyn Store, service: &str) -> Result<Rc<Known>, StoreError> {
+        if let Some(known) = self.services.get(service) {
+            return Ok(Rc::clone(known));
         }
-        let has_any = is_any(state, &Table::EntryFiles.of(service))?;
-        self.service = Some((service.to_owned(), has_any));
-        Ok(has_any)
+        let known = Known::of(state, service)?;
+        Ok(kept(&mut self.services, service.to_owned(), known))
     }
 }
 
-fn kept<T>(all: &mut HashMap<Part, Rc<T>>, part: Part, value: T) -> Rc<T> {
+impl Known {
+    fn of(state: &dyn Store, service: &str) -> Result<Self, StoreError> {
+        let has_entries = is_any(state, &Table::EntryFiles.of(service))?;
+        let mut known = Self { has_entries, code: BTreeMap::new(), templates: BTreeMap::new() };
+        let prefix = Table::Confirmed.of(service);
+        for key in keys(state, &prefix, &prefix, usize::MAX)? {
+            let ids = last_id(&key).zip(last_id(&key[..key.len() - size_of::<Id>()]));
+            let (route, code) = ids.ok_or_else(|| Table::Confirmed.corrupt(&key, "no ids"))?;
+            // A link waits for what it leads to.
+            let Some(((_, route), (_, code))) = located(state, service, route)?.zip(located(state, service, code)?) else { continue };
+            if matches!((&route.place, &code.place), (Place::Route(_), Place::Code(_))) {
+                let (template, grain) = (route.learned.template.clone(), Grain::of(&code));
+                known.templates.entry(grain.clone()).or_default().insert(template.clone());
+                known.code.entry(template).or_default().insert(grain);
+            }
+        }
+        Ok(known)
+    }
+}
+
+fn kept<K: Clone + Eq + Hash, T>(all: &mut HashMap<K, Rc<T>>, part: K, value: T) -> Rc<T> {
     if all.len() >= KEPT_MOST {
         all.clear();
     }

@@ -19,7 +19,7 @@ use super::facts::{Finding, Line, Route};
 use super::pending::{Cause, Task};
 use super::publish::{Published, publish, put_off, timer_key};
 use super::route_maps::RouteMaps;
-use super::tables::{ROW_VERSION, Table, is_any, keys, last_id, pairs, take_text, take_time};
+use super::tables::{ROW_VERSION, SAID_VERSION, Table, is_any, keys, last_id, pairs, take_text, take_time};
 use super::units::Grain;
 use crate::policy::Policy;
 use crate::stage::{Batch, Formats, Input, Pending, Stage, StageError};
@@ -265,7 +265,8 @@ fn spread(
             }
             Grain::Code { asset, file } => {
                 let entries = route_maps.entries_of_file(state, service, asset, file)?;
-                routes.extend(entries.into_iter().map(|entry| (service.clone(), entry.template)));
+                let templates = route_maps.templates_of_file(state, service, (asset, file), &entries)?;
+                routes.extend(templates.into_iter().map(|template| (service.clone(), template)));
             }
             _ => {}
         }
@@ -282,7 +283,7 @@ impl Stage for Correlate {
     const NAME: &'static str = "correlate";
     const INPUTS: &'static [Topic] = &[TRACKED];
     const GLOBALS: &'static [Topic] = &[CATALOG, INTEL];
-    const FORMATS: Formats = Formats::only(ROW_VERSION as u16);
+    const FORMATS: Formats = Formats { oldest: ROW_VERSION as u16, newest: SAID_VERSION as u16 };
     type Gathered = Gathered;
 
     fn finalised(&self) -> Option<u16> {

@@ -14,8 +14,11 @@ use serde::de::DeserializeOwned;
 use super::templates::{ANY, REST, segments};
 use crate::store::{Store, StoreError};
 
-/// The version of rows that this program writes.
+/// The version of rows.
 pub const ROW_VERSION: u8 = 2;
+/// Of a finding's row with what people said beside their verdict. It is written as soon as track says so, which it does once its own format
+/// is finalised, and this one with it: no older version takes over after that.
+pub const SAID_VERSION: u8 = 3;
 
 /// Most rows have a few hundred bytes; a `Vec` that grows from one takes eight steps to there.
 const ROW_ROOM: usize = 768;
@@ -64,9 +67,14 @@ pub enum Table {
     Policy = 19,
     /// Cause → cursor.
     Pending = 20,
+    /// Service, finding in code, runtime finding: links that people confirmed.
+    Confirmed = 21,
 }
 
 impl Table {
+    /// The one with the highest number.
+    pub const LAST: Self = Self::Confirmed;
+
     fn name(self) -> &'static str {
         match self {
             Self::Findings => "findings",
@@ -89,6 +97,7 @@ impl Table {
             Self::Alike => "alike",
             Self::Policy => "policy",
             Self::Pending => "pending",
+            Self::Confirmed => "confirmed",
         }
     }
 
@@ -227,7 +236,9 @@ pub fn group_of(key: &[u8]) -> Option<usize> {
         table if table == Table::Findings as u8 || table == Table::Several as u8 => (1, 1),
         table if [Table::Files, Table::EntryFiles, Table::Visits].iter().any(|by| *by as u8 == table) => (2, 0),
         table if table == Table::Alike as u8 => (3, 0),
-        table if [Table::Users, Table::Watched, Table::Entries, Table::Paths].iter().any(|by| *by as u8 == table) => (1, 0),
+        table if [Table::Users, Table::Watched, Table::Entries, Table::Paths, Table::Confirmed].iter().any(|by| *by as u8 == table) => {
+            (1, 0)
+        }
         _ => return None,
     };
     let mut len = 1;

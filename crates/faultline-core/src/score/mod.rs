@@ -55,8 +55,10 @@ pub struct Kev {
 pub struct Facts {
     /// The best CVSS base score in tenths with its version and source, if any tool gave one.
     pub cvss: Option<(u8, String)>,
-    /// The highest level of any tool.
+    /// The highest level of any tool, or the one that a person gave in its place.
     pub level: Severity,
+    /// That person.
+    pub level_by: Option<String>,
     pub threat: Threat,
     pub exposure: Exposure,
     /// Business tier, 1 (vital) to 4.
@@ -117,7 +119,11 @@ fn technical(policy: &Policy, facts: &Facts) -> Contribution {
         return line(Factor::Technical, points, format!("CVSS {}.{} ({source})", tenths / 10, tenths % 10));
     }
     let points = policy.technical.by_level.of(facts.level);
-    line(Factor::Technical, points, format!("level {} by the tool, no CVSS", facts.level.name()))
+    let because = match &facts.level_by {
+        Some(actor) => format!("level {}, said by {actor}", facts.level.name()),
+        None => format!("level {} by the tool, no CVSS", facts.level.name()),
+    };
+    line(Factor::Technical, points, because)
 }
 
 /// The strongest single reason to expect an attack; reasons do not add up, they are the same fact seen by several.

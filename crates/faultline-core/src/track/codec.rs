@@ -10,6 +10,8 @@ use crate::store::{Overlay, Store, StoreError};
 
 /// The version of every row's format.
 pub(super) const VERSION: u8 = 3;
+/// The newest version that any row has: what a row has not needed before stands at its end then.
+pub(super) const NEWEST: u8 = 4;
 
 /// A row of a table.
 pub(super) trait Row: Sized {
@@ -21,13 +23,18 @@ pub(super) trait Row: Sized {
     /// `None` if the bytes are no such row.
     fn read(from: &mut Reader<'_>) -> Option<Self>;
 
+    /// In which version it is written: the oldest that can say it.
+    fn version(&self) -> u8 {
+        VERSION
+    }
+
     /// How many bytes most of these rows have room in, as one that grows from nothing is copied four times or more.
     const ROOM: usize = 48;
 
     /// The row's bytes.
     fn bytes(&self) -> Vec<u8> {
         let mut out = Writer(Vec::with_capacity(Self::ROOM));
-        out.byte(VERSION);
+        out.byte(self.version());
         self.write(&mut out);
         out.0
     }
@@ -36,8 +43,8 @@ pub(super) trait Row: Sized {
     fn parse(key: &[u8], bytes: &[u8]) -> Result<Self, StoreError> {
         let corrupt = |why: &str| StoreError::corrupt(Self::TABLE, key, why);
         let (version, body) = bytes.split_first().ok_or_else(|| corrupt("the row is empty"))?;
-        if *version != VERSION {
-            return Err(corrupt(&format!("the row is of version {version}, this program knows {VERSION}")));
+        if !(VERSION..=NEWEST).contains(version) {
+            return Err(corrupt(&format!("the row is of version {version}, this program knows {VERSION} to {NEWEST}")));
         }
         let mut reader = Reader(body);
         Self::read(&mut reader).filter(|_| reader.0.is_empty()).ok_or_else(|| corrupt("the row is cut off or holds what it should not"))
@@ -125,6 +132,11 @@ impl Writer {
 pub(super) struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {
+    /// Whether all of the row was read: in a version before, what follows was not there.
+    pub fn is_at_end(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;

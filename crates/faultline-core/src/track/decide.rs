@@ -3,20 +3,25 @@
 use std::collections::BTreeSet;
 
 use faultline_model::audit::Act;
-use faultline_model::decision::{Assignment, Decided, Decision, FindingAssignment, FindingVerdict, Outcome, OutcomeStatus};
+use faultline_model::decision::{
+    Assignment, Decided, Decision, FindingAssignment, FindingSeverity, FindingVerdict, LinkWord, Outcome, OutcomeStatus, Word,
+};
 use faultline_model::id::Id;
 use faultline_model::topic;
-use faultline_model::tracked::{GivenAssignment, GivenVerdict};
+use faultline_model::tracked::{GivenAssignment, GivenVerdict, GivenWord};
 
-use super::codec;
+use super::codec::{self, NEWEST};
 use super::keys::Table;
 use super::line::Progress;
-use super::rows::asset::{Asked, Decisions};
+use super::rows::asset::{Asked, Decisions, SaidSeverity};
 use super::rows::detail::Detail;
 use super::rows::finding::FindingRow;
 use super::rows::job::{Alarm, Cause};
 use super::rows::line::ScanAt;
 use super::{Result, StageError, Work, later};
+
+/// The most links of one finding that words are kept of.
+const WORDS: usize = 64;
 
 /// Why a decision was not accepted, in words with what to do.
 type Judged = std::result::Result<(), String>;
@@ -40,6 +45,8 @@ impl Work<'_, '_> {
         let judged = match &decision.what {
             Decided::Verdict(verdict) => self.judge_verdict(&decision, verdict)?,
             Decided::Assignment(assignment) => self.judge_assignment(&decision, assignment)?,
+            Decided::Severity(severity) => self.judge_severity(&decision, severity)?,
+            Decided::Link(word) => self.judge_word(&decision, word)?,
             Decided::RetractScan(retract) => self.retract(retract.scan)?,
             Decided::RetireAsset => self.retire(&decision)?,
         };
@@ -73,6 +80,7 @@ impl Work<'_, '_> {
                 reason: decision.reason.clone(),
                 at: decision.at,
             });
+            Ok(())
         })
     }
 
@@ -84,11 +92,53 @@ impl Work<'_, '_> {
                 reason: decision.reason.clone(),
                 at: decision.at,
             });
+            Ok(())
         })
     }
 
-    /// Accepts a decision on a finding that is known, if nobody decided in between.
-    fn judge(&mut self, finding: Id, expected: Option<i32>, change: impl FnOnce(&mut Decisions)) -> Result<Judged> {
+    fn judge_severity(&mut self, decision: &Decision, given: &FindingSeverity) -> Result<Judged> {
+        if let Err(why) = self.can_keep() {
+            return Ok(Err(why));
+        }
+        self.judge(given.finding, given.expected_version, |decisions| {
+            let Decision { actor, reason, at, .. } = decision.clone();
+            decisions.severity = Some(SaidSeverity { severity: given.severity, actor, reason, at });
+            Ok(())
+        })
+    }
+
+    fn judge_word(&mut self, decision: &Decision, given: &LinkWord) -> Result<Judged> {
+        if let Err(why) = self.can_keep() {
+            return Ok(Err(why));
+        }
+        if given.finding == given.to {
+            return Ok(Err(format!("finding {} has no link with itself", given.to)));
+        }
+        self.judge(given.finding, given.expected_version, |decisions| {
+            decisions.words.retain(|known| known.to != given.to);
+            if given.word != Word::Withdrawn && decisions.words.len() >= WORDS {
+                return Err(format!("finding {} has words on {WORDS} links, the most that are kept: take some back", given.finding));
+            }
+            if given.word != Word::Withdrawn {
+                let Decision { actor, reason, at, .. } = decision.clone();
+                decisions.words.push(GivenWord { to: given.to, word: given.word, actor, reason, at });
+                decisions.words.sort_unstable_by_key(|known| known.to);
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether rows of this state may hold what an older program does not know.
+    fn can_keep(&self) -> Judged {
+        let needed = u16::from(NEWEST);
+        if self.batch.format >= needed {
+            return Ok(());
+        }
+        Err(format!("an older version may still take over: once all processes run this one, finalise it with state.format.track: {needed}"))
+    }
+
+    /// Accepts a decision on a finding that is known, if nobody decided in between and nothing else is against it.
+    fn judge(&mut self, finding: Id, expected: Option<i32>, change: impl FnOnce(&mut Decisions) -> Judged) -> Result<Judged> {
         let row: Option<FindingRow> = codec::get(&self.batch.state, &self.finding_key(finding))?;
         let known = row.map(|row| self.known_now(row.ordinal)).transpose()?.flatten();
         let Some((ordinal, mut detail)) = known else {
@@ -99,7 +149,9 @@ impl Work<'_, '_> {
             let now = decisions.version;
             return Ok(Err(format!("expected {expected} decisions on finding {finding}, there are {now}: look at it again, then decide")));
         }
-        change(&mut decisions);
+        if let Err(why) = change(&mut decisions) {
+            return Ok(Err(why));
+        }
         decisions.version += 1;
         self.put(self.desk.number(Table::Decided, &[ordinal]), &decisions);
         if !detail.has_decisions {

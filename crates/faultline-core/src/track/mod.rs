@@ -121,7 +121,7 @@ impl Stage for Track {
     const NAME: &'static str = "track";
     const INPUTS: &'static [Topic] = &[topic::FINDINGS, topic::DECISIONS, topic::FINDINGS_BULK];
     const GLOBALS: &'static [Topic] = &[topic::CATALOG];
-    const FORMATS: Formats = Formats::only(codec::VERSION as u16);
+    const FORMATS: Formats = Formats { oldest: codec::VERSION as u16, newest: codec::NEWEST as u16 };
     const BULK: Option<Bulk> = Some(Bulk { topic: topic::FINDINGS_BULK, said: topic::TRACKED, reader: Correlate::NAME });
     type Gathered = Gathered;
 

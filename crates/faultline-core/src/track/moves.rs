@@ -10,14 +10,14 @@ use faultline_model::decision::Verdict;
 use faultline_model::locus::Locus;
 use faultline_model::observation::Observation;
 use faultline_model::time::Timestamp;
-use faultline_model::tracked::{GivenAssignment, GivenVerdict};
+use faultline_model::tracked::{GivenAssignment, GivenVerdict, GivenWord};
 
 use super::codec::{self, Writer};
 use super::desk::numbers_under;
 use super::keys::{Table, key};
 use super::line::Progress;
 use super::observe::hash_of;
-use super::rows::asset::Decisions;
+use super::rows::asset::{Decisions, SaidSeverity};
 use super::rows::detail::{Detail, Link};
 use super::rows::line::{LineRow, Scan};
 use super::stand::{Says, Standing};
@@ -48,6 +48,9 @@ pub(super) struct Inherited {
     pub first_seen: Timestamp,
     pub verdict: Option<GivenVerdict>,
     pub assignment: Option<GivenAssignment>,
+    pub severity: Option<SaidSeverity>,
+    /// By the finding that they lead to; its own alone, as what is at a route does not move.
+    pub words: Vec<GivenWord>,
     pub version: u32,
 }
 
@@ -156,8 +159,8 @@ impl Work<'_, '_> {
 
     /// What a finding has by itself, else from those that it moved from. First seen is the earliest of all.
     pub(super) fn inherited(&self, ordinal: u32, detail: &Detail) -> Result<Inherited> {
-        let own = self.decisions(ordinal, detail)?;
-        let mut all = Inherited { first_seen: detail.first_seen, verdict: own.verdict, assignment: own.assignment, version: own.version };
+        let Decisions { version, verdict, assignment, severity, words } = self.decisions(ordinal, detail)?;
+        let mut all = Inherited { first_seen: detail.first_seen, verdict, assignment, severity, words, version };
         let mut followed = BTreeSet::from([ordinal]);
         let mut link = detail.moved_from();
         while let Some(from) = link.filter(|from| followed.len() <= MOVES && followed.insert(*from)) {
@@ -166,6 +169,7 @@ impl Work<'_, '_> {
             all.first_seen = all.first_seen.min(older.first_seen);
             all.verdict = all.verdict.or(decisions.verdict);
             all.assignment = all.assignment.or(decisions.assignment);
+            all.severity = all.severity.or(decisions.severity);
             link = older.moved_from();
         }
         all.verdict = all.verdict.filter(|given| given.verdict != Verdict::Withdrawn);

@@ -11,6 +11,7 @@ use super::keys::{Table, key};
 use super::line::Progress;
 use super::moves::Inherited;
 use super::observe::hash_of;
+use super::rows::asset::SaidSeverity;
 use super::rows::body::Body;
 use super::rows::detail::Detail;
 use super::rows::finding::{FindingRow, OnLine};
@@ -71,6 +72,8 @@ impl Work<'_, '_> {
                 moved_from,
                 verdict: inherited.verdict,
                 assignment: inherited.assignment,
+                severity: inherited.severity.and_then(SaidSeverity::given),
+                words: inherited.words,
                 version: inherited.version as i32,
                 service_claim: body.service_claim,
                 owners,
@@ -268,6 +271,23 @@ fn digest(body: u64, summary: &Summary, inherited: &Inherited, moved_from: Optio
         }
         out.time(given.at);
     });
+    // Nothing where nobody said so: the digests of before stay.
+    if let Some((given, severity)) = inherited.severity.as_ref().and_then(|said| Some((said, said.severity?))) {
+        out.byte(1);
+        out.text(severity.name());
+        for text in [&given.actor, &given.reason] {
+            out.text(text);
+        }
+        out.time(given.at);
+    }
+    for given in &inherited.words {
+        out.byte(2);
+        out.id(given.to);
+        for text in [given.word.name(), &given.actor, &given.reason] {
+            out.text(text);
+        }
+        out.time(given.at);
+    }
     out.uint(inherited.version.into());
     out.option(moved_from.as_ref(), |out, id| out.id(*id));
     out.texts(owners);

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use faultline_core::policy::PRESETS;
 use faultline_model::catalog::{self, CatalogRecord, PlaceRule, Places, PolicyText, Service};
-use faultline_model::decision::{Assignment, Verdict};
+use faultline_model::decision::{Assignment, Verdict, Word};
 use faultline_model::id::Id;
 use faultline_model::intel::{self, Aliases, EpssScore, IntelRecord, KevEntry, PublicExploit, Source};
 use faultline_model::locus::{Code, Host, Locus, Package, Resource, Route, Secret};
 use faultline_model::observation::{Cvss, Observation, ScanKind, Severity, ToolVerdict};
 use faultline_model::tracked::{
-    self, CompleteScan, FactKind, FindingState, GivenAssignment, GivenVerdict, HeldPlace, TrackedFinding, TrackedLine, TrackedRecord,
-    TrackedRoute, Went,
+    self, CompleteScan, FactKind, FindingState, GivenAssignment, GivenSeverity, GivenVerdict, GivenWord, HeldPlace, TrackedFinding,
+    TrackedLine, TrackedRecord, TrackedRoute, Went,
 };
 use proptest::collection::vec;
 use proptest::option::{of, weighted};
@@ -28,6 +28,8 @@ const FILES: [&str; 4] = ["src/web/Users.java", "web/Users.java", "src/web/Order
 const PATHS: [&str; 7] = ["/users/1", "/users/2", "/users/me", "/orders", "/api/users/1", "/users/me/x", "/"];
 const TEMPLATES: [&str; 7] = ["/users/{id}", "/users/me", "/orders", "/{any}/1", "/users/**", "/**", "/"];
 const IDS: [&str; 5] = ["CVE-2020-1", "CVE-2020-2", "GHSA-aaaa-bbbb-cccc", "GHSA-dddd", "OSV-1"];
+/// Of findings: a word on a link may lead to any of them, be it in code or not.
+const SLOTS: u8 = 14;
 const REVISIONS: [&str; 3] = ["r1", "r2", "r3"];
 
 fn cwes() -> impl Strategy<Value = Vec<i32>> {
@@ -109,7 +111,9 @@ fn line_of(tool: &str, asset_name: &str, branch: usize) -> Id {
     TrackedLine::id_of(&asset(asset_name), tool, ["main", "next"][branch], "")
 }
 
-fn decided() -> impl Strategy<Value = (Option<GivenVerdict>, Option<GivenAssignment>)> {
+type Given = (Option<GivenVerdict>, Option<GivenAssignment>, Option<GivenSeverity>, Vec<GivenWord>);
+
+fn decided() -> impl Strategy<Value = Given> {
     let verdict = (select(Verdict::ALL.to_vec()), 0..3_i64).prop_map(|(verdict, at)| GivenVerdict {
         verdict,
         actor: "ana".into(),
@@ -122,12 +126,30 @@ fn decided() -> impl Strategy<Value = (Option<GivenVerdict>, Option<GivenAssignm
         reason: String::new(),
         at: day(20_000 + at),
     });
-    (weighted(0.25, verdict), weighted(0.2, assignment))
+    let severity = (select(Severity::ALL.to_vec()), 0..3_i64).prop_map(|(severity, at)| GivenSeverity {
+        severity,
+        actor: "ana".into(),
+        reason: String::new(),
+        at: day(20_000 + at),
+    });
+    let word = (0..SLOTS, select(vec![Word::Confirmed, Word::Rejected]), 0..3_i64).prop_map(|(slot, word, at)| GivenWord {
+        to: Id::of("slot", &[&[slot]]),
+        word,
+        actor: "ana".into(),
+        reason: String::new(),
+        at: day(20_000 + at),
+    });
+    let words = prop_oneof![2 => Just(Vec::new()), 1 => vec(word, 1..4)].prop_map(|mut words: Vec<GivenWord>| {
+        words.sort_unstable_by_key(|word| word.to);
+        words.dedup_by_key(|word| word.to);
+        words
+    });
+    (weighted(0.25, verdict), weighted(0.2, assignment), weighted(0.2, severity), words)
 }
 
 prop_compose! {
     fn finding()(
-        slot in 0..14_u8,
+        slot in 0..SLOTS,
         service in select(SERVICES.to_vec()),
         tool in select(TOOLS.to_vec()),
         asset_name in select(vec![REPO, REPO, SITE, "image:ghcr.io/acme/shop"]),
@@ -137,7 +159,7 @@ prop_compose! {
         first_seen in 0..4_i64,
         branches in proptest::sample::subsequence(vec![0_usize, 1], 1..=2),
         held in vec((0..2_usize, 0..4_i64, 1..14_i32), 0..4),
-        (verdict, assignment) in decided(),
+        (verdict, assignment, severity, words) in decided(),
         owners in select(vec![vec![], vec!["@acme/web".to_owned()]]),
     ) -> TrackedFinding {
         let id = Id::of("slot", &[&[slot]]);
@@ -167,6 +189,8 @@ prop_compose! {
             version: i32::from(verdict.is_some()),
             verdict,
             assignment,
+            severity,
+            words,
             service_claim: String::new(),
             owners,
         }
@@ -363,6 +387,65 @@ pub fn history_of_a_file() -> impl Strategy<Value = Vec<Event>> {
             tracked(FactKind::Line, "shop", id, TrackedRecord::Line(line))
         }),
         1 => gone(),
+    ];
+    vec(event, 1..40)
+}
+
+prop_compose! {
+    /// A finding at a route, with words on links, or one in code: slots below five are routes, but for the one time in ten that they are not.
+    fn at_an_end_of_a_link()(
+        mut finding in finding(),
+        slot in 0..10_u8,
+        is_other in prop::bool::weighted(0.1),
+        (method, path) in (method(), select(PATHS.to_vec())),
+        code in code(),
+        cwe in select(vec![89, 79, 20]),
+        words in vec((5..10_u8, any::<bool>(), 0..3_i64), 0..4),
+    ) -> TrackedFinding {
+        let id = |slot: u8| Id::of("slot", &[&[slot]]);
+        (finding.finding, finding.service, finding.is_preview) = (id(slot), "shop".into(), false);
+        finding.observation.cwes = vec![cwe];
+        let is_route = (slot < 5) != is_other;
+        if is_route {
+            let place = Route { method: method.into(), origin: "https://shop.example".into(), path: path.into(), parameter: String::new() };
+            (finding.tool, finding.kind, finding.asset) = ("zap".into(), ScanKind::Dast, asset(SITE));
+            finding.observation.locus = Locus::Route(place);
+        } else {
+            (finding.tool, finding.kind, finding.asset) = ("semgrep".into(), ScanKind::Sast, asset(REPO));
+            finding.observation.locus = code;
+        }
+        let mut words: Vec<GivenWord> = words.into_iter().map(|(to, is_confirmed, at)| GivenWord {
+            to: id(to),
+            word: if is_confirmed { Word::Confirmed } else { Word::Rejected },
+            actor: "ana".into(),
+            reason: String::new(),
+            at: day(20_000 + at),
+        }).collect();
+        words.sort_unstable_by_key(|word| word.to);
+        words.dedup_by_key(|word| word.to);
+        finding.words = words;
+        finding
+    }
+}
+
+/// A history of links between few routes and few places in code, about which people say much.
+pub fn history_of_links() -> impl Strategy<Value = Vec<Event>> {
+    let gone = (0..10_u8).prop_map(|slot| {
+        let id = Id::of("slot", &[&[slot]]);
+        Event::Tracked(tracked::key("shop", FactKind::Finding, id), None)
+    });
+    let event = prop_oneof![
+        12 => at_an_end_of_a_link().prop_map(|finding| {
+            let id = finding.finding;
+            tracked(FactKind::Finding, "shop", id, TrackedRecord::Finding(finding))
+        }),
+        3 => gone,
+        3 => route().prop_map(|mut route| {
+            route.service = "shop".into();
+            let id = route.route;
+            tracked(FactKind::Route, "shop", id, TrackedRecord::Route(route))
+        }),
+        1 => catalog_event(),
     ];
     vec(event, 1..40)
 }

@@ -258,6 +258,8 @@ pub fn finding(name: &str, tool: &str, kind: ScanKind, asset_name: &str, observa
         moved_from: None,
         verdict: None,
         assignment: None,
+        severity: None,
+        words: vec![],
         version: 0,
         service_claim: String::new(),
         owners: vec![],

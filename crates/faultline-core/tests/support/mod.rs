@@ -13,7 +13,9 @@ use faultline_model::asset::AssetId;
 use faultline_model::audit::Act;
 use faultline_model::avro;
 use faultline_model::catalog::{CatalogRecord, CodeOwners, PlaceRule, Places, places_key};
-use faultline_model::decision::{Decided, Decision, FindingAssignment, FindingVerdict, Outcome, RetractScan, Verdict};
+use faultline_model::decision::{
+    Decided, Decision, FindingAssignment, FindingSeverity, FindingVerdict, LinkWord, Outcome, RetractScan, Verdict, Word,
+};
 use faultline_model::id::Id;
 use faultline_model::locus::{Code, Locus};
 use faultline_model::observation::{Observation, ScanKind, Severity};
@@ -85,6 +87,8 @@ impl Globals for GlobalRows {
 /// A task in memory.
 pub struct Task {
     pub track: Track,
+    /// In which rows are written: the newest unless it is said.
+    pub format: u16,
     pub store: MemoryStore,
     globals: GlobalRows,
     pub now: Timestamp,
@@ -111,6 +115,7 @@ impl Task {
     pub fn new(track: Track) -> Self {
         Self {
             track,
+            format: Track::FORMATS.newest,
             store: MemoryStore::default(),
             globals: GlobalRows::default(),
             now: day(1000),
@@ -182,7 +187,7 @@ impl Task {
     }
 
     fn try_batch(&self, records: &[Record]) -> (faultline_core::store::Changes, Vec<faultline_core::stage::Output>, Vec<String>) {
-        let mut batch = Batch::new(Overlay::new(&self.store), &self.globals, self.now);
+        let mut batch = Batch::new(Overlay::new(&self.store), &self.globals, self.now).in_format(self.format);
         let mut gathered = <Track as Stage>::Gathered::default();
         let mut poisoned = Vec::new();
         for record in records {
@@ -200,10 +205,10 @@ impl Task {
 
     pub fn slice(&mut self, cuts: &Cuts) -> Pending {
         if self.crashes(cuts) {
-            let mut lost = Batch::new(Overlay::new(&self.store), &self.globals, self.now);
+            let mut lost = Batch::new(Overlay::new(&self.store), &self.globals, self.now).in_format(self.format);
             self.track.slice(&mut lost, cuts.slice_bytes).unwrap();
         }
-        let mut batch = Batch::new(Overlay::new(&self.store), &self.globals, self.now);
+        let mut batch = Batch::new(Overlay::new(&self.store), &self.globals, self.now).in_format(self.format);
         let pending = self.track.slice(&mut batch, cuts.slice_bytes).unwrap();
         let (changes, outputs) = batch.into_parts();
         self.commit(changes, outputs);
@@ -341,6 +346,14 @@ pub fn id_of(observation: &Observation) -> Id {
 
 pub fn decision(key: &str, at: i64, what: Decided) -> Decision {
     Decision { key: key.into(), asset: asset(), actor: "ana".into(), reason: "because".into(), at: day(at), what }
+}
+
+pub fn severity(key: &str, at: i64, finding: Id, severity: Option<Severity>) -> Record {
+    decision_record(decision(key, at, Decided::Severity(FindingSeverity { finding, severity, expected_version: None })))
+}
+
+pub fn word(key: &str, at: i64, finding: Id, to: Id, word: Word) -> Record {
+    decision_record(decision(key, at, Decided::Link(LinkWord { finding, to, word, expected_version: None })))
 }
 
 pub fn verdict(key: &str, at: i64, finding: Id, verdict: Verdict, expected_version: Option<i32>) -> Record {

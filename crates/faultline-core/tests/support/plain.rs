@@ -13,8 +13,8 @@ use faultline_model::locus::{Code, Locus};
 use faultline_model::observation::Observation;
 use faultline_model::time::Timestamp;
 use faultline_model::tracked::{
-    self, CompleteScan, FactKind, FindingState, GivenAssignment, GivenVerdict, HeldPlace, PLACES_KEPT, TrackedFinding, TrackedLine,
-    TrackedRecord,
+    self, CompleteScan, FactKind, FindingState, GivenAssignment, GivenSeverity, GivenVerdict, GivenWord, HeldPlace, PLACES_KEPT,
+    TrackedFinding, TrackedLine, TrackedRecord,
 };
 
 use super::{Scan, asset};
@@ -28,6 +28,10 @@ pub struct Facts {
     pub places: Option<Places>,
     pub verdicts: BTreeMap<Id, GivenVerdict>,
     pub assignments: BTreeMap<Id, GivenAssignment>,
+    /// By finding, the last one; none where it was taken back.
+    pub severities: BTreeMap<Id, Option<GivenSeverity>>,
+    /// By finding and what the link leads to.
+    pub words: BTreeMap<Id, BTreeMap<Id, GivenWord>>,
     pub versions: BTreeMap<Id, i32>,
     /// How many complete scans of a line are shown.
     pub kept: usize,
@@ -185,6 +189,8 @@ impl Facts {
             moved_from: moved.get(&finding).copied(),
             verdict: verdict.cloned(),
             assignment: chain.iter().find_map(|id| self.assignments.get(id)).cloned(),
+            severity: chain.iter().find_map(|id| self.severities.get(id)).cloned().flatten(),
+            words: self.words.get(&finding).into_iter().flat_map(BTreeMap::values).cloned().collect(),
             version: self.versions.get(&finding).copied().unwrap_or(0),
             service_claim: me.claim.clone(),
             owners: owners_of(places::code_owners(&self.places), &code(&me.observation).file).to_vec(),

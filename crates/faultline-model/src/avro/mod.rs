@@ -68,12 +68,18 @@ pub trait TopicValue: Sized + Clone {
     /// Its schema.
     fn subject() -> &'static Subject;
 
+    /// The oldest version of the schema that can say it, from 1: it is written with that, so that who knows no newer one reads what says nothing new.
+    /// Programs of two versions share the work during an upgrade, and what only the newer one can say waits for its end.
+    fn version(&self) -> usize {
+        1
+    }
+
     /// Back from what stood in Avro.
     fn from_body(body: Self::Body) -> Result<Self, EnvelopeError>;
 }
 
 macro_rules! topic_values {
-    ($($record:ty => $body:ty, $subject:ident;)+) => {
+    ($($record:ty => $body:ty, $subject:ident $(, version $version:expr)?;)+) => {
         $(
             impl TopicValue for $record {
                 type Body = $body;
@@ -81,6 +87,11 @@ macro_rules! topic_values {
                 fn subject() -> &'static Subject {
                     &$subject
                 }
+
+                $(fn version(&self) -> usize {
+                    let version: fn(&$record) -> usize = $version;
+                    version(self)
+                })?
 
                 fn from_body(body: $body) -> Result<Self, EnvelopeError> {
                     Self::try_from(body).map_err(Into::into)
@@ -92,10 +103,10 @@ macro_rules! topic_values {
 
 topic_values! {
     FindingsRecord => FindingsEnvelope, FINDINGS;
-    TrackedRecord => TrackedEnvelope, TRACKED;
+    TrackedRecord => TrackedEnvelope, TRACKED, version TrackedRecord::version;
     CatalogRecord => CatalogEnvelope, CATALOG;
     IntelRecord => IntelEnvelope, INTEL;
-    Decision => Decision, DECISIONS;
+    Decision => Decision, DECISIONS, version Decision::version;
     Risk => Risk, RISKS;
     Outcome => Outcome, OUTCOMES;
     DeadLetter => DeadLetter, DEAD_LETTERS;
@@ -132,15 +143,15 @@ impl WriterSchema {
 
 /// Writes a record as a topic's value.
 pub fn encode<T: TopicValue>(record: T) -> Result<Vec<u8>, AvroError> {
-    write::<T>(&T::Body::from(record))
+    let version = T::subject().numbered(record.version());
+    write::<T>(&T::Body::from(record), version)
 }
 
-fn write<T: TopicValue>(body: &T::Body) -> Result<Vec<u8>, AvroError> {
-    let newest = T::subject().newest();
+fn write<T: TopicValue>(body: &T::Body, version: &Version) -> Result<Vec<u8>, AvroError> {
     let mut bytes = Vec::with_capacity(USUAL_BYTES);
     bytes.push(0);
-    bytes.extend(newest.id.to_be_bytes());
-    Ok(serde_avro_fast::to_datum(body, bytes, &mut ser::SerializerConfig::new(newest.schema()))?)
+    bytes.extend(version.id.to_be_bytes());
+    Ok(serde_avro_fast::to_datum(body, bytes, &mut ser::SerializerConfig::new(version.schema()))?)
 }
 
 /// Reads a topic's value, whichever of our versions it was written with.
@@ -165,7 +176,11 @@ pub fn decode_written_with<T: TopicValue>(bytes: &[u8], writer: &WriterSchema) -
 /// that we do not know stays one.
 fn rewrite<T: TopicValue>(bytes: &[u8], writer: &WriterSchema) -> Result<Vec<u8>, AvroError> {
     let (_, body) = parts(bytes)?;
-    write::<T>(&read_body::<T>(body, &writer.0)?)
+    match T::from_body(read_body::<T>(body, &writer.0)?) {
+        Ok(record) => encode(record),
+        // Of a kind that is not known here nobody knows which version can say it.
+        Err(_) => write::<T>(&read_body::<T>(body, &writer.0)?, T::subject().newest()),
+    }
 }
 
 /// A value that stands for one which cannot be understood: whoever decodes it is told why.

@@ -79,6 +79,11 @@ impl Subject {
         self.older.iter().chain([&self.newest])
     }
 
+    /// A version by its number, from 1; the newest if there are not so many.
+    pub(super) fn numbered(&self, number: usize) -> &Version {
+        self.older.get(number - 1).unwrap_or(&self.newest)
+    }
+
     /// The version of that id.
     pub(super) fn version(&self, id: u32) -> Option<&Version> {
         if id == self.newest.id { Some(&self.newest) } else { self.older.iter().find(|version| version.id == id) }
@@ -110,7 +115,10 @@ macro_rules! subjects {
                 name: $subject,
                 also: &[$($also)?],
                 newest: version!($id, $file),
-                older: &[$(version!($older_id, $older_file)),*],
+                older: {
+                    static OLDER: [Version; <[u32]>::len(&[$($older_id),*])] = [$(version!($older_id, $older_file)),*];
+                    &OLDER
+                },
                 rewrite: rewrite::<$record>,
             };
         )+
@@ -122,10 +130,10 @@ macro_rules! subjects {
 // A changed schema gets the next free id; what it was goes to `older`, oldest first: "history/findings-value/1.avsc" = 1.
 subjects! {
     FINDINGS = "findings-value" and "findings.bulk-value" of FindingsRecord, "findings.avsc" = 1, older [];
-    TRACKED = "tracked-value" of TrackedRecord, "tracked.avsc" = 2, older [];
+    TRACKED = "tracked-value" of TrackedRecord, "tracked.avsc" = 12, older ["history/tracked-value/1.avsc" = 2];
     CATALOG = "catalog-value" of CatalogRecord, "catalog.avsc" = 3, older [];
     INTEL = "intel-value" of IntelRecord, "intel.avsc" = 4, older [];
-    DECISIONS = "decisions-value" of Decision, "decisions.avsc" = 5, older [];
+    DECISIONS = "decisions-value" of Decision, "decisions.avsc" = 13, older ["history/decisions-value/1.avsc" = 5];
     RISKS = "risks-value" of Risk, "risks.avsc" = 6, older [];
     OUTCOMES = "outcomes-value" of Outcome, "outcomes.avsc" = 7, older [];
     DEAD_LETTERS = "dead-letters-value" of DeadLetter, "dead-letters.avsc" = 8, older [];

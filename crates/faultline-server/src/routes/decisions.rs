@@ -9,10 +9,15 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use faultline_model::access::{Action, Caller};
 use faultline_model::asset::AssetId;
-use faultline_model::decision::{Decided, Decision, FindingAssignment, FindingVerdict, Outcome, REASON_BYTES, Verdict};
+use faultline_model::decision::{
+    Decided, Decision, FindingAssignment, FindingSeverity, FindingVerdict, LinkWord, Outcome, REASON_BYTES, Verdict, Word,
+};
 use faultline_model::id::{Id, IdPrefix};
+use faultline_model::locus::Locus;
+use faultline_model::observation::Severity;
 use faultline_model::risk::Risk;
-use faultline_views::Named;
+use faultline_model::tracked::TrackedFinding;
+use faultline_views::{Named, Within};
 use serde::{Deserialize, Serialize};
 
 use super::whole;
@@ -34,6 +39,8 @@ pub(super) struct Asked {
     risk: Option<IdPrefix>,
     verdict: Option<Verdict>,
     assignment: Option<Assigned>,
+    severity: Option<Level>,
+    link: Option<Linked>,
     actor: Option<String>,
     #[serde(default)]
     reason: String,
@@ -49,6 +56,35 @@ pub(super) struct Asked {
 #[serde(deny_unknown_fields)]
 struct Assigned {
     to: String,
+}
+
+/// How severe it is here; withdrawn is what the tool says.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Level {
+    Info,
+    Low,
+    Medium,
+    High,
+    Critical,
+    Withdrawn,
+}
+
+/// A word on the link from what was proved at runtime to a finding in code.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Linked {
+    to: IdPrefix,
+    word: Word,
+}
+
+/// What is to be said of each finding that is decided upon.
+#[derive(Clone, Debug)]
+enum What {
+    Verdict(Verdict),
+    Assignment(String),
+    Severity(Option<Severity>),
+    Link { to: Id, word: Word },
 }
 
 /// What became of it.
@@ -86,7 +122,8 @@ pub(super) async fn decide(
     let asked: Asked = json::body(&headers, body, &app.limits).await?;
     let actor = who::actor(&caller, asked.actor.as_deref())?;
     check(&asked, &actor)?;
-    let (targets, left_out) = targets(&app, &caller, &asked, &actor).await?;
+    let what = what(&app, &caller, &asked).await?;
+    let (targets, left_out) = targets(&app, &caller, &asked, &what, &actor).await?;
     let now = app.doors.clock.now();
     let decision = |target: &Target| Decision {
         key: target.key.clone(),
@@ -94,7 +131,7 @@ pub(super) async fn decide(
         actor: actor.clone(),
         reason: asked.reason.clone(),
         at: now,
-        what: decided(&asked, target),
+        what: what.of(target),
     };
     let records: Vec<Decision> = targets.iter().map(decision).collect();
     let door = app.doors.decisions.clone();
@@ -110,41 +147,101 @@ pub(super) async fn decide(
 }
 
 fn check(asked: &Asked, actor: &str) -> Result<(), Problem> {
-    if asked.verdict.is_some() == asked.assignment.is_some() {
-        return Err(Problem::bad_request("exactly one of verdict and assignment is to be given", "Send two decisions for both."));
+    let given = [asked.verdict.is_some(), asked.assignment.is_some(), asked.severity.is_some(), asked.link.is_some()];
+    if given.into_iter().filter(|is_given| *is_given).count() != 1 {
+        let detail = "exactly one of verdict, assignment, severity and link is to be given";
+        return Err(Problem::bad_request(detail, "Send one decision for each."));
     }
     json::text("actor", actor, NAME_BYTES, true)?;
-    json::text("reason", &asked.reason, REASON_BYTES, asked.verdict.is_some())?;
+    json::text("reason", &asked.reason, REASON_BYTES, asked.assignment.is_none())?;
     json::text("key", asked.key.as_deref().unwrap_or("-"), NAME_BYTES, true)?;
     json::text("assignment.to", asked.assignment.as_ref().map_or("", |assigned| &assigned.to), NAME_BYTES, false)
 }
 
-fn decided(asked: &Asked, target: &Target) -> Decided {
-    let (finding, expected_version) = (target.finding, target.expected_version);
-    match (&asked.assignment, asked.verdict) {
-        (Some(assigned), _) => Decided::Assignment(FindingAssignment { finding, to: assigned.to.clone(), expected_version }),
-        (None, verdict) => Decided::Verdict(FindingVerdict { finding, verdict: verdict.unwrap_or(Verdict::Withdrawn), expected_version }),
+/// What is asked for, with the whole id of what a link leads to.
+async fn what(app: &App, caller: &Caller, asked: &Asked) -> Result<What, Problem> {
+    Ok(match asked {
+        // What it was said of may be gone, or where the asker does not see it.
+        Asked { link: Some(Linked { to, word: Word::Withdrawn }), finding: Some(finding), .. } => {
+            let route = listed(app, *finding, &who::within(caller, Action::Read)?).await?;
+            let (lowest, highest) = to.bounds();
+            let mut said = route.words.iter().map(|given| given.to).filter(|given| (lowest..=highest).contains(given));
+            let (Some(to), None) = (said.next(), said.next()) else {
+                let detail = format!("Finding {} has no word, or several, on a link to {to}.", route.finding);
+                return Err(Problem::not_found(detail, "GET /v1/findings/{id} shows its words."));
+            };
+            What::Link { to, word: Word::Withdrawn }
+        }
+        Asked { link: Some(link), .. } => {
+            let code = listed(app, link.to, &who::within(caller, Action::Read)?).await?;
+            if !matches!(code.observation.locus, Locus::Code(_)) {
+                let detail = format!("Finding {} is not in code.", code.finding);
+                return Err(Problem::bad_request(detail, "A link leads from what was proved at runtime to a finding in code."));
+            }
+            What::Link { to: code.finding, word: link.word }
+        }
+        Asked { severity: Some(level), .. } => What::Severity(level.severity()),
+        Asked { assignment: Some(assigned), .. } => What::Assignment(assigned.to.clone()),
+        Asked { verdict, .. } => What::Verdict(verdict.unwrap_or(Verdict::Withdrawn)),
+    })
+}
+
+/// The finding of an id, if the asker may see it.
+async fn listed(app: &App, given: IdPrefix, within: &Within) -> Result<TrackedFinding, Problem> {
+    let none = || Problem::not_found(format!("No finding has the id {given}."), "GET /v1/findings lists all.");
+    let (finding, within) = (whole(app, given, Named::Finding, within).await?.ok_or_else(none)?, within.clone());
+    let known = app.ask(move |views| views.finding(finding, &within)).await?;
+    known.map(|listed| listed.finding).ok_or_else(none)
+}
+
+impl Level {
+    fn severity(self) -> Option<Severity> {
+        Some(match self {
+            Self::Info => Severity::Info,
+            Self::Low => Severity::Low,
+            Self::Medium => Severity::Medium,
+            Self::High => Severity::High,
+            Self::Critical => Severity::Critical,
+            Self::Withdrawn => return None,
+        })
+    }
+}
+
+impl What {
+    fn of(&self, target: &Target) -> Decided {
+        let (finding, expected_version) = (target.finding, target.expected_version);
+        match self {
+            Self::Verdict(verdict) => Decided::Verdict(FindingVerdict { finding, verdict: *verdict, expected_version }),
+            Self::Assignment(to) => Decided::Assignment(FindingAssignment { finding, to: to.clone(), expected_version }),
+            Self::Severity(severity) => Decided::Severity(FindingSeverity { finding, severity: *severity, expected_version }),
+            Self::Link { to, word } => Decided::Link(LinkWord { finding, to: *to, word: *word, expected_version }),
+        }
     }
 }
 
 /// The findings that are decided upon, and how many home findings of a risk its record has no room for.
-async fn targets(app: &App, caller: &Caller, asked: &Asked, actor: &str) -> Result<(Vec<Target>, i32), Problem> {
+async fn targets(app: &App, caller: &Caller, asked: &Asked, what: &What, actor: &str) -> Result<(Vec<Target>, i32), Problem> {
     let within = who::within(caller, Action::Read)?;
-    let seen = within.clone();
     match (asked.finding, asked.risk) {
         (Some(given), None) if asked.shown.is_none() => {
-            let none = || Problem::not_found(format!("No finding has the id {given}."), "GET /v1/findings lists all.");
-            let finding = whole(app, given, Named::Finding, &within).await?.ok_or_else(none)?;
-            let known = app.ask(move |views| views.finding(finding, &seen)).await?.ok_or_else(none)?;
+            let TrackedFinding { finding, asset, observation, .. } = listed(app, given, &within).await?;
+            if matches!(what, What::Link { .. }) && !matches!(observation.locus, Locus::Route(_)) {
+                let detail = format!("Finding {finding} is not at a route.");
+                return Err(Problem::bad_request(detail, "A link leads from what was proved at runtime to a finding in code."));
+            }
             are_theirs(app, caller, vec![finding]).await?;
-            let key = key_of(app, caller, asked, actor, finding);
-            Ok((vec![Target { finding, asset: known.finding.asset, key, expected_version: asked.expected_version }], 0))
+            let key = key_of(app, caller, asked, what, actor, finding);
+            Ok((vec![Target { finding, asset, key, expected_version: asked.expected_version }], 0))
+        }
+        (None, Some(_)) if matches!(what, What::Link { .. }) => {
+            Err(Problem::bad_request("a link is of a finding", "Give the finding at the route that it begins at."))
         }
         (None, Some(given)) if asked.expected_version.is_none() => {
             let none = || Problem::not_found(format!("No risk has the id {given}."), "GET /v1/risks lists all.");
             let risk = whole(app, given, Named::Risk, &within).await?.ok_or_else(none)?;
+            let seen = within.clone();
             let known = app.ask(move |views| views.risk(risk, &seen)).await?.ok_or_else(none)?;
-            let (targets, left_out) = of_risk(&known, asked, &key_of(app, caller, asked, actor, risk))?;
+            let (targets, left_out) = of_risk(&known, asked, &key_of(app, caller, asked, what, actor, risk))?;
             are_theirs(app, caller, targets.iter().map(|target| target.finding).collect()).await?;
             Ok((targets, left_out))
         }
@@ -199,12 +296,10 @@ fn of_risk(risk: &Risk, asked: &Asked, key: &str) -> Result<(Vec<Target>, i32), 
 }
 
 /// The key that the asker gives, else one that nobody else has: of all that was asked, and when.
-fn key_of(app: &App, caller: &Caller, asked: &Asked, actor: &str, subject: Id) -> String {
+fn key_of(app: &App, caller: &Caller, asked: &Asked, what: &What, actor: &str, subject: Id) -> String {
     let made_up = || {
-        let verdict = asked.verdict.map_or("", Verdict::name);
-        let to = asked.assignment.as_ref().map_or("", |assigned| assigned.to.as_str());
-        let at = app.doors.clock.now().millis().to_be_bytes();
-        let parts: [&[u8]; 6] = [&subject.0, verdict.as_bytes(), to.as_bytes(), actor.as_bytes(), asked.reason.as_bytes(), &at];
+        let (what, at) = (format!("{what:?}"), app.doors.clock.now().millis().to_be_bytes());
+        let parts: [&[u8]; 5] = [&subject.0, what.as_bytes(), actor.as_bytes(), asked.reason.as_bytes(), &at];
         Id::of("decision key", &parts).to_string()
     };
     asked.key.as_deref().map_or_else(made_up, |given| who::key(caller, given))

@@ -15,11 +15,11 @@ use faultline_model::audit::Act;
 use faultline_model::avro;
 use faultline_model::decision::{Decision, Outcome, OutcomeStatus, ScanCounts};
 use faultline_model::id::Id;
-use faultline_model::locus::{Code, Locus};
+use faultline_model::locus::{Code, Locus, Route};
 use faultline_model::observation::{Observation, ScanKind, Severity};
 use faultline_model::risk::{self, EvidenceState, Fix, Member, Risk, RiskState, Score};
 use faultline_model::time::Timestamp;
-use faultline_model::tracked::{self, FactKind, FindingState, TrackedFinding, TrackedRecord};
+use faultline_model::tracked::{self, FactKind, FindingState, GivenWord, TrackedFinding, TrackedRecord};
 use faultline_server::doors::{
     Acts, Backlog, Catalog, CatalogApplied, Clock, DeadLetters, Decisions, DoorError, Doors, Intel, IntelLoaded, Lane, LetterId,
     LetterPage, LetterQuery, NewToken, PublishedScan, Pulse, RedriveOrder, Redriven, RedrivenLetter, RefusedElement, ReportClaim, Reports,
@@ -371,9 +371,20 @@ pub fn apply_finding(views: &Views, number: u32) {
     apply_finding_of(views, number, "shop", true);
 }
 
+/// A finding that was proved at a route.
+pub fn apply_finding_at_route(views: &Views, number: u32, words: Vec<GivenWord>) {
+    let place = Route { method: "GET".into(), origin: "https://shop.example".into(), path: "/users/1".into(), parameter: "id".into() };
+    let observation = Observation::new("sql-injection", Severity::High, Locus::Route(place));
+    apply_tracked(views, TrackedFinding { kind: ScanKind::Dast, tool: "zap".into(), observation, words, ..finding(number, "shop", true) });
+}
+
 /// A finding of the shop's repository, at a service that owns or uses its place.
 pub fn apply_finding_of(views: &Views, number: u32, service: &str, is_owner: bool) {
-    let finding = TrackedFinding {
+    apply_tracked(views, finding(number, service, is_owner));
+}
+
+fn finding(number: u32, service: &str, is_owner: bool) -> TrackedFinding {
+    TrackedFinding {
         finding: finding_id(number),
         fingerprint: finding_id(number),
         asset: shop(),
@@ -391,11 +402,16 @@ pub fn apply_finding_of(views: &Views, number: u32, service: &str, is_owner: boo
         moved_from: None,
         verdict: None,
         assignment: None,
+        severity: None,
+        words: Vec::new(),
         version: 0,
         service_claim: String::new(),
         owners: Vec::new(),
-    };
-    let key = tracked::key(service, FactKind::Finding, finding.finding);
+    }
+}
+
+fn apply_tracked(views: &Views, finding: TrackedFinding) {
+    let key = tracked::key(&finding.service, FactKind::Finding, finding.finding);
     apply(views, "tracked", &key, &avro::encode(TrackedRecord::Finding(finding)).unwrap());
 }
 

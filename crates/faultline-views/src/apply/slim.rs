@@ -63,6 +63,20 @@ pub(super) struct Finding {
     pub first_seen: Timestamp,
     pub verdict: Option<GivenVerdict>,
     pub assignment: Option<GivenAssignment>,
+    #[serde(default)]
+    pub severity: Option<GivenSeverity>,
+}
+
+impl Finding {
+    /// As [`faultline_model::tracked::TrackedFinding::severity`].
+    pub fn severity(&self) -> Severity {
+        self.severity.as_ref().map_or(self.observation.severity, |given| given.severity)
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct GivenSeverity {
+    pub severity: Severity,
 }
 
 #[derive(Clone, Serialize, Deserialize)]

@@ -90,7 +90,7 @@ impl Work<'_> {
         Ok(Row {
             shelf: shelf(finding.is_owner, finding.is_preview),
             state: codes::code(&codes::FINDING_STATES, &finding.state),
-            rank: 4 - codes::severity(finding.observation.severity),
+            rank: 4 - codes::severity(finding.severity()),
             tool: self.words.number(connection, Word::Tool, &finding.tool)?,
             kind: codes::kind_bit(finding.kind),
             rule: self.words.number(connection, Word::Rule, &finding.observation.rule)?,

@@ -152,6 +152,8 @@ pub fn finding(service: &str, number: u32, severity: Severity) -> TrackedFinding
         moved_from: None,
         verdict: None,
         assignment: None,
+        severity: None,
+        words: Vec::new(),
         version: 0,
         service_claim: String::new(),
         owners: Vec::new(),

@@ -5,7 +5,7 @@ use faultline_model::asset::AssetId;
 use faultline_model::id::{IdPrefix, IdPrefixError};
 use serde_json::{Value, json};
 
-use crate::cli::{Common, Decide, Retire, Retract, VerdictName};
+use crate::cli::{Common, Decide, LevelName, Retire, Retract, VerdictName};
 use crate::client::{Body, Client};
 use crate::commands::{print_json, print_line};
 use crate::failure::{Exit, Failure};
@@ -14,19 +14,16 @@ use crate::show::clean;
 pub fn decide(common: &Common, arguments: &Decide) -> Result<Exit, Failure> {
     let client = Client::connect(common)?;
     let id = whole(&client, &arguments.id)?;
-    // A risk's decision goes to its home findings; a finding's to itself.
-    let is_risk = match client.get(&format!("/v1/risks/{id}"), &[]) {
+    // A risk's decision goes to its home findings; a finding's to itself, though its id leads to a risk as well.
+    let is_finding = match client.get(&format!("/v1/findings/{id}"), &[]) {
         Ok(_) => true,
         Err(failure) if failure.exit() == Exit::Failed => false,
         Err(failure) => return Err(failure),
     };
     let mut body = json!({ "reason": arguments.reason, "actor": client.actor(arguments.actor.as_deref()) });
-    body[if is_risk { "risk" } else { "finding" }] = id.clone().into();
-    match (arguments.verdict, &arguments.assign) {
-        (Some(verdict), _) => body["verdict"] = name(verdict).into(),
-        (None, Some(to)) => body["assignment"] = json!({ "to": to }),
-        (None, None) => {}
-    }
+    body[if is_finding { "finding" } else { "risk" }] = id.clone().into();
+    let (member, said) = what(arguments);
+    body[member] = said;
     if let Some(version) = arguments.expected_version {
         body["expected_version"] = version.into();
     }
@@ -40,6 +37,30 @@ pub fn decide(common: &Common, arguments: &Decide) -> Result<Exit, Failure> {
     let outcomes: Vec<Value> =
         decisions.into_iter().map(|decision| json!({ "finding": decision["finding"], "outcome": decision["outcome"] })).collect();
     Ok(tell(common, &outcomes))
+}
+
+/// The member of a decision's body that says what is decided.
+fn what(arguments: &Decide) -> (&'static str, Value) {
+    let links = [("confirmed", &arguments.confirm_link), ("rejected", &arguments.reject_link), ("withdrawn", &arguments.withdraw_link)];
+    if let Some((word, to)) = links.into_iter().find_map(|(word, to)| Some((word, to.as_ref()?))) {
+        return ("link", json!({ "to": to, "word": word }));
+    }
+    match (arguments.verdict, arguments.severity) {
+        (Some(verdict), _) => ("verdict", name(verdict).into()),
+        (None, Some(level)) => ("severity", level_name(level).into()),
+        (None, None) => ("assignment", json!({ "to": arguments.assign.as_deref().unwrap_or_default() })),
+    }
+}
+
+fn level_name(level: LevelName) -> &'static str {
+    match level {
+        LevelName::Info => "info",
+        LevelName::Low => "low",
+        LevelName::Medium => "medium",
+        LevelName::High => "high",
+        LevelName::Critical => "critical",
+        LevelName::Withdrawn => "withdrawn",
+    }
 }
 
 /// All digits of an id that was given by its first ones, whatever it is of.

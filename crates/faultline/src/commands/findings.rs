@@ -39,6 +39,7 @@ pub fn run(common: &Common, command: &Findings) -> Result<Exit, Failure> {
 fn query(filter: &FindingFilter) -> Vec<(&'static str, String)> {
     let texts = [
         ("state", &filter.state),
+        ("severity", &filter.severity),
         ("service", &filter.service),
         ("asset", &filter.asset),
         ("tool", &filter.tool),
@@ -54,8 +55,10 @@ fn row(item: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let seen = &item["observation"];
     let locus = Locus::deserialize(&seen["locus"]).map(|locus| place(&locus)).unwrap_or_default();
+    // What a person says, else the tool.
+    let given = &item["severity"]["severity"];
     vec![
-        text(&seen["severity"]),
+        text(if given.is_null() { &seen["severity"] } else { given }),
         text(&item["state"]),
         text(&item["tool"]),
         short(&text(&item["service"]), 24),

@@ -207,7 +207,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "state.format.track",
         "",
-        "The format up to which the state of stage track is finalised: an older version cannot read it then. Empty: each state keeps its format.",
+        "The format up to which the state of stage track is finalised: an older version cannot read it then. From 4 on that of correlate is 3 at least. Empty: each state keeps its format.",
         "a number, or nothing",
         is_format_number,
     ),

@@ -129,7 +129,7 @@ impl Settings {
             scan_timeout: span("track.scan_timeout"),
             // Empty is no number.
             format_track: text("state.format.track").parse().ok(),
-            format_correlate: text("state.format.correlate").parse().ok(),
+            format_correlate: text("state.format.correlate").parse().ok().max(correlate_with(text("state.format.track").parse().ok())),
             secrets_key: secret("secrets.key"),
             log_level: text("log.level"),
             log_is_json: text("log.format") == "json",
@@ -160,6 +160,11 @@ impl Settings {
             }),
         }
     }
+}
+
+/// The format of correlate's state that goes with one of track's: from 4 on track says what correlate writes in 3.
+fn correlate_with(track: Option<u16>) -> Option<u16> {
+    track.filter(|track| *track >= 4).map(|_| 3)
 }
 
 fn client_options(layers: &Layers) -> BTreeMap<String, Secret> {

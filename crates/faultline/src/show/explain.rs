@@ -74,7 +74,7 @@ fn head(text: &mut String, risk: &Risk) {
 
 /// How what was proved at runtime and what stands in code come together.
 fn proof(text: &mut String, risk: &Risk) {
-    let Some(link) = risk.links.iter().find(|link| link.rule == "route-handler") else { return };
+    let Some(link) = risk.links.iter().find(|link| ["confirmed", "route-handler"].contains(&link.rule.as_str())) else { return };
     line!(text, "\nProved at runtime, located in code");
     for input in &link.inputs {
         line!(text, "  {}", clean(input));

@@ -1,10 +1,11 @@
 //! The asset itself, its service sets, and what people asked about it.
 
-use faultline_model::decision::{Assignment, OutcomeStatus, Verdict};
+use faultline_model::decision::{Assignment, OutcomeStatus, Verdict, Word};
+use faultline_model::observation::Severity;
 use faultline_model::time::Timestamp;
-use faultline_model::tracked::{GivenAssignment, GivenVerdict};
+use faultline_model::tracked::{GivenAssignment, GivenSeverity, GivenVerdict, GivenWord};
 
-use crate::track::codec::{Reader, Row, Writer};
+use crate::track::codec::{NEWEST, Reader, Row, VERSION, Writer};
 
 /// The asset itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,6 +125,16 @@ impl Row for Asked {
     }
 }
 
+/// What somebody said of a finding's severity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::track) struct SaidSeverity {
+    /// None takes back what was said before.
+    pub severity: Option<Severity>,
+    pub actor: String,
+    pub reason: String,
+    pub at: Timestamp,
+}
+
 /// The decisions on a finding itself; what follows a move is not here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::track) struct Decisions {
@@ -132,10 +143,26 @@ pub(in crate::track) struct Decisions {
     /// The last one, a withdrawal included.
     pub verdict: Option<GivenVerdict>,
     pub assignment: Option<GivenAssignment>,
+    /// The last one, taken back or not.
+    pub severity: Option<SaidSeverity>,
+    /// By the finding that they lead to.
+    pub words: Vec<GivenWord>,
+}
+
+impl SaidSeverity {
+    /// As it is published; nothing where it was taken back.
+    pub fn given(self) -> Option<GivenSeverity> {
+        let Self { severity, actor, reason, at } = self;
+        Some(GivenSeverity { severity: severity?, actor, reason, at })
+    }
 }
 
 impl Row for Decisions {
     const TABLE: &'static str = "decisions";
+
+    fn version(&self) -> u8 {
+        if self.severity.is_some() || !self.words.is_empty() { NEWEST } else { VERSION }
+    }
 
     fn write(&self, out: &mut Writer) {
         out.uint(self.version.into());
@@ -151,10 +178,26 @@ impl Row for Decisions {
             out.text(&given.reason);
             out.time(given.at);
         });
+        if self.version() == VERSION {
+            return;
+        }
+        out.option(self.severity.as_ref(), |out, given| {
+            out.text(given.severity.map_or("", Severity::name));
+            out.text(&given.actor);
+            out.text(&given.reason);
+            out.time(given.at);
+        });
+        out.list(&self.words, |out, given| {
+            out.id(given.to);
+            out.text(given.word.name());
+            out.text(&given.actor);
+            out.text(&given.reason);
+            out.time(given.at);
+        });
     }
 
     fn read(from: &mut Reader<'_>) -> Option<Self> {
-        Some(Self {
+        let mut read = Self {
             version: from.small()?,
             verdict: from.option(|from| {
                 let verdict = Verdict::named(&from.text()?)?;
@@ -164,6 +207,20 @@ impl Row for Decisions {
                 let assignment = Assignment { to: from.text()? };
                 Some(GivenAssignment { assignment, actor: from.text()?, reason: from.text()?, at: from.time()? })
             })?,
-        })
+            ..Self::default()
+        };
+        if from.is_at_end() {
+            return Some(read);
+        }
+        read.severity = from.option(|from| {
+            let name = from.text()?;
+            let severity = if name.is_empty() { None } else { Some(Severity::named(&name)?) };
+            Some(SaidSeverity { severity, actor: from.text()?, reason: from.text()?, at: from.time()? })
+        })?;
+        read.words = from.list(|from| {
+            let (to, word) = (from.id()?, Word::named(&from.text()?)?);
+            Some(GivenWord { to, word, actor: from.text()?, reason: from.text()?, at: from.time()? })
+        })?;
+        Some(read)
     }
 }

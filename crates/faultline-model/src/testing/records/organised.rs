@@ -6,8 +6,11 @@ use proptest::prelude::*;
 use super::{assets, ids, lists, maybe, numbers, texts, timestamps, verdicts};
 use crate::catalog::{CatalogRecord, CodeOwners, Head, Node, PlaceRule, Places, PolicyText, Service};
 use crate::dead_letter::DeadLetter;
-use crate::decision::{Decided, Decision, FindingAssignment, FindingVerdict, Outcome, OutcomeStatus, RetractScan, ScanCounts};
+use crate::decision::{
+    Decided, Decision, FindingAssignment, FindingSeverity, FindingVerdict, LinkWord, Outcome, OutcomeStatus, RetractScan, ScanCounts, Word,
+};
 use crate::intel::{Aliases, EpssScore, IntelRecord, KevEntry, PublicExploit};
+use crate::observation::Severity;
 
 /// Values of `catalog`.
 pub fn catalog_records() -> impl Strategy<Value = CatalogRecord> {
@@ -47,7 +50,11 @@ pub fn decisions() -> impl Strategy<Value = Decision> {
     let assignment = (ids(), texts(), maybe(numbers()))
         .prop_map(|(finding, to, expected_version)| Decided::Assignment(FindingAssignment { finding, to, expected_version }));
     let retract = ids().prop_map(|scan| Decided::RetractScan(RetractScan { scan }));
-    let what = prop_oneof![verdict, assignment, retract, Just(Decided::RetireAsset)];
+    let severity = (ids(), maybe(prop::sample::select(Severity::ALL.to_vec())), maybe(numbers()))
+        .prop_map(|(finding, severity, expected_version)| Decided::Severity(FindingSeverity { finding, severity, expected_version }));
+    let link = (ids(), ids(), prop::sample::select(Word::ALL.to_vec()), maybe(numbers()))
+        .prop_map(|(finding, to, word, expected_version)| Decided::Link(LinkWord { finding, to, word, expected_version }));
+    let what = prop_oneof![verdict, assignment, severity, link, retract, Just(Decided::RetireAsset)];
     (texts(), assets(), texts(), texts(), timestamps(), what).prop_map(|(key, asset, actor, reason, at, what)| Decision {
         key,
         asset,

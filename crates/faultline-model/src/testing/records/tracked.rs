@@ -4,9 +4,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::{assets, id_lists, ids, lists, maybe, numbers, observations, scan_kinds, states, texts, timestamps, verdicts};
-use crate::decision::Assignment;
+use crate::decision::{Assignment, Word};
+use crate::observation::Severity;
 use crate::tracked::{
-    CompleteScan, GivenAssignment, GivenVerdict, HeldPlace, TrackedFinding, TrackedLine, TrackedRecord, TrackedRoute, Went,
+    CompleteScan, GivenAssignment, GivenSeverity, GivenVerdict, GivenWord, HeldPlace, TrackedFinding, TrackedLine, TrackedRecord,
+    TrackedRoute, Went,
 };
 
 fn places() -> impl Strategy<Value = HeldPlace> + Clone {
@@ -31,11 +33,23 @@ fn given_assignments() -> impl Strategy<Value = GivenAssignment> + Clone {
     })
 }
 
+fn given_severities() -> impl Strategy<Value = GivenSeverity> + Clone {
+    let severities = prop::sample::select(Severity::ALL.to_vec());
+    (severities, texts(), texts(), timestamps()).prop_map(|(severity, actor, reason, at)| GivenSeverity { severity, actor, reason, at })
+}
+
+fn given_words() -> impl Strategy<Value = Vec<GivenWord>> {
+    let words = prop::sample::select(vec![Word::Confirmed, Word::Rejected]);
+    let given = (ids(), words, texts(), texts(), timestamps());
+    vec(given.prop_map(|(to, word, actor, reason, at)| GivenWord { to, word, actor, reason, at }), 0..3)
+}
+
 fn findings() -> impl Strategy<Value = TrackedFinding> {
     let who = (ids(), ids(), assets(), texts(), any::<bool>(), texts(), scan_kinds());
     let standing = (observations(), states(), any::<bool>(), timestamps(), timestamps(), id_lists(), vec(places(), 0..3));
     let said = (maybe(ids()), maybe(given_verdicts()), maybe(given_assignments()), numbers(), texts(), lists());
-    (who, standing, said).prop_map(|(who, standing, said)| {
+    let said = (said, maybe(given_severities()), given_words());
+    (who, standing, said).prop_map(|(who, standing, (said, severity, words))| {
         let (finding, fingerprint, asset, service, is_owner, tool, kind) = who;
         let (observation, state, is_preview, first_seen, state_since, lines, places) = standing;
         let (moved_from, verdict, assignment, version, service_claim, owners) = said;
@@ -57,6 +71,8 @@ fn findings() -> impl Strategy<Value = TrackedFinding> {
             moved_from,
             verdict,
             assignment,
+            severity,
+            words,
             version,
             service_claim,
             owners,
