@@ -13,4 +13,5 @@ pub mod precision;
 pub mod score;
 pub mod stage;
 pub mod store;
+pub mod tickets;
 pub mod track;

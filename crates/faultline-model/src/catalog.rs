@@ -108,6 +108,8 @@ pub struct Head {
 pub const HEAD_KEY: &str = "head";
 /// The key of the risk policy.
 pub const POLICY_KEY: &str = "policy";
+/// The key of the ticket policy's record, which is of kind policy as well.
+pub const TICKETS_KEY: &str = "tickets";
 
 /// The key of a node.
 pub fn node_key(id: &str) -> String {

@@ -14,8 +14,10 @@ use faultline_model::asset::AssetId;
 use faultline_model::audit::Act;
 use faultline_model::decision::Decision;
 use faultline_model::id::Id;
+use faultline_model::risk::Risk;
 use faultline_model::time::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 
 pub use letters::{
     DeadLetters, Letter, LetterId, LetterIdError, LetterPage, LetterQuery, RedriveOrder, Redriven, RedrivenLetter, RefusedLetter,
@@ -148,6 +150,21 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// The catalog that holds, as YAML that could be applied.
     fn show(&self) -> Result<String, DoorError>;
+
+    /// Begins to work out what a ticket policy would do: this one (a description with `tickets`), or the one that holds.
+    fn tickets(&self, policy: Option<&str>) -> Result<Box<dyn TicketPlan>, DoorError>;
+}
+
+/// Says which service owns what a finding is at, if any does.
+pub type OwnerOf<'a> = &'a mut dyn FnMut(Id) -> Result<Option<String>, DoorError>;
+
+/// What a ticket policy would do, as it is worked out.
+pub trait TicketPlan: Send {
+    /// Takes an open risk.
+    fn add(&mut self, risk: Risk) -> Result<(), DoorError>;
+
+    /// What would be done, as JSON.
+    fn end(self: Box<Self>, owner: OwnerOf<'_>) -> Result<Value, DoorError>;
 }
 
 /// What a load of intelligence did.
@@ -196,7 +213,7 @@ pub struct TopicRecord {
     pub time: String,
     pub key: String,
     /// Null if the key went.
-    pub value: serde_json::Value,
+    pub value: Value,
 }
 
 /// Shows the topics.

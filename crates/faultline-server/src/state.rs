@@ -8,7 +8,7 @@ use std::time::Duration;
 use faultline_model::access::Roles;
 use faultline_model::decision::Outcome;
 use faultline_views::{ViewError, Views};
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::counters::Counters;
@@ -32,6 +32,7 @@ pub(crate) struct App {
     pub counters: Counters,
     pub requests: Semaphore,
     uploads: Semaphore,
+    plans: Arc<Semaphore>,
     waiters: Semaphore,
     /// Counts batches that the views applied.
     applied: watch::Receiver<u64>,
@@ -58,6 +59,7 @@ impl App {
             counters: Counters::default(),
             requests: Semaphore::new(limits.requests),
             uploads: Semaphore::new(limits.uploads),
+            plans: Arc::new(Semaphore::new(1)),
             waiters: Semaphore::new(limits.waiters),
             applied,
             stopping: watch::channel(false).0,
@@ -68,6 +70,11 @@ impl App {
     /// A place among the uploads.
     pub fn upload(&self) -> Result<SemaphorePermit<'_>, Problem> {
         self.uploads.try_acquire().map_err(|_| Problem::busy("As many reports and feeds as may be are being read."))
+    }
+
+    /// The one place of who goes over all risks.
+    pub fn plan(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.plans).try_acquire_owned().map_err(|_| Problem::busy("Another plan is being worked out."))
     }
 
     /// Requests that wait for an outcome now.

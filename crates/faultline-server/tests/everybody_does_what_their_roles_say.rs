@@ -50,7 +50,7 @@ fn becomes(method: &str, path: &str, role: &str, at: &str) -> Becomes {
                 Hidden
             }
         }
-        ("GET", "/v1/catalog" | "/metrics") => allowed(is_everywhere),
+        ("GET", "/v1/catalog" | "/metrics" | "/v1/tickets/plan") | ("POST", "/v1/tickets/plan") => allowed(is_everywhere),
         ("POST", "/v1/decisions") if decides && !has_shop => Hidden,
         ("POST", "/v1/decisions") => allowed(decides),
         ("POST", "/v1/retractions") => allowed(["owner", "admin"].contains(&role) && has_shop),

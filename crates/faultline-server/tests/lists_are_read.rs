@@ -4,9 +4,44 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{Running, answer, apply_finding, apply_outcome, apply_risk, finding_id, risk, scan_id};
+use common::{Running, answer, apply_finding, apply_finding_of, apply_outcome, apply_risk, finding_id, risk, scan_id};
 use faultline_model::id::Id;
+use faultline_server::Serves;
 use serde_json::json;
+
+/// A process of one side says of all routes of the other who serves them.
+#[test]
+fn a_process_of_one_side_says_who_serves_the_other() {
+    for (takes_in, paths, role) in [
+        (true, ["/v1/risks", "/v1/tickets/plan", "/v1/nodes"], "views"),
+        (false, ["/v1/reports", "/v1/intel", "/v1/dead-letters/redrive"], "gateway"),
+    ] {
+        let server = Running::with(|settings| settings.serves = Serves { takes_in, has_lists: !takes_in }, true);
+        for path in paths {
+            let (status, told) = answer(server.get(path));
+            assert!(status == 404 && told["what_to_do"].as_str().unwrap().contains(&format!("--role {role}")), "{path}: {told}");
+        }
+    }
+}
+
+/// Whoever plans takes every open risk once, over as many pages as there are, and is told who owns a place.
+#[test]
+fn a_plan_of_tickets_goes_over_all_open_risks() {
+    let server = Running::start();
+    for number in 1..=1_001 {
+        apply_risk(&server.memory.views, &risk(number, number as i32 % 1_000, &[], &[]));
+    }
+    apply_finding(&server.memory.views, 1);
+    apply_finding_of(&server.memory.views, 2, "shop", false);
+    let (status, planned) = answer(server.get("/v1/tickets/plan"));
+    assert_eq!((status, planned.as_object().unwrap().len(), &planned["unreadable"]), (200, 1_002, &json!(0)));
+    let owner = |number| planned[risk(number, 0, &[], &[]).risk.to_string()].clone();
+    assert_eq!([owner(1), owner(2), owner(3)], [json!("shop"), json!(null), json!(null)]);
+    let send = |yaml: &'static str| answer(server.post("/v1/tickets/plan").body(yaml).send().unwrap());
+    assert_eq!(send("tickets: {}").1, planned);
+    let (status, refused) = send("nonsense");
+    assert!(status == 422 && refused["detail"].as_str().unwrap().contains("expected off or watch"), "{refused}");
+}
 
 #[test]
 fn risks_come_sorted_in_pages_that_follow_each_other() {

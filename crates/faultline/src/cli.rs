@@ -80,6 +80,9 @@ pub enum Command {
     /// The organisation: units, services, which place belongs to whom, the risk policy
     #[command(subcommand, after_help = "Example: faultline catalog apply catalog.yaml")]
     Catalog(Catalog),
+    /// Which risks deserve a ticket
+    #[command(subcommand, after_help = "Example: faultline tickets plan tickets.yaml")]
+    Tickets(Tickets),
     /// Threat intelligence
     #[command(subcommand, after_help = "Example: faultline intel load kev.json epss.csv.gz")]
     Intel(Intel),
@@ -374,6 +377,16 @@ pub enum Catalog {
     /// The catalog as it is applied, as YAML
     #[command(after_help = "Example: faultline catalog show > catalog.yaml")]
     Show,
+}
+
+#[derive(Subcommand)]
+pub enum Tickets {
+    /// What a ticket policy would do now: tickets by queue and rule, and the first of each. Nothing is sent
+    #[command(after_help = "Example: faultline tickets plan tickets.yaml")]
+    Plan {
+        /// A description with `tickets` [default: what the catalog has]
+        file: Option<PathBuf>,
+    },
 }
 
 #[derive(Subcommand)]

@@ -173,6 +173,46 @@ fn people_say_how_severe_a_finding_is_and_which_code_it_was_proved_in() {
 }
 
 #[test]
+fn a_ticket_policy_says_what_it_would_do_before_anything_is_sent() {
+    let installation = Installation::new();
+    let written = |name: &str, text: &str| {
+        let path = installation.home().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let organisation = "organisation: [{ id: retail, name: Retail }]\nservices: [{ id: shop, parent: retail, places: [{ asset: \"repo:git.acme.example/shop\" }] }]\n";
+    let policy = "tickets: { mode: watch, queues: [{ id: web, site: acme, project: SHOP, open_at_most: 2 }], rules: [{ name: retail, queue: web, when: { nodes: [retail] } }] }\n";
+    installation.json(&["catalog", "apply", &written("catalog.yaml", organisation)]);
+    installation.publish("anchore_grype/many_vulns4.json", &["--full"]);
+    let none = installation.run(&["tickets", "plan"]);
+    assert_eq!((exit(&none), String::from_utf8_lossy(&none.stderr).contains("has no ticket policy")), (1, true));
+    // One that is not applied.
+    let planned = installation.json(&["tickets", "plan", &written("tickets.yaml", policy)]);
+    let web = &planned["queues"][0];
+    let open = installation.open_risks();
+    assert_eq!((&web["risks"], &planned["rules"][0]["risks"], &planned["without_rule"]), (&open.into(), &open.into(), &0.into()));
+    let tickets = web["tickets"].as_u64().unwrap();
+    assert!(tickets > 2 && tickets < open, "{tickets} upgrades repair {open} risks");
+    assert_eq!(web["held_back"], tickets - 2);
+    // The same, once it is in the catalog, which gives it back.
+    installation.json(&["catalog", "apply", &written("whole.yaml", &format!("{organisation}{policy}"))]);
+    assert_eq!(installation.json(&["tickets", "plan"]), planned);
+    let shown = String::from_utf8(installation.run(&["catalog", "show"]).stdout).unwrap();
+    assert!(shown.contains("project: SHOP"), "{shown}");
+    let told = String::from_utf8(installation.run(&["tickets", "plan"]).stdout).unwrap();
+    assert!(told.contains("nothing is sent") && told.contains("first in web") && told.contains("in shop)"), "{told}");
+    for (text, part) in
+        [("tickets: { mode: on }", "expected off or watch"), ("services: []", "has no tickets"), ("tickets: {", "expected YAML")]
+    {
+        let refused = installation.run(&["tickets", "plan", &written("wrong.yaml", text)]);
+        assert_eq!((exit(&refused), String::from_utf8_lossy(&refused.stderr).contains(part)), (3, true), "{text}");
+    }
+    let misplaced = policy.replace("nodes: [retail]", "nodes: [retial]");
+    let refused = installation.run(&["catalog", "apply", &written("wrong.yaml", &format!("{organisation}{misplaced}"))]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("did you mean \"retail\"?"), "{}", String::from_utf8_lossy(&refused.stderr));
+}
+
+#[test]
 fn a_report_is_taken_back_and_an_asset_retired() {
     let installation = Installation::new();
     let file = format!("{SAMPLES}/anchore_grype/many_vulns4.json");

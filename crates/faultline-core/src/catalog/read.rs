@@ -11,6 +11,7 @@ use super::{inherit, owner_entries, place_entries, units};
 use crate::description::cursor::{Cursor, Place};
 use crate::description::fault::{DescriptionError, Faults};
 use crate::policy::{PRESETS, Policy};
+use crate::tickets::{self, TicketPolicy, Units};
 
 /// The largest file, in bytes.
 const FILE_BYTES: usize = 16 << 20;
@@ -47,6 +48,7 @@ pub(super) struct Draft {
     pub(super) branches: BTreeMap<String, (Place, String)>,
     pub(super) code_owners: BTreeMap<String, (Place, Vec<CodeOwners>)>,
     pub(super) policy: Option<(Place, PolicyText)>,
+    pub(super) tickets: Option<(Place, tickets::Places, TicketPolicy)>,
     /// Services that are named as users.
     pub(super) used_by: Vec<(Place, String)>,
     pub(super) warnings: Vec<String>,
@@ -70,13 +72,23 @@ pub fn read(files: &[File], beside: &dyn Fn(&str) -> Result<String, String>) -> 
         }
     }
     units::fit(&mut draft);
+    if let Some((_, places, _)) = &draft.tickets {
+        let nodes = draft.nodes.keys().map(String::as_str).collect();
+        let units = Units { nodes, services: draft.services.keys().map(String::as_str).collect() };
+        tickets::fit(places, &units, &mut draft.faults);
+    }
     let places = draft.places();
     draft.faults.none_or_error()?;
     let nodes = draft.nodes.into_values().map(|(_, node)| (catalog::node_key(&node.id), CatalogRecord::Node(node)));
     let services = draft.services.into_values().map(|(_, service)| (catalog::service_key(&service.id), CatalogRecord::Service(service)));
     let places = places.into_iter().map(|(assets, places)| (catalog::places_key(&assets), CatalogRecord::Places(places)));
     let policy = draft.policy.map(|(_, text)| (catalog::POLICY_KEY.to_owned(), CatalogRecord::Policy(text)));
-    Ok(Organisation { records: nodes.chain(services).chain(places).chain(policy).collect(), warnings: draft.warnings })
+    let tickets = draft.tickets.map(|(_, _, policy)| {
+        let text = PolicyText { name: catalog::TICKETS_KEY.to_owned(), version: policy.version(), yaml: policy.to_yaml() };
+        (catalog::TICKETS_KEY.to_owned(), CatalogRecord::Policy(text))
+    });
+    let records = nodes.chain(services).chain(places).chain(policy).chain(tickets).collect();
+    Ok(Organisation { records, warnings: draft.warnings })
 }
 
 fn parse(file: &File, faults: &mut Faults) -> Option<Value> {
@@ -97,11 +109,14 @@ fn parse(file: &File, faults: &mut Faults) -> Option<Value> {
 
 impl Draft {
     fn take(&mut self, root: &Cursor<'_>, beside: Beside<'_>) {
-        if root.fields(&["organisation", "services", "code_owners", "policy"], &mut self.faults) {
+        if root.fields(&["organisation", "services", "code_owners", "policy", "tickets"], &mut self.faults) {
             units::read(root, self);
             owner_entries::read(root, beside, self);
             if let Some(policy) = root.get("policy") {
                 self.policy(&policy, beside);
+            }
+            if let Some(at) = root.get("tickets") {
+                self.tickets(&at);
             }
         }
     }
@@ -131,6 +146,14 @@ impl Draft {
                 let expected = "the name of a policy file, a preset with overrides, or a whole policy";
                 self.faults.add(place.fault(format!("no policy ({error})"), expected.to_owned()));
             }
+        }
+    }
+
+    fn tickets(&mut self, at: &Cursor<'_>) {
+        if let Some((first, ..)) = &self.tickets {
+            self.faults.add(at.place().fault("a second ticket policy".to_owned(), format!("one, which is at {first}")));
+        } else if let Some((places, policy)) = tickets::read(at, &mut self.faults) {
+            self.tickets = Some((at.place(), places, policy));
         }
     }
 

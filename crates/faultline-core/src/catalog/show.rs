@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use faultline_model::asset::AssetKind;
-use faultline_model::catalog::{CatalogRecord, Node, PlaceRule, Places, Service};
+use faultline_model::catalog::{CatalogRecord, Node, PlaceRule, Places, Service, TICKETS_KEY};
 use serde::Serialize;
 use serde_yaml_ng::Value;
 
@@ -19,6 +19,8 @@ struct Shown<'a> {
     code_owners: Vec<ShownOwners<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tickets: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -58,11 +60,12 @@ struct ShownOwners<'a> {
 pub fn show(records: &BTreeMap<String, CatalogRecord>) -> String {
     let (mut nodes, mut services, mut places): (Vec<&Node>, Vec<&Service>, BTreeMap<String, Places>) = Default::default();
     let mut shown = Shown::default();
-    for record in records.values() {
+    for (key, record) in records {
         match record {
             CatalogRecord::Node(node) => nodes.push(node),
             CatalogRecord::Service(service) => services.push(service),
             CatalogRecord::Places(record) => _ = places.insert(record.assets.clone(), record.clone()),
+            CatalogRecord::Policy(policy) if key == TICKETS_KEY => shown.tickets = serde_yaml_ng::from_str(&policy.yaml).ok(),
             CatalogRecord::Policy(policy) => shown.policy = serde_yaml_ng::from_str(&policy.yaml).ok(),
             CatalogRecord::Head(_) => {}
         }

@@ -125,6 +125,17 @@ impl<'a> Cursor<'a> {
         texts
     }
 
+    /// A list of texts, each one of a few words; sorted and without repeats.
+    pub(crate) fn words(&self, name: &str, known: &[&str], faults: &mut Faults) -> Vec<String> {
+        let mut words = self.set_of(name, known.len(), &listed(known), faults);
+        for word in words.iter().filter(|word| !known.contains(&word.as_str())) {
+            let place = Place { file: self.file.to_owned(), at: self.below(name) };
+            faults.add_near(place.fault(shown(word), listed(known)), word, known.iter().copied());
+        }
+        words.retain(|word| known.contains(&word.as_str()));
+        words
+    }
+
     /// One of a few words; the default if the field is not there.
     pub(crate) fn choice(&self, name: &str, words: &[&str], default: &str, faults: &mut Faults) -> String {
         let Some(field) = self.get(name) else { return default.to_owned() };

@@ -13,10 +13,13 @@ mod retractions;
 mod risks;
 mod services;
 mod summary;
+mod tickets;
 mod tokens;
 mod topics;
 mod trace;
 mod whoami;
+
+use std::collections::BTreeMap;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -68,6 +71,8 @@ fn table() -> Vec<(Side, Needs, &'static str, &'static str, MethodRouter<Shared>
         (Side::Lists, Somewhere(Read), "GET", "/v1/summary", get(summary::show)),
         (Side::Lists, Somewhere(Read), "GET", "/v1/services", get(services::list)),
         (Side::Lists, Somewhere(Read), "GET", "/v1/nodes", get(services::nodes)),
+        (Side::Lists, Everywhere(Read), "GET", "/v1/tickets/plan", get(tickets::plan)),
+        (Side::Lists, Everywhere(Read), "POST", "/v1/tickets/plan", post(tickets::plan_of)),
         (Side::Lists, Somewhere(Read), "GET", "/v1/trace/{id}", get(trace::show)),
         (Side::Both, Everywhere(Administer), "GET", "/v1/dead-letters", get(dead_letters::list)),
         (Side::Both, Everywhere(Administer), "GET", "/v1/dead-letters/{id}", get(dead_letters::show)),
@@ -101,7 +106,9 @@ pub(crate) fn router(app: Shared) -> Router {
     let mut router = served.into_iter().fold(Router::new(), |router, (_, needs, _, path, handler)| {
         router.route(path, handler.layer(from_fn_with_state((Shared::clone(&app), needs), who::admit)))
     });
-    for (side, _, _, path, _) in others.into_iter().filter(|(_, _, _, path, _)| !paths.contains(path)) {
+    // Once, however many methods it has.
+    let others: BTreeMap<&str, Side> = others.into_iter().map(|(side, _, _, path, _)| (path, side)).collect();
+    for (path, side) in others.into_iter().filter(|(path, _)| !paths.contains(path)) {
         router = router.route(path, any(move || async move { elsewhere(side) }));
     }
     router

@@ -1,5 +1,7 @@
 //! Risks: the list, one by its id, and the one that a finding is part of.
 
+use std::ops::ControlFlow;
+
 use faultline_model::asset::AssetId;
 use faultline_model::id::Id;
 use faultline_model::risk::{self, Risk};
@@ -45,6 +47,29 @@ impl Views {
         };
         let next = listed.next.map(|position| position.to_cursor(&self.options.cursors, ListKind::Risks, filter));
         Ok(Page { items, next, total, unreadable })
+    }
+
+    /// Visits every risk of a filter as they are at one moment, the highest score first, until the visitor says that it is enough. Gives how many cannot
+    /// be read.
+    pub fn each_risk(&self, filter: &RiskFilter, visit: &mut dyn FnMut(Risk) -> ControlFlow<()>) -> Result<usize, ViewError> {
+        let reader = self.reader()?;
+        let snapshot = reader.unchecked_transaction()?;
+        let Some(query) = query(&snapshot, self.options.bounds, filter)? else { return Ok(0) };
+        let (mut after, mut unreadable) = (None, 0);
+        loop {
+            let listed = query.page(&snapshot, after, PAGE_ITEMS)?;
+            let (items, unread) = bodies::all(listed.rows, |number| bodies::risk(&snapshot, &self.options.bodies, number))?;
+            unreadable += unread;
+            for risk in items {
+                if visit(risk).is_break() {
+                    return Ok(unreadable);
+                }
+            }
+            after = listed.next;
+            if after.is_none() {
+                return Ok(unreadable);
+            }
+        }
     }
 
     /// The risk of an id; also one that took in the risk which had the id. Of these, one that a reader may see.

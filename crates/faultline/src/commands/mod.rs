@@ -14,6 +14,7 @@ mod publish;
 mod repartition;
 mod risks;
 mod summary;
+mod tickets;
 mod tokens;
 mod topics;
 mod trace;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Retract(arguments) => decide::retract(&common, &arguments),
         Command::Retire(arguments) => decide::retire(&common, &arguments),
         Command::Catalog(command) => catalog::run(&common, &command),
+        Command::Tickets(command) => tickets::run(&common, &command),
         Command::Intel(command) => intel::run(&common, &command),
         Command::Summary(arguments) => summary::run(&common, &arguments),
         Command::Adapters(command) => adapters::run(&common, &command),

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use faultline_core::catalog::{self, File, Organisation};
+use faultline_core::tickets::{Plan, TicketPolicy, TooManyTickets, Units};
 use faultline_model::avro::{self, AvroError};
-use faultline_model::catalog::{CatalogRecord, HEAD_KEY};
+use faultline_model::catalog::{CatalogRecord, HEAD_KEY, TICKETS_KEY};
+use faultline_model::risk::Risk;
 use faultline_model::topic::CATALOG;
-use faultline_server::doors::{Catalog, CatalogApplied, Clock, DoorError, SystemClock};
+use faultline_server::doors::{Catalog, CatalogApplied, Clock, DoorError, OwnerOf, SystemClock, TicketPlan};
 use faultline_stream::{HostError, Log, append};
+use serde_json::Value;
 
 use super::table::table;
 
@@ -53,6 +56,56 @@ impl Catalog for CatalogDoor {
 
     fn show(&self) -> Result<String, DoorError> {
         Ok(catalog::show(&self.current()?))
+    }
+
+    fn tickets(&self, policy: Option<&str>) -> Result<Box<dyn TicketPlan>, DoorError> {
+        let current = self.current()?;
+        let policy = match policy {
+            Some(yaml) => {
+                let mut units = Units::default();
+                for record in current.values() {
+                    match record {
+                        CatalogRecord::Node(node) => _ = units.nodes.insert(&node.id),
+                        CatalogRecord::Service(service) => _ = units.services.insert(&service.id),
+                        _ => {}
+                    }
+                }
+                TicketPolicy::alone("the policy", yaml, &units).map_err(|error| DoorError::Refused(error.to_string()))?
+            }
+            None => held(current.get(TICKETS_KEY))?,
+        };
+        let paths = current
+            .into_values()
+            .filter_map(|record| if let CatalogRecord::Service(service) = record { Some((service.id, service.path)) } else { None });
+        Ok(Box::new(Planning { plan: Plan::new(policy), paths: paths.collect() }))
+    }
+}
+
+/// The policy that holds.
+fn held(record: Option<&CatalogRecord>) -> Result<TicketPolicy, DoorError> {
+    let Some(CatalogRecord::Policy(text)) = record else {
+        let how = "put `tickets` into the description and apply it, or name a file that has it";
+        return Err(DoorError::NotFound(format!("the catalog has no ticket policy: {how}")));
+    };
+    TicketPolicy::of_yaml(&text.yaml).ok_or_else(|| DoorError::Refused("a newer version wrote the ticket policy that holds".into()))
+}
+
+/// A plan with the units above each service.
+struct Planning {
+    plan: Plan,
+    paths: BTreeMap<String, Vec<String>>,
+}
+
+impl TicketPlan for Planning {
+    fn add(&mut self, risk: Risk) -> Result<(), DoorError> {
+        let nodes = self.paths.get(&risk.service).map_or(&[][..], Vec::as_slice);
+        let too_many = |error: TooManyTickets| DoorError::Refused(format!("{error}: let its rules ask for a higher score"));
+        self.plan.add(risk, nodes).map_err(too_many)
+    }
+
+    fn end(self: Box<Self>, owner: OwnerOf<'_>) -> Result<Value, DoorError> {
+        let planned = self.plan.end(owner)?;
+        serde_json::to_value(planned).map_err(|error| DoorError::Fault(Box::new(error)))
     }
 }
 
