@@ -41,7 +41,7 @@ const FINDINGS_A_REPORT: i32 = 10;
 /// As many go before those that are timed, at the same rate: for the first half minute of a new load the broker's JVM compiles what that load
 /// needs, which takes a quarter of two cores.
 const REPORTS_BEFORE: usize = 20_000;
-/// That are timed, in each of three turns, as every figure of `benches/against-streams`: what stands is the median of them. In one turn, a third of a
+/// That are timed, in each of three turns, as every figure of `benches/against-streams`: what stands is the median of them. In one turn, a fifth of a
 /// second in which the machine does something else is its p99.
 const REPORTS: usize = 10_000;
 const TURNS: usize = 3;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use faultline_model::access::TokenScope;
+use faultline_model::observation::Severity;
 
 use crate::service::Role;
 
@@ -297,14 +298,9 @@ pub enum VerdictName {
     Withdrawn,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-pub enum LevelName {
-    Info,
-    Low,
-    Medium,
-    High,
-    Critical,
-    Withdrawn,
+/// The severities that a person may give, and to take one back.
+fn levels() -> PossibleValuesParser {
+    PossibleValuesParser::new(Severity::ALL.into_iter().map(Severity::name).chain(["withdrawn"]))
 }
 
 #[derive(Args)]
@@ -318,8 +314,8 @@ pub struct Decide {
     #[arg(long, value_name = "WHO")]
     pub assign: Option<String>,
     /// How severe it is here, in place of what its tool says
-    #[arg(long)]
-    pub severity: Option<LevelName>,
+    #[arg(long, value_parser = levels())]
+    pub severity: Option<String>,
     /// ID was proved at runtime, and is one flaw with this finding in code
     #[arg(long, value_name = "CODE")]
     pub confirm_link: Option<String>,

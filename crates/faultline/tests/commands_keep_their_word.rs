@@ -19,6 +19,13 @@ impl Installation {
         self.json(&[&["publish", file.as_str()], &ASSET[..], more].concat())["total"].clone()
     }
 
+    /// A file of the home folder with this text: its path.
+    fn written(&self, name: &str, text: &str) -> String {
+        let path = self.home().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
     fn open_risks(&self) -> u64 {
         self.json(&["risks", "list"])["total"]["count"].as_u64().unwrap()
     }
@@ -128,11 +135,7 @@ fn a_decision_survives_a_rescan_and_a_stale_one_is_refused() {
 #[test]
 fn people_say_how_severe_a_finding_is_and_which_code_it_was_proved_in() {
     let installation = Installation::new();
-    let written = |name: &str, text: &str| {
-        let path = installation.home().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.display().to_string()
-    };
+    let written = |name: &str, text: &str| installation.written(name, text);
     let catalog = written(
         "catalog.yaml",
         "services: [{ id: shop, name: Shop, tier: 1, exposure: internet, places: [{ asset: \"repo:git.acme.example/shop\" }, { url: \"http://172.17.0.2\" }] }]",
@@ -175,11 +178,7 @@ fn people_say_how_severe_a_finding_is_and_which_code_it_was_proved_in() {
 #[test]
 fn a_ticket_policy_says_what_it_would_do_before_anything_is_sent() {
     let installation = Installation::new();
-    let written = |name: &str, text: &str| {
-        let path = installation.home().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.display().to_string()
-    };
+    let written = |name: &str, text: &str| installation.written(name, text);
     let organisation = "organisation: [{ id: retail, name: Retail }]\nservices: [{ id: shop, parent: retail, places: [{ asset: \"repo:git.acme.example/shop\" }] }]\n";
     let policy = "tickets: { mode: watch, queues: [{ id: web, site: acme, project: SHOP, open_at_most: 2 }], rules: [{ name: retail, queue: web, when: { nodes: [retail] } }] }\n";
     installation.json(&["catalog", "apply", &written("catalog.yaml", organisation)]);

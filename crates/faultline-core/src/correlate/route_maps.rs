@@ -16,7 +16,7 @@ use crate::store::{Store, StoreError};
 
 /// The most units of code that the entries of one route are looked for in, in the order of their keys. What is cut is counted.
 const FILES_MOST: usize = 64;
-/// The most files, and the most templates, that are kept at hand.
+/// The most files, templates and services that are kept at hand, each.
 const KEPT_MOST: usize = 1024;
 
 /// A service with a file's key, or with a template.

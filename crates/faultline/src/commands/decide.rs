@@ -5,7 +5,7 @@ use faultline_model::asset::AssetId;
 use faultline_model::id::{IdPrefix, IdPrefixError};
 use serde_json::{Value, json};
 
-use crate::cli::{Common, Decide, LevelName, Retire, Retract, VerdictName};
+use crate::cli::{Common, Decide, Retire, Retract, VerdictName};
 use crate::client::{Body, Client};
 use crate::commands::{print_json, print_line};
 use crate::failure::{Exit, Failure};
@@ -45,21 +45,10 @@ fn what(arguments: &Decide) -> (&'static str, Value) {
     if let Some((word, to)) = links.into_iter().find_map(|(word, to)| Some((word, to.as_ref()?))) {
         return ("link", json!({ "to": to, "word": word }));
     }
-    match (arguments.verdict, arguments.severity) {
+    match (arguments.verdict, &arguments.severity) {
         (Some(verdict), _) => ("verdict", name(verdict).into()),
-        (None, Some(level)) => ("severity", level_name(level).into()),
+        (None, Some(level)) => ("severity", level.clone().into()),
         (None, None) => ("assignment", json!({ "to": arguments.assign.as_deref().unwrap_or_default() })),
-    }
-}
-
-fn level_name(level: LevelName) -> &'static str {
-    match level {
-        LevelName::Info => "info",
-        LevelName::Low => "low",
-        LevelName::Medium => "medium",
-        LevelName::High => "high",
-        LevelName::Critical => "critical",
-        LevelName::Withdrawn => "withdrawn",
     }
 }
 
