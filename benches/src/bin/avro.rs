@@ -224,6 +224,7 @@ fn risk(findings: &[TrackedFinding]) -> Risk {
         owners: founder.owners.clone(),
         assigned_to: String::new(),
         first_seen: founder.first_seen,
+        exceptions: vec![],
     }
 }
 

@@ -1,5 +1,5 @@
 //! How fast correlate is on one core over a store in memory: first-time findings, and units re-scored by one KEV entry.
-//! One JSON line each. `cargo run --release -p faultline-core --example correlate_speed [findings]`
+//! One JSON line each. `cargo run --release -p faultline-core --example correlate_speed [findings] [exceptions that hold]`
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,12 +9,13 @@ use faultline_core::stage::{Batch, Globals, Input, Pending, Stage};
 use faultline_core::store::{MemoryStore, Overlay, StoreError};
 use faultline_model::asset::AssetId;
 use faultline_model::avro;
+use faultline_model::exception::{Assumptions, Held, Scope};
 use faultline_model::id::Id;
 use faultline_model::intel::{self, IntelRecord, KevEntry, Source};
 use faultline_model::locus::{Code, Locus, Package};
 use faultline_model::observation::{Observation, ScanKind, Severity};
 use faultline_model::time::Timestamp;
-use faultline_model::topic::{INTEL, TRACKED, Topic};
+use faultline_model::topic::{EXCEPTIONS, INTEL, TRACKED, Topic};
 use faultline_model::tracked::{self, FactKind, FindingState, TrackedFinding, TrackedRecord};
 
 const BATCH: usize = 1000;
@@ -87,7 +88,22 @@ impl Clock {
     }
 }
 
+/// Exceptions of all kinds of scope, of which one in five covers something.
+fn exception(n: usize) -> Held {
+    let service = format!("service/service-{}", n % SERVICES);
+    let scope = match n % 5 {
+        0 => Scope { package: format!("pkg:npm/lib-{}", n * 4), ..Scope::default() },
+        1 => Scope { founders: vec![Id::of("nothing", &[&n.to_le_bytes()])], ..Scope::default() },
+        2 => Scope { family: "cross-site-scripting".into(), within: vec![service], ..Scope::default() },
+        3 => Scope { asset: format!("repo:github.com/acme/other-{n}"), family: "sql-injection".into(), ..Scope::default() },
+        _ => Scope { vulnerability: format!("CVE-2030-{n}"), within: vec![service], ..Scope::default() },
+    };
+    let assumptions = Assumptions { not_internet_facing: true, score_at_most: Some(1000), ..Assumptions::default() };
+    Held { exception: Id::of("exception", &[&n.to_le_bytes()]), grant: 4, scope, assumptions }
+}
+
 fn main() {
+    let exceptions: usize = std::env::args().nth(2).and_then(|text| text.parse().ok()).unwrap_or(0);
     let count: usize = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(200_000);
     let inputs: Vec<(String, Vec<u8>)> = (0..count)
         .map(|n| {
@@ -102,11 +118,31 @@ fn main() {
         .collect();
     let (stage, mut known, mut store) = (Correlate::new(), Known::default(), MemoryStore::default());
     let now = Timestamp::from_millis(1_700_100_000_000);
+    let changes = {
+        let mut batch = Batch::new(Overlay::new(&store), &known, now).in_format(Correlate::FORMATS.newest);
+        let mut gathered = <Correlate as Stage>::Gathered::default();
+        for held in (0..exceptions).map(exception) {
+            let (key, value) = (held.exception.to_string(), avro::encode(held).expect("a record"));
+            stage
+                .apply(&mut batch, &mut gathered, &Input { topic: EXCEPTIONS, key: &key, value: Some(&value), time: now })
+                .expect("applies");
+        }
+        stage.end(&mut batch, gathered).expect("ends");
+        batch.into_parts().0
+    };
+    store.apply(changes);
+    while {
+        let mut batch = Batch::new(Overlay::new(&store), &known, now).in_format(Correlate::FORMATS.newest);
+        let pending = stage.slice(&mut batch, 1 << 20).expect("slices");
+        let changes = batch.into_parts().0;
+        store.apply(changes);
+        pending == Pending::Some
+    } {}
     let start = Clock::start();
     let mut risks = 0;
     for inputs in inputs.chunks(BATCH) {
         let changes = {
-            let mut batch = Batch::new(Overlay::new(&store), &known, now);
+            let mut batch = Batch::new(Overlay::new(&store), &known, now).in_format(Correlate::FORMATS.newest);
             let mut gathered = <Correlate as Stage>::Gathered::default();
             for (key, value) in inputs {
                 stage.apply(&mut batch, &mut gathered, &Input { topic: TRACKED, key, value: Some(value), time: now }).expect("applies");
@@ -121,7 +157,7 @@ fn main() {
     let seconds = start.seconds();
     let bytes: usize = store.iter().map(|(key, value)| key.len() + value.len()).sum();
     println!(
-        "{{\"what\":\"first-time findings\",\"findings\":{count},\"risks\":{risks},\"per_second\":{:.0},\"state_bytes_a_finding\":{}}}",
+        "{{\"what\":\"first-time findings\",\"exceptions\":{exceptions},\"findings\":{count},\"records\":{risks},\"per_second\":{:.0},\"state_bytes_a_finding\":{}}}",
         count as f64 / seconds,
         bytes / count
     );
@@ -135,7 +171,7 @@ fn main() {
     let mut is_first = true;
     loop {
         let (changes, outputs, pending) = {
-            let mut batch = Batch::new(Overlay::new(&store), &known, now);
+            let mut batch = Batch::new(Overlay::new(&store), &known, now).in_format(Correlate::FORMATS.newest);
             let pending = if is_first {
                 let mut gathered = <Correlate as Stage>::Gathered::default();
                 stage

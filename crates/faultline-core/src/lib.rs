@@ -4,6 +4,7 @@
 //! clock, a socket, a thread or randomness; a host gives time and input, and makes the results durable.
 
 pub mod access;
+pub mod act;
 pub mod audit;
 pub mod catalog;
 pub mod correlate;

@@ -146,6 +146,8 @@ pub fn home_of(stage: &[u8], state: &dyn Store, key: &[u8]) -> Result<Home, Stor
         crate::track::home_of(state, key)
     } else if stage == crate::correlate::Correlate::NAME.as_bytes() {
         crate::correlate::home_of(state, key)
+    } else if stage == crate::act::Act::NAME.as_bytes() {
+        crate::act::home_of(key)
     } else if stage == crate::audit::Audit::NAME.as_bytes() {
         crate::audit::home_of(key)
     } else {

@@ -170,7 +170,7 @@ policy: { preset: balancd }
         "organisation[1].parent is \"b\"; expected a node that does not itself stand below \"a\"",
         "organisation[3].id is \"bad id\"; expected an id",
         "organisation[4].parent is \"retial\"; expected the id of a node of the organisation; did you mean \"retail\"?",
-        "servces is no known field; expected organisation, services, code_owners, policy or tickets; did you mean \"services\"?",
+        "servces is no known field; expected organisation, services, code_owners, policy, tickets or exceptions; did you mean \"services\"?",
         "services[0].parent is \"paymnets\"; expected the id of a node of the organisation; did you mean \"payments\"?",
         "services[0].tier is 5; expected a business tier, 1 (vital) to 4",
         "services[0].exposure is \"interent\"; expected internet, partner, internal or not_deployed; did you mean \"internet\"?",

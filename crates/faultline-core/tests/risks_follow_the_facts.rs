@@ -15,10 +15,11 @@ use faultline_model::tracked::{self, FactKind, TrackedFinding, TrackedRecord};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Tables of copies: services, places, who looked at them, the policy.
-const COPIES: [u8; 4] = [13, 14, 15, 19];
+/// Tables of copies: services, places, who looked at them, the policy, what exceptions were together.
+const COPIES: [u8; 5] = [13, 14, 15, 19, 23];
 const FINDINGS: u8 = 1;
 const PUBLISHED: u8 = 3;
+const SERVICES: u8 = 13;
 
 fn told(history: &[Event], schedule: &Schedule) -> World {
     let (size, is_dropped, is_sliced, bytes) = schedule[0];
@@ -37,7 +38,8 @@ fn all_gone(world: &World) -> Vec<Event> {
     let topics = &world.topics;
     let tracked = topics.tracked.keys().map(|key| Event::Tracked(key.clone(), None));
     let intel = topics.intel.keys().map(|key| Event::Intel(key.clone(), None));
-    tracked.chain(intel).chain(topics.catalog.keys().map(|key| Event::Catalog(key.clone(), None))).collect()
+    let exceptions = topics.exceptions.keys().map(|key| Event::Exception(key.clone(), None));
+    tracked.chain(intel).chain(exceptions).chain(topics.catalog.keys().map(|key| Event::Catalog(key.clone(), None))).collect()
 }
 
 fn findings(world: &World) -> BTreeMap<(String, Id), TrackedFinding> {
@@ -76,6 +78,7 @@ proptest! {
     fn the_stream_ends_where_the_plain_function_is(history in history(), schedule in schedule()) {
         let world = told(&history, &schedule);
         prop_assert_eq!(world.decoded(), world.expected());
+        prop_assert_eq!(world.decoded_shares(), world.expected_shares());
         // A unit without a row there is not asked for its findings.
         prop_assert_eq!(units(&world, FINDINGS), units(&world, PUBLISHED));
     }
@@ -103,7 +106,28 @@ proptest! {
         other in schedule(),
     ) {
         let shuffled = shuffled(&history, &seeds);
-        prop_assert_eq!(told(&history, &one).risks, told(&shuffled, &other).risks);
+        let (one, other) = (told(&history, &one), told(&shuffled, &other));
+        prop_assert_eq!(one.risks, other.risks);
+        prop_assert_eq!(one.shares, other.shares);
+    }
+
+    /// As long as an older program may take over, exceptions are kept and not heeded; from then on it is as if they always had been.
+    #[test]
+    fn exceptions_are_heeded_once_an_older_program_cannot_take_over(
+        before in history(),
+        after in vec(event(), 0..20),
+        schedule in schedule(),
+    ) {
+        let mut world = World { format: 2, ..World::bounded(schedule[0].0, 2, 2) };
+        world.run(&before, &schedule);
+        prop_assert!(world.decoded().values().all(|risk| risk.exceptions.is_empty()) && world.shares.is_empty());
+        let is_old = |(key, row): (&Vec<u8>, &Vec<u8>)| ![PUBLISHED, SERVICES].contains(&key[0]) || row[0] == 2;
+        prop_assert!(world.store.iter().all(is_old));
+        world.format = 4;
+        world.run(&after, &schedule);
+        world.rest();
+        prop_assert_eq!(world.decoded(), world.expected());
+        prop_assert_eq!(world.decoded_shares(), world.expected_shares());
     }
 
     /// Law 3.
@@ -112,7 +136,8 @@ proptest! {
         let twice: Vec<Event> =
             history.iter().zip(again.iter().cycle()).flat_map(|(event, again)| vec![event.clone(); 1 + usize::from(*again)]).collect();
         let mut world = told(&history, &schedule);
-        prop_assert_eq!(&told(&twice, &schedule).risks, &world.risks);
+        let again = told(&twice, &schedule);
+        prop_assert_eq!((&again.risks, &again.shares), (&world.risks, &world.shares));
         let facts = world.topics.tracked.clone().into_iter().map(|(key, record)| Event::Tracked(key, Some(record)));
         let (said, store) = (world.said, world.store.clone());
         world.tell(facts);
@@ -125,21 +150,23 @@ proptest! {
     fn what_is_taken_back_leaves_no_trace(history in history(), more in vec(event(), 1..20), schedule in schedule()) {
         let mut world = told(&history, &schedule);
         let before = world.topics.clone();
-        let (risks, now) = (world.risks.clone(), world.now);
+        let (risks, shares, now) = (world.risks.clone(), world.shares.clone(), world.now);
         let more: Vec<Event> = more.into_iter().filter(|event| !matches!(event, Event::Tick(_))).collect();
         world.run(&more, &schedule);
         let back: Vec<Event> = more.iter().map(|event| match event {
             Event::Tracked(key, _) => Event::Tracked(key.clone(), before.tracked.get(key).cloned()),
             Event::Catalog(key, _) => Event::Catalog(key.clone(), before.catalog.get(key).cloned()),
             Event::Intel(key, _) => Event::Intel(key.clone(), before.intel.get(key).cloned()),
+            Event::Exception(key, _) => Event::Exception(key.clone(), before.exceptions.get(key).cloned()),
             Event::Tick(_) => event.clone(),
         }).collect();
         world.run(&back, &schedule);
         prop_assert_eq!(world.now, now);
         prop_assert_eq!(&world.risks, &risks);
+        prop_assert_eq!(&world.shares, &shares);
         let gone = all_gone(&world);
         world.run(&gone, &schedule);
-        prop_assert!(world.risks.is_empty());
+        prop_assert!(world.risks.is_empty() && world.shares.is_empty());
         // What is left are copies of global rows of services and assets that were there.
         let left: Vec<_> = world.store.iter().filter(|(key, _)| !COPIES.contains(&key[0])).collect();
         prop_assert!(left.is_empty(), "{left:?}");

@@ -111,6 +111,9 @@ pub const POLICY_KEY: &str = "policy";
 /// The key of the ticket policy's record, which is of kind policy as well.
 pub const TICKETS_KEY: &str = "tickets";
 
+/// The key of what the organisation allows of exceptions, whose record is of kind policy too.
+pub const EXCEPTIONS_KEY: &str = "exceptions";
+
 /// The key of a node.
 pub fn node_key(id: &str) -> String {
     format!("node/{id}")

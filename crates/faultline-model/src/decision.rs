@@ -238,18 +238,47 @@ impl OutcomeStatus {
     }
 }
 
-/// A value of `outcomes`, keyed by the asker's id: a scan's id for a report, the idempotency key for a decision.
+/// A value of `outcomes`, keyed by the asker's id: a scan's id for a report, the idempotency key for a decision or a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     pub id: String,
     pub status: OutcomeStatus,
     /// Why it was refused or is unfinished, in words with what to do; empty for what is done.
     pub reason: String,
-    pub asset: AssetId,
+    /// What it was about; none for a step.
+    #[serde(with = "maybe_asset")]
+    pub asset: Option<AssetId>,
     /// The time of the fact that ended it: the scan's start, or the decision's own time.
     pub at: Timestamp,
     /// For a scan: what became of its observations.
     pub counts: Option<ScanCounts>,
+    /// The exception that a step was about; none for what has an asset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Id>,
+}
+
+impl Outcome {
+    /// The oldest version of its schema that can say it.
+    pub(crate) fn version(&self) -> usize {
+        if self.subject.is_some() { 2 } else { 1 }
+    }
+}
+
+/// An asset or none as a text, which is empty for none.
+mod maybe_asset {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::asset::AssetId;
+
+    #[allow(clippy::ref_option)] // serde gives it so
+    pub fn serialize<S: Serializer>(asset: &Option<AssetId>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(asset.as_ref().map_or("", AssetId::as_str))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<AssetId>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(serde::de::Error::custom) }
+    }
 }
 
 /// What became of a scan's observations: `observed` = `new` + `known` + `refused`.

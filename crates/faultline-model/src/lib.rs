@@ -14,6 +14,7 @@ pub mod catalog;
 pub mod cvss;
 pub mod dead_letter;
 pub mod decision;
+pub mod exception;
 pub mod family;
 pub mod fingerprint;
 pub mod fixed;
@@ -24,8 +25,10 @@ pub mod observation;
 pub mod partition;
 pub mod purl;
 pub mod record;
+pub mod register;
 pub mod risk;
 pub mod scan;
+pub mod share;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;

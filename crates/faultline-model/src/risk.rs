@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::asset::AssetId;
 use crate::decision::Verdict;
+use crate::exception::Broken;
 use crate::id::Id;
 use crate::locus::Locus;
 use crate::observation::{ScanKind, Severity};
@@ -15,6 +16,8 @@ use crate::tracked::FindingState;
 pub const FINDINGS_SHOWN: usize = 64;
 /// The most links that a risk shows, the strongest first.
 pub const LINKS_SHOWN: usize = 64;
+/// The most exceptions that a risk shows: those that hold first, then by id.
+pub const EXCEPTIONS_SHOWN: usize = 16;
 
 /// One flaw of one service after dedupe and correlation, anchored at its root cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +57,33 @@ pub struct Risk {
     pub assigned_to: String,
     /// The earliest of its findings'.
     pub first_seen: Timestamp,
+    /// Exceptions that name it or one of its findings; at most [`EXCEPTIONS_SHOWN`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exceptions: Vec<Covering>,
+}
+
+impl Risk {
+    /// The oldest version of its schema that can say it.
+    pub(crate) fn version(&self) -> usize {
+        if self.exceptions.is_empty() { 1 } else { 2 }
+    }
+}
+
+/// An exception, as far as a risk goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Covering {
+    pub exception: Id,
+    /// Whether it covers what the risk is anchored at, rather than only one of the other findings: then the risk is contested, and open.
+    pub at_anchor: bool,
+    /// What the risk breaks of what it assumes, sorted: then the risk is open.
+    pub broken: Vec<Broken>,
+}
+
+impl Covering {
+    /// Whether the risk is accepted by it.
+    pub fn holds(&self) -> bool {
+        self.at_anchor && self.broken.is_empty()
+    }
 }
 
 /// Whether something is to be done.
@@ -61,10 +91,17 @@ pub struct Risk {
 #[serde(rename_all = "snake_case")]
 pub enum RiskState {
     Open,
+    /// An exception holds for it: it is left as it is for a time.
+    Accepted,
     /// None of its findings is there any more.
     Closed,
     /// People said of every finding that is its own that it is none.
     FalsePositive,
+}
+
+impl RiskState {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Open, Self::Accepted, Self::Closed, Self::FalsePositive];
 }
 
 /// How well a risk is supported.

@@ -61,11 +61,19 @@ pub const ACCESS: Topic = Topic::global("access");
 pub const DECISIONS: Topic = Topic::keyed("decisions", Kept::ByTime);
 /// Scored risks, by service and risk id.
 pub const RISKS: Topic = Topic::keyed("risks", Kept::ByKey);
-/// What became of reports and decisions, by the asker's id.
+/// What people do with exceptions, by subject.
+pub const STEPS: Topic = Topic::keyed("steps", Kept::ByTime);
+/// What each service has in a subject, by subject and service.
+pub const SHARES: Topic = Topic::keyed("shares", Kept::ByKey);
+/// Exceptions that hold, by id.
+pub const EXCEPTIONS: Topic = Topic::global("exceptions");
+/// The risk register, by entry.
+pub const RISK_REGISTRY: Topic = Topic::keyed("risk-registry", Kept::ByKey);
+/// What became of reports, decisions and steps, by the asker's id.
 pub const OUTCOMES: Topic = Topic::keyed("outcomes", Kept::ByTime);
 /// What people did at a door that is no decision, or were refused there, by actor.
 pub const ACTS: Topic = Topic::keyed("acts", Kept::ByTime);
-/// Decisions with what became of them, by asset.
+/// Decisions and steps with what became of them, by asset and by subject.
 pub const JUDGED: Topic = Topic::keyed("judged", Kept::ByTime);
 /// All that people did or were refused, in chains, by chain.
 pub const AUDIT: Topic = Topic::keyed("audit", Kept::ByTime);
@@ -73,5 +81,22 @@ pub const AUDIT: Topic = Topic::keyed("audit", Kept::ByTime);
 pub const DEAD_LETTERS: Topic = Topic::keyed("dead-letters", Kept::ByTime);
 
 /// All topics.
-pub const ALL: [Topic; 13] =
-    [FINDINGS, FINDINGS_BULK, TRACKED, CATALOG, INTEL, ACCESS, DECISIONS, RISKS, OUTCOMES, ACTS, JUDGED, AUDIT, DEAD_LETTERS];
+pub const ALL: [Topic; 17] = [
+    FINDINGS,
+    FINDINGS_BULK,
+    TRACKED,
+    CATALOG,
+    INTEL,
+    ACCESS,
+    DECISIONS,
+    STEPS,
+    RISKS,
+    SHARES,
+    EXCEPTIONS,
+    RISK_REGISTRY,
+    OUTCOMES,
+    ACTS,
+    JUDGED,
+    AUDIT,
+    DEAD_LETTERS,
+];

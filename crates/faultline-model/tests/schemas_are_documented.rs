@@ -12,9 +12,12 @@ use faultline_model::avro::{SUBJECTS, Subject, TopicValue, decode, encode, schem
 use faultline_model::catalog::CatalogRecord;
 use faultline_model::dead_letter::DeadLetter;
 use faultline_model::decision::{Decision, Outcome};
+use faultline_model::exception::{Held, StepRecord};
 use faultline_model::intel::IntelRecord;
 use faultline_model::record::FindingsRecord;
+use faultline_model::register::RegisterEntry;
 use faultline_model::risk::{Factor, Risk, id_of};
+use faultline_model::share::Share;
 use faultline_model::topic;
 use faultline_model::tracked::{TrackedFinding, TrackedRecord};
 use serde_json::Value;
@@ -147,9 +150,17 @@ fn every_example_is_a_record_of_its_topic() {
         records::<AccessRecord>("access").len(),
         records::<Act>("acts").len(),
         records::<AuditEntry>("audit").len(),
+        records::<StepRecord>("steps").len(),
+        records::<Share>("shares").len(),
+        records::<Held>("exceptions").len(),
+        records::<RegisterEntry>("risk-registry").len(),
     ];
     let files = std::fs::read_dir(schemas().join("examples")).unwrap().count();
     assert_eq!(counts.iter().sum::<usize>(), files, "every file of examples is of a topic");
+}
+
+fn kind_of(value: &Value) -> Option<&str> {
+    value["kind"].as_str()
 }
 
 #[test]
@@ -161,8 +172,12 @@ fn every_topic_every_kind_and_every_kind_of_place_has_an_example() {
         let schema: Value = serde_json::from_str(subject.newest().text).unwrap();
         // A kind has a body of its name, or is the one that its doc says has none.
         let kinds: BTreeSet<&str> =
-            shown.values().filter_map(|example| example["kind"].as_str().or(example["what"]["kind"].as_str())).collect();
-        let envelope = if topic == topic::DECISIONS { not_null(&schema["fields"][5]["type"]) } else { &schema };
+            shown.values().filter_map(|example| kind_of(example).or(kind_of(&example["what"])).or(kind_of(&example["step"]))).collect();
+        let envelope = match topic {
+            topic::DECISIONS => not_null(&schema["fields"][5]["type"]),
+            topic::STEPS => not_null(&schema["fields"][6]["type"]),
+            _ => &schema,
+        };
         for body in envelope["fields"].as_array().unwrap().iter().skip(1).filter(|_| envelope["fields"][0]["name"] == "kind") {
             assert!(kinds.contains(body["name"].as_str().unwrap()), "{} has no example of kind {}", topic.name, body["name"]);
         }

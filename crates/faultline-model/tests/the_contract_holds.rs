@@ -19,6 +19,10 @@ macro_rules! for_every_topic {
         $promise(records::decisions());
         $promise(records::risks());
         $promise(records::outcomes());
+        $promise(records::steps());
+        $promise(records::held());
+        $promise(records::shares());
+        $promise(records::register_entries());
         $promise(records::dead_letters());
     };
 }

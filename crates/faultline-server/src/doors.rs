@@ -13,6 +13,7 @@ use faultline_model::access::Caller;
 use faultline_model::asset::AssetId;
 use faultline_model::audit::Act;
 use faultline_model::decision::Decision;
+use faultline_model::exception::StepRecord;
 use faultline_model::id::Id;
 use faultline_model::risk::Risk;
 use faultline_model::time::Timestamp;
@@ -124,6 +125,12 @@ pub trait Reports: Send + Sync + 'static {
 pub trait Decisions: Send + Sync + 'static {
     /// Appends them as one. Their outcomes come under their keys.
     fn append(&self, decisions: Vec<Decision>) -> Result<(), DoorError>;
+}
+
+/// Takes steps on exceptions.
+pub trait Steps: Send + Sync + 'static {
+    /// Appends one. Its outcome comes under its key.
+    fn append(&self, step: StepRecord) -> Result<(), DoorError>;
 }
 
 /// Keeps account of what people did at a door that is no decision, or were refused there. Decisions are accounted for where they are judged.
@@ -269,6 +276,7 @@ impl Clock for SystemClock {
 pub struct Doors {
     pub reports: Arc<dyn Reports>,
     pub decisions: Arc<dyn Decisions>,
+    pub steps: Arc<dyn Steps>,
     pub catalog: Arc<dyn Catalog>,
     pub intel: Arc<dyn Intel>,
     pub pulse: Arc<dyn Pulse>,

@@ -14,6 +14,9 @@ use faultline_model::access::{Granted, Role, Roles, TokenRecord, TokenScope, Whe
 use faultline_model::avro;
 use faultline_model::catalog::{CatalogRecord, Node, Service, node_key, service_key};
 use faultline_model::decision::OutcomeStatus;
+use faultline_model::exception::{AskedTerms, Scope, Stage, Step, StepKind, StepRecord};
+use faultline_model::id::Id;
+use faultline_model::register::RegisterEntry;
 use faultline_model::risk::id_of;
 use faultline_model::time::Timestamp;
 use faultline_server::routes;
@@ -42,8 +45,9 @@ fn becomes(method: &str, path: &str, role: &str, at: &str) -> Becomes {
     match (method, path) {
         // Everybody sees lists, of what is theirs.
         (_, "/healthz" | "/readyz" | "/v1/backlog" | "/v1/whoami")
-        | ("GET", "/v1/risks" | "/v1/findings" | "/v1/summary" | "/v1/services" | "/v1/nodes") => Open,
-        ("GET", "/v1/risks/{id}" | "/v1/findings/{id}" | "/v1/trace/{id}" | "/v1/outcomes/{id}") => {
+        | ("GET", "/v1/risks" | "/v1/findings" | "/v1/summary" | "/v1/services" | "/v1/nodes" | "/v1/exceptions")
+        | ("POST", "/v1/exceptions/preview") => Open,
+        ("GET", "/v1/exceptions/{id}" | "/v1/risks/{id}" | "/v1/findings/{id}" | "/v1/trace/{id}" | "/v1/outcomes/{id}") => {
             if has_shop {
                 Open
             } else {
@@ -51,8 +55,9 @@ fn becomes(method: &str, path: &str, role: &str, at: &str) -> Becomes {
             }
         }
         ("GET", "/v1/catalog" | "/metrics" | "/v1/tickets/plan") | ("POST", "/v1/tickets/plan") => allowed(is_everywhere),
-        ("POST", "/v1/decisions") if decides && !has_shop => Hidden,
-        ("POST", "/v1/decisions") => allowed(decides),
+        ("POST", "/v1/decisions" | "/v1/exceptions") if decides && !has_shop => Hidden,
+        ("POST", "/v1/exceptions/{id}/steps") if !has_shop => Hidden,
+        ("POST", "/v1/decisions" | "/v1/exceptions" | "/v1/exceptions/{id}/steps") => allowed(decides),
         ("POST", "/v1/retractions") => allowed(["owner", "admin"].contains(&role) && has_shop),
         ("POST", "/v1/reports" | "/v1/intel" | "/v1/dead-letters/redrive" | "/v1/tokens" | "/v1/tokens/{id}/revoke")
         | ("PUT", "/v1/catalog")
@@ -70,6 +75,10 @@ fn request(method: &str, path: &str) -> (String, Option<Value>) {
     match (method, path) {
         (_, "/v1/risks/{id}") => (path_of(&risk), None),
         (_, "/v1/findings/{id}" | "/v1/trace/{id}") => (path_of(&finding_id(1).to_string()), None),
+        ("POST", "/v1/exceptions/preview") => (path.into(), Some(json!({ "scope": { "vulnerability": "CVE-2020-1" } }))),
+        ("POST", "/v1/exceptions") => (path.into(), Some(json!({ "terms": terms(&["service/shop"]) }))),
+        ("POST", "/v1/exceptions/{id}/steps") => (path_of(&exception().to_string()), Some(json!({ "step": "request" }))),
+        (_, "/v1/exceptions/{id}") => (path_of(&exception().to_string()), None),
         (_, "/v1/outcomes/{id}") => (path_of("known"), None),
         (_, "/v1/dead-letters/{id}") => (path_of("2-17"), None),
         (_, "/v1/topics/{topic}") => ("/v1/topics/risks".into(), None),
@@ -81,6 +90,45 @@ fn request(method: &str, path: &str) -> (String, Option<Value>) {
         ("POST", "/v1/tokens") => (path.into(), Some(json!({ "actor": "ci", "purpose": "a test", "scopes": ["read"] }))),
         _ => (path.into(), None),
     }
+}
+
+/// Of an exception of shop, which is in the register.
+fn exception() -> Id {
+    Id::of("exception", &[b"shop"])
+}
+
+fn terms(within: &[&str]) -> Value {
+    let scope = json!({ "vulnerability": "CVE-2020-1", "within": within });
+    let ends = Timestamp::from_millis(NOW).plus_days(20).to_string();
+    json!({ "title": "t", "scope": scope, "category": "accept", "reason": "r", "ends": ends, "covers_at_most": 1 })
+}
+
+fn register(views: &faultline_views::Views, entry: Id, within: &[&str]) {
+    let asked: AskedTerms = serde_json::from_value(terms(within)).unwrap();
+    let scope = Scope { vulnerability: "CVE-2020-1".into(), within: asked.scope.within.clone(), ..Scope::default() };
+    let entry = RegisterEntry {
+        entry,
+        stage: Stage::Requested,
+        terms: asked.terms(scope),
+        version: 2,
+        authors: vec!["ana".into()],
+        requested_by: "ana".into(),
+        reviewed_by: String::new(),
+        approved_by: String::new(),
+        approved_at: None,
+        renewal: None,
+        broken: Vec::new(),
+        possible: Vec::new(),
+        risks: 0,
+        services: 0,
+        contested: 0,
+        residual: 0,
+        inherent: 0,
+        highest: 0,
+        first: Vec::new(),
+        history: Vec::new(),
+    };
+    apply(views, "risk-registry", &entry.entry.to_string(), &avro::encode(entry).unwrap());
 }
 
 fn name(role: Role, at: &str) -> String {
@@ -109,6 +157,7 @@ fn start() -> Running {
     apply_finding(views, 1);
     apply_risk(views, &risk(1, 700, &[], &[]));
     apply_outcome(views, "known");
+    register(views, exception(), &["service/shop"]);
     for role in Role::ALL {
         for at in PLACES {
             let actor = name(role, at);
@@ -205,6 +254,78 @@ fn lists_counts_and_names_show_only_what_is_the_readers_own() {
     assert!(status == 400 && !body.to_string().contains("acme"), "a name that is not theirs is unknown, and no other is told: {body}");
     let begin = &id_of("shop", finding_id(1)).to_string()[..8];
     assert_eq!(answer(server.of("reader@bank", "GET", &format!("/v1/risks/{begin}")).send().unwrap()).0, 404);
+}
+
+/// Which roles take which step; where is as for every other route.
+#[test]
+fn each_step_is_for_the_roles_that_it_is_for() {
+    let server = start();
+    for kind in StepKind::ALL {
+        let mut body = json!({ "step": kind.name(), "reason": "so" });
+        match kind {
+            StepKind::Propose => body["terms"] = terms(&["service/shop"]),
+            StepKind::Renew => body["ends"] = Timestamp::from_millis(NOW).plus_days(30).to_string().into(),
+            _ => {}
+        }
+        for role in Role::ALL {
+            let path = format!("/v1/exceptions/{}/steps", exception());
+            let status = server.of(&name(role, "retail"), "POST", &path).json(&body).send().unwrap().status().as_u16();
+            let asks = ["triager", "owner", "admin"].contains(&role.name());
+            let (reviews, approves) = (["reviewer", "admin"].contains(&role.name()), ["approver", "admin"].contains(&role.name()));
+            let may = match kind {
+                StepKind::Propose | StepKind::Request | StepKind::Withdraw | StepKind::Renew => asks,
+                StepKind::Review => reviews,
+                StepKind::Approve => approves,
+                StepKind::Reject => reviews || approves,
+                StepKind::Revoke => asks || approves,
+            };
+            assert_eq!(status, if may { 200 } else { 403 }, "{} by {}", kind.name(), role.name());
+        }
+    }
+    // Who approves approves what was shown.
+    let steps = server.memory.steps.lock().unwrap();
+    assert!(steps.iter().filter(|step| step.step.kind() == StepKind::Approve).all(|step| step.expected_version == Some(2)));
+}
+
+/// An exception reaches as far as its scope, so who asks for it must be something in all of that.
+#[test]
+fn nobody_excepts_further_than_they_reach() {
+    let server = start();
+    let propose = |by: &str, within: &[&str], name: Option<&str>| {
+        let body = json!({ "terms": terms(within), "name": name });
+        server.of(by, "POST", "/v1/exceptions").json(&body).send().unwrap().status().as_u16()
+    };
+    assert_eq!(propose("triager@retail", &["retail"], None), 200);
+    assert_eq!(propose("triager@retail", &["service/shop"], None), 200);
+    assert_eq!(propose("triager@service/shop", &["retail"], None), 404, "a unit that they do not see is none");
+    assert_eq!(propose("banker", &["retail"], None), 403, "nor is one that they only read");
+    assert_eq!(propose("banker", &["bank", "retail"], None), 403);
+    assert_eq!(propose("triager@retail", &[], None), 403);
+    assert_eq!(propose("triager@*", &[], None), 200);
+    assert_eq!(propose("triager@acme", &["nowhere"], None), 404);
+    // One of that name which is somebody else's is not theirs to write anew.
+    register(&server.memory.views, faultline_model::exception::id_of("theirs"), &["bank"]);
+    assert_eq!(propose("triager@retail", &["retail"], Some("theirs")), 403);
+    assert_eq!(propose("triager@bank", &["bank"], Some("theirs")), 200);
+    // A risk stands for the finding that found it; who may not ask everywhere means where it is.
+    let of_risk = |by: &str| {
+        let mut terms = terms(&[]);
+        terms["scope"] = json!({ "risks": [id_of("shop", finding_id(1))] });
+        let response = server.of(by, "POST", "/v1/exceptions").json(&json!({ "terms": terms })).send().unwrap();
+        (response.status().as_u16(), server.memory.steps.lock().unwrap().last().cloned())
+    };
+    let scope = |step: Option<StepRecord>| match step.unwrap().step {
+        Step::Propose(terms) => terms.scope,
+        other => panic!("{other:?}"),
+    };
+    let (status, step) = of_risk("triager@retail");
+    assert_eq!(
+        (status, scope(step)),
+        (200, Scope { founders: vec![finding_id(1)], within: vec!["service/shop".into()], ..Scope::default() })
+    );
+    let (status, step) = of_risk("triager@*");
+    assert_eq!((status, scope(step).within), (200, vec![]));
+    assert_eq!(of_risk("triager@bank").0, 404);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use faultline_core::stage::{Output, Stage};
 use faultline_core::store::{Changes, StoreError};
 use faultline_model::time::Timestamp;
-use faultline_model::topic::{DECISIONS, Topic};
+use faultline_model::topic::{DECISIONS, SHARES, STEPS, Topic};
 
 use crate::at_hand::{Room, Rows};
 use crate::attempt::{Attempt, Done};
@@ -426,8 +426,15 @@ fn readings<S: Stage>(log: &dyn Log, task: TaskId) -> Result<Vec<Reading>, HostE
     let positions = log.positions(task)?;
     let mut topics: Vec<Topic> = S::INPUTS.iter().chain(S::GLOBALS).copied().collect();
     let is_bulk = |topic: &Topic| S::BULK.is_some_and(|bulk| bulk.topic == *topic);
-    // What people decide is read first, and bulk last. A stable sort leaves the rest as the stage names them.
-    topics.sort_by_key(|topic| (is_bulk(topic), *topic != DECISIONS));
+    // What people decide is read first, but a step behind the catalog that it is judged by; bulk comes last. A stable sort leaves the rest as the
+    // stage names them.
+    let rank = |topic: &Topic| match *topic {
+        DECISIONS => 0,
+        STEPS => 2,
+        SHARES => 3,
+        _ => 1,
+    };
+    topics.sort_by_key(|topic| (is_bulk(topic), rank(topic)));
     let reading = |topic: Topic| {
         let place = (topic.name, if topic.is_global { 0 } else { task.partition });
         let partitions = log.partitions(topic.name)?;

@@ -14,6 +14,7 @@ use faultline_core::stage::{Batch, Input, Stage, StageError};
 use faultline_model::avro::{self, DECISIONS as DECISIONS_VALUE, INTEL as INTEL_VALUE, OUTCOMES as OUTCOMES_VALUE, schema_id};
 use faultline_model::dead_letter::DeadLetter;
 use faultline_model::decision::{Decided, Decision, Outcome, OutcomeStatus};
+use faultline_model::id::Id;
 use faultline_model::intel::{EpssScore, IntelRecord};
 use faultline_model::time::Timestamp;
 use faultline_model::topic::{DEAD_LETTERS, DECISIONS, INTEL, OUTCOMES, Topic};
@@ -40,7 +41,16 @@ impl Stage for Takes {
         let Some(decision) = input.record::<Decision>()? else { return Ok(()) };
         let known = batch.global::<IntelRecord>(INTEL, &decision.reason)?;
         let Decision { key, asset, at, .. } = decision;
-        let outcome = Outcome { id: key.clone(), status: OutcomeStatus::Done, reason: format!("{known:?}"), asset, at, counts: None };
+        let outcome = Outcome {
+            id: key.clone(),
+            status: OutcomeStatus::Done,
+            reason: format!("{known:?}"),
+            asset: Some(asset),
+            at,
+            counts: None,
+            // So that it needs the newest version, which is what the registry's id is asked for.
+            subject: Some(Id([1; 16])),
+        };
         batch.emit(OUTCOMES, key, outcome)
     }
 

@@ -277,6 +277,7 @@ fn risk_record(number: u64, version: u64) -> Result<(String, Vec<u8>), AvroError
         owners: vec!["@acme/platform".into()],
         assigned_to: if random.is_multiple_of(1000) { format!("person-{}", random % 7) } else { String::new() },
         first_seen: Timestamp::from_millis(1_700_000_000_000 + (random % 1_000_000) as i64),
+        exceptions: Vec::new(),
         service,
     };
     Ok((risk::key(&risk.service, risk.risk), avro::encode(risk)?))

@@ -1,16 +1,31 @@
 //! Small numbers for the model's words in rows. They are the views' own: another numbering is another schema version.
 
 use faultline_model::decision::Verdict;
+use faultline_model::exception::Stage;
 use faultline_model::observation::{ScanKind, Severity};
 use faultline_model::risk::{EvidenceState, RiskState};
 use faultline_model::tracked::FindingState;
 
 /// The states of a risk, by code.
-pub(crate) const RISK_STATES: [RiskState; 3] = [RiskState::Open, RiskState::Closed, RiskState::FalsePositive];
+pub(crate) const RISK_STATES: [RiskState; 4] = [RiskState::Open, RiskState::Closed, RiskState::FalsePositive, RiskState::Accepted];
 /// The states of evidence, by code.
 pub(crate) const EVIDENCE: [EvidenceState; 3] = [EvidenceState::Reported, EvidenceState::Corroborated, EvidenceState::Verified];
 /// The states of a finding, by code.
 pub(crate) const FINDING_STATES: [FindingState; 3] = [FindingState::Open, FindingState::Unknown, FindingState::Closed];
+/// The stages of an exception, by code.
+pub(crate) const STAGES: [Stage; 11] = [
+    Stage::Draft,
+    Stage::Requested,
+    Stage::Reviewed,
+    Stage::Rejected,
+    Stage::Withdrawn,
+    Stage::Approved,
+    Stage::Active,
+    Stage::Expiring,
+    Stage::Suspended,
+    Stage::Expired,
+    Stage::Revoked,
+];
 /// Kinds of tools, by the bit that they have in a set.
 pub(crate) const KINDS: [ScanKind; 7] =
     [ScanKind::Sast, ScanKind::Sca, ScanKind::Secret, ScanKind::Iac, ScanKind::Dast, ScanKind::Posture, ScanKind::Other];
@@ -31,4 +46,19 @@ pub(crate) fn verdict(verdict: Option<Verdict>) -> i64 {
 
 pub(crate) fn kind_bit(kind: ScanKind) -> i64 {
     1 << code(&KINDS, &kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_and_stage_has_a_code_of_its_own() {
+        let mut states = RiskState::ALL.map(|state| code(&RISK_STATES, &state));
+        states.sort_unstable();
+        assert_eq!(states, [0, 1, 2, 3]);
+        let mut stages = Stage::ALL.map(|stage| code(&STAGES, &stage));
+        stages.sort_unstable();
+        assert_eq!(stages, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    }
 }

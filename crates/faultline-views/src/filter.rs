@@ -2,6 +2,8 @@
 
 use faultline_model::asset::AssetId;
 use faultline_model::decision::Verdict;
+use faultline_model::exception::Stage;
+use faultline_model::id::Id;
 use faultline_model::observation::{ScanKind, Severity};
 use faultline_model::risk::{EvidenceState, RiskState};
 use faultline_model::time::Timestamp;
@@ -30,6 +32,8 @@ pub struct RiskFilter {
     pub asset: Option<AssetId>,
     /// A vulnerability id or alias; case does not matter.
     pub vulnerability: Option<String>,
+    /// An exception that it names, whether it holds for it or not.
+    pub exception: Option<Id>,
     /// Who it is assigned to; empty for nobody.
     pub assigned_to: Option<String>,
     /// A part of the title; ASCII case does not matter.
@@ -61,6 +65,7 @@ impl RiskFilter {
             kind: None,
             asset: None,
             vulnerability: None,
+            exception: None,
             assigned_to: None,
             text: None,
             min_score: None,
@@ -125,4 +130,15 @@ impl FindingFilter {
             within: Within::everything(),
         }
     }
+}
+
+/// Which entries of the risk register. No stages and `None` do not restrict; the default is all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RegisterFilter {
+    pub stages: Vec<Stage>,
+    /// A node of the organisation, or `service/<id>`: entries that may bear on it. Their scope names it, one below it or one above it, or
+    /// is everywhere.
+    pub node: Option<String>,
+    /// Whose entries may be seen. Part of the filter, so that a cursor of one reader does not fit another.
+    pub within: Within,
 }

@@ -32,10 +32,11 @@ mod words;
 
 pub use apply::{Applied, Unreadable, ViewRecord};
 pub use error::ViewError;
-pub use filter::{FindingFilter, RiskFilter, TEXT_BYTES};
+pub use filter::{FindingFilter, RegisterFilter, RiskFilter, TEXT_BYTES};
 pub use options::{Bodies, BodySource, Bounds, Options, SourceError, Written};
 pub use page::{CursorKey, PAGE_ITEMS, Page, Total};
 pub use read::catalog::{NodeSummary, ServiceSummary};
+pub use read::covered::Covered;
 pub use read::findings::ListedFinding;
 pub use read::named::Named;
 pub use read::summary::Summary;

@@ -33,6 +33,7 @@ pub struct Total {
 pub(crate) enum ListKind {
     Risks = 1,
     Findings = 2,
+    Register = 3,
 }
 
 /// A place in a list: after this item.
@@ -44,9 +45,9 @@ pub(crate) struct Position {
 }
 
 /// Begins each cursor, with the version of what follows.
-const PREFIX: &str = "c2";
+const PREFIX: &str = "c3";
 /// What is sealed: list, filter's hash, rank, id.
-const PLAIN_BYTES: usize = 1 + 4 + 2 + 16;
+const PLAIN_BYTES: usize = 1 + 4 + 8 + 16;
 /// What stands before it, and shows whether it was changed.
 const SEAL_BYTES: usize = 16;
 
@@ -90,8 +91,8 @@ impl Position {
         let mut text = [0; PLAIN_BYTES];
         text[0] = list as u8;
         text[1..5].copy_from_slice(&hash_of(filter).to_be_bytes());
-        text[5..7].copy_from_slice(&(self.rank as u16).to_be_bytes());
-        text[7..].copy_from_slice(&self.id);
+        text[5..13].copy_from_slice(&self.rank.to_be_bytes());
+        text[13..].copy_from_slice(&self.id);
         let seal = key.seal(&text);
         key.hide(&seal, &mut text);
         seal.iter().chain(&text).fold(PREFIX.to_owned(), |mut text, byte| {
@@ -119,9 +120,10 @@ impl Position {
         if bytes[1..5] != hash_of(filter).to_be_bytes() {
             return Err(fails("was made under another filter"));
         }
-        let mut id = [0; 16];
-        id.copy_from_slice(&bytes[7..]);
-        Ok(Self { rank: i64::from(u16::from_be_bytes([bytes[5], bytes[6]])), id })
+        let (mut rank, mut id) = ([0; 8], [0; 16]);
+        rank.copy_from_slice(&bytes[5..13]);
+        id.copy_from_slice(&bytes[13..]);
+        Ok(Self { rank: i64::from_be_bytes(rank), id })
     }
 }
 
@@ -156,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_cursor_gives_back_its_place_and_fits_its_list_and_filter_only() {
-        let place = Position { rank: 137, id: [9; 16] };
+        let place = Position { rank: 1_800_000_000_137, id: [9; 16] };
         let key = CursorKey::of(b"ours");
         let text = place.to_cursor(&key, ListKind::Risks, &"open");
         assert_eq!(Position::from_cursor(&text, &key, ListKind::Risks, &"open").unwrap(), place);

@@ -7,7 +7,7 @@
 use rusqlite::{Connection, ErrorCode};
 
 /// Raised with every change of a table's meaning.
-pub(crate) const VERSION: i64 = 4;
+pub(crate) const VERSION: i64 = 5;
 
 pub(crate) const TABLES: &str = "
 CREATE TABLE position (topic TEXT NOT NULL, part INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, part)) WITHOUT ROWID;
@@ -28,13 +28,16 @@ CREATE TABLE risk (
     kinds INTEGER NOT NULL, tools INTEGER NOT NULL, first_seen INTEGER NOT NULL,
     title TEXT NOT NULL,
     vulnerabilities BLOB NOT NULL, -- numbers of words, as they stand in risk_vulnerability
-    names BLOB NOT NULL -- ids, as they stand in risk_name
+    names BLOB NOT NULL, -- ids, as they stand in risk_name
+    exceptions BLOB NOT NULL -- ids, as they stand in risk_exception
 );
 CREATE UNIQUE INDEX risk_id ON risk (id);
 CREATE TABLE risk_body (n INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE risk_vulnerability (vulnerability INTEGER NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (vulnerability, n)) WITHOUT ROWID;
 -- Other ids that lead to a risk: those in `also`, and its findings but the founder.
 CREATE TABLE risk_name (id BLOB NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (id, n)) WITHOUT ROWID;
+-- Exceptions that a risk names, whether they hold or not.
+CREATE TABLE risk_exception (exception BLOB NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (exception, n)) WITHOUT ROWID;
 CREATE TABLE tally (
     service INTEGER NOT NULL, state INTEGER NOT NULL, band INTEGER NOT NULL, evidence INTEGER NOT NULL,
     risks INTEGER NOT NULL, loss INTEGER NOT NULL, PRIMARY KEY (service, state, band, evidence)
@@ -56,6 +59,15 @@ CREATE TABLE scan (id BLOB NOT NULL, line BLOB NOT NULL, service INTEGER NOT NUL
 CREATE TABLE route (id BLOB NOT NULL, service INTEGER NOT NULL, is_visit INTEGER NOT NULL, PRIMARY KEY (id, service)) WITHOUT ROWID;
 CREATE INDEX route_service ON route (service, is_visit);
 
+CREATE TABLE entry (
+    n INTEGER PRIMARY KEY, id BLOB NOT NULL, stage INTEGER NOT NULL,
+    rank INTEGER NOT NULL, -- when it ends, in ms
+    body BLOB NOT NULL -- always here: an organisation has few of them
+);
+CREATE UNIQUE INDEX entry_id ON entry (id);
+-- Names of the organisation that an entry's scope is restricted to; none for one that is everywhere.
+CREATE TABLE entry_within (entry INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (entry, name)) WITHOUT ROWID;
+
 CREATE TABLE outcome (
     n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL,
     part INTEGER NOT NULL, offset INTEGER NOT NULL, -- where its record stands
@@ -65,6 +77,10 @@ CREATE UNIQUE INDEX outcome_id ON outcome (id);
 CREATE TABLE catalog (key TEXT NOT NULL PRIMARY KEY, kind TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 -- Names that the catalog's services stand below: the nodes above each, and `service/<id>` for itself.
 CREATE TABLE service_of_node (node TEXT NOT NULL, service INTEGER NOT NULL, PRIMARY KEY (node, service)) WITHOUT ROWID;
+CREATE INDEX service_of_node_service ON service_of_node (service);
+-- The catalog's nodes and what each stands directly below; null at the top, so that no name has all of these below it.
+CREATE TABLE node_parent (node TEXT NOT NULL PRIMARY KEY, parent TEXT) WITHOUT ROWID;
+CREATE INDEX node_parent_parent ON node_parent (parent);
 ";
 
 /// The indexes of lists and filters. A first fill goes without them and builds them at its end, which is several times faster.
@@ -84,6 +100,7 @@ pub(crate) const INDEXES: &[(&str, &str)] = &[
     ("finding_asset", "CREATE INDEX finding_asset ON finding (asset)"),
     ("finding_rule", "CREATE INDEX finding_rule ON finding (rule)"),
     ("finding_assigned", "CREATE INDEX finding_assigned ON finding (assigned) WHERE assigned <> 0"),
+    ("entry_list", "CREATE INDEX entry_list ON entry (stage, rank, id)"),
 ];
 
 /// Whether a file holds these tables, in this version.

@@ -14,7 +14,7 @@ use crate::options::Options;
 use crate::schema;
 
 /// The topics that the views are made of.
-pub const TOPICS: [Topic; 4] = [topic::CATALOG, topic::TRACKED, topic::RISKS, topic::OUTCOMES];
+pub const TOPICS: [Topic; 5] = [topic::CATALOG, topic::TRACKED, topic::RISKS, topic::RISK_REGISTRY, topic::OUTCOMES];
 
 /// The next offset to read of each topic and partition.
 pub type Positions = BTreeMap<(String, u32), u64>;

@@ -44,6 +44,11 @@ impl Within {
         })
     }
 
+    /// The names of each part.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &BTreeSet<String>> {
+        self.0.iter()
+    }
+
     /// Whether every part has one of these names.
     pub(crate) fn has<'a>(&self, names: impl Iterator<Item = &'a str> + Clone) -> bool {
         self.0.iter().all(|part| names.clone().any(|name| part.contains(name)))

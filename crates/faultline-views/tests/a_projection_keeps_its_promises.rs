@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{
-    apply, apply_at, finding, finding_id, finding_record, gone, line, line_record, member, node, outcome, put, risk, risk_record, service,
+    apply, apply_at, exception_id, finding, finding_id, finding_record, gone, line, line_record, member, node, outcome, put, risk,
+    risk_record, service,
 };
 use faultline_model::catalog::{CatalogRecord, Head, service_key};
 use faultline_model::decision::OutcomeStatus;
 use faultline_model::id::Id;
 use faultline_model::observation::{ScanKind, Severity};
 use faultline_model::partition::SEPARATOR;
-use faultline_model::risk;
+use faultline_model::risk::{self, Covering, RiskState};
 use faultline_model::time::Timestamp;
 use faultline_model::topic;
 use faultline_model::tracked::{self, FactKind, FindingState, GivenSeverity, TrackedRecord, Went};
@@ -194,6 +195,34 @@ fn an_absorbed_risk_leads_to_the_one_that_took_it_in_and_a_finding_to_its_risk()
 }
 
 #[test]
+fn an_exception_leads_to_the_risks_that_name_it_and_what_is_accepted_is_not_open() {
+    let views = Views::in_memory().unwrap();
+    let mut excepted = risk("shop", 1, 500);
+    apply(&views, &[service("shop", &["retail"]), risk_record(&excepted), risk_record(&risk("shop", 2, 500))]);
+    let named = |number| -> Vec<Id> {
+        let filter = RiskFilter { exception: Some(exception_id(number)), ..RiskFilter::everything() };
+        views.risks(&filter, None, 10).unwrap().items.into_iter().map(|risk| risk.risk).collect()
+    };
+    let open = || {
+        let summary = views.summary(None, &Within::everything()).unwrap();
+        let accepted = summary.by_state.iter().find(|(state, _)| *state == RiskState::Accepted).unwrap().1;
+        let listed = views.risks(&RiskFilter::default(), None, 10).unwrap().total.unwrap().count;
+        (listed, views.services(None, &Within::everything()).unwrap()[0].open, accepted, summary.roll_up)
+    };
+    assert_eq!((named(1), open()), (vec![], (2, 2, 0, 600)));
+    // Nothing else of the risk changes.
+    let covering = |number, at_anchor| Covering { exception: exception_id(number), at_anchor, broken: Vec::new() };
+    excepted.exceptions = vec![covering(1, false)];
+    apply(&views, &[risk_record(&excepted)]);
+    assert_eq!((named(1), named(2), open()), (vec![excepted.risk], vec![], (2, 2, 0, 600)), "contested, and open");
+    (excepted.state, excepted.exceptions) = (RiskState::Accepted, vec![covering(2, true), covering(3, true)]);
+    apply(&views, &[risk_record(&excepted)]);
+    assert_eq!((named(1), named(2), named(3), open()), (vec![], vec![excepted.risk], vec![excepted.risk], (1, 1, 1, 500)));
+    apply(&views, &[gone(topic::RISKS, risk::key("shop", excepted.risk))]);
+    assert_eq!((named(2), open()), (vec![], (1, 1, 0, 500)));
+}
+
+#[test]
 fn a_node_rolls_up_what_stands_below_it_after_a_move_too() {
     let views = Views::in_memory().unwrap();
     let head = Head { version: 3, applied: Timestamp::from_millis(1), actor: "ana".into(), digest: String::new() };
@@ -288,6 +317,6 @@ fn a_body_that_cannot_be_read_is_counted_and_takes_the_page_from_nobody() {
 fn a_caller_is_told_what_is_wrong_with_a_cursor_or_a_text() {
     let views = Views::in_memory().unwrap();
     let error = |filter: &RiskFilter, cursor| views.risks(filter, cursor, 10).unwrap_err().to_string();
-    assert!(error(&RiskFilter::default(), Some("c2zz")).contains("begin again without one"));
+    assert!(error(&RiskFilter::default(), Some("c3zz")).contains("begin again without one"));
     assert!(error(&RiskFilter { text: Some("x".repeat(201)), ..RiskFilter::default() }, None).contains("200 bytes"));
 }

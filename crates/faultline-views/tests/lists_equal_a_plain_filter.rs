@@ -6,12 +6,12 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{apply, band_of, finding_id, gone, member, risk, risk_record};
+use common::{apply, band_of, exception_id, finding_id, gone, member, risk, risk_record};
 use faultline_model::catalog::{CatalogRecord, Service, service_key};
 use faultline_model::fixed;
 use faultline_model::id::Id;
 use faultline_model::observation::{ScanKind, Severity};
-use faultline_model::risk::{EvidenceState, Risk, RiskState};
+use faultline_model::risk::{Covering, EvidenceState, Risk, RiskState};
 use faultline_model::time::Timestamp;
 use faultline_model::topic;
 use faultline_views::{Bounds, Options, RiskFilter, Total, Views, Within};
@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 const SERVICES: [&str; 3] = ["shop", "mobile", "unassigned/repo:github.com/acme/old"];
-const STATES: [RiskState; 3] = [RiskState::Open, RiskState::Closed, RiskState::FalsePositive];
+const STATES: [RiskState; 4] = RiskState::ALL;
 const EVIDENCE: [EvidenceState; 3] = [EvidenceState::Reported, EvidenceState::Corroborated, EvidenceState::Verified];
 
 /// Risks that differ in everything that is filtered by, from small pools so that filters meet them.
@@ -28,12 +28,13 @@ fn any_risk() -> impl Strategy<Value = Risk> {
     let who = (select(&SERVICES[..]), 0_u32..12, 0_i32..6);
     let what = (select(&STATES[..]), select(&EVIDENCE[..]), select(&["sql-injection", "xxe"][..]), select(&["", "ana", "ben"][..]));
     let seen = (vec((12_u32..15, select(&["zap", "trivy"][..])), 0..3), vec(select(&["CVE-1", "CVE-2", "GHSA-a"][..]), 0..3), 0_i64..4);
+    let excepted = vec((0_u32..3, any::<bool>()), 0..3);
     let named = (
         select(&["100% broken", "Path_traversal", "path traversal"][..]),
         select(&["repo:github.com/acme/shop", "repo:github.com/acme/app"][..]),
     );
-    (who, what, seen, named).prop_map(
-        |((service, founder, hundreds), (state, evidence, family, assigned), (others, ids, day), (title, asset))| {
+    (who, what, seen, named, excepted).prop_map(
+        |((service, founder, hundreds), (state, evidence, family, assigned), (others, ids, day), (title, asset), excepted)| {
             let mut risk = risk(service, founder, hundreds * 170);
             (risk.state, risk.evidence, risk.family, risk.assigned_to) = (state, evidence, family.into(), assigned.into());
             for (number, tool) in others {
@@ -43,6 +44,8 @@ fn any_risk() -> impl Strategy<Value = Risk> {
             risk.vulnerabilities = ids.into_iter().map(Into::into).collect();
             risk.first_seen = Timestamp::from_millis(day);
             (risk.title, risk.asset) = (title.into(), common::asset(asset));
+            let covering = |(number, at_anchor)| Covering { exception: exception_id(number), at_anchor, broken: Vec::new() };
+            risk.exceptions = excepted.into_iter().map(covering).collect();
             risk
         },
     )
@@ -76,10 +79,11 @@ fn any_filter() -> impl Strategy<Value = RiskFilter> {
         (maybe(&["shop", "mobile", "nowhere"]), maybe(&["retail", "no-node"]), maybe(&["zap", "semgrep", "no-tool"]), maybe(&["xxe"]));
     let more =
         (maybe(&[ScanKind::Sca, ScanKind::Dast]), maybe(&["cve-1", "GHSA-A", "CVE-9"]), maybe(&["", "ana"]), maybe(&["0%", "PATH_", "x"]));
-    let bounds = (maybe(&[340, 341]), maybe(&[1_i64]), maybe(&[3_i64]), maybe(&["repo:github.com/acme/app"]), any_within());
+    let bounds =
+        (maybe(&[340, 341]), maybe(&[1_i64]), maybe(&[3_i64]), maybe(&["repo:github.com/acme/app"]), maybe(&[0_u32, 1, 9]), any_within());
     (codes, names, more, bounds).prop_map(
         |((states, bands, evidence), (service, node, tool, family), (kind, vulnerability, assigned_to, text), bounds)| {
-            let (min_score, from, before, asset, within) = bounds;
+            let (min_score, from, before, asset, exception, within) = bounds;
             RiskFilter {
                 states,
                 bands,
@@ -91,6 +95,7 @@ fn any_filter() -> impl Strategy<Value = RiskFilter> {
                 kind,
                 asset: asset.map(common::asset),
                 vulnerability: vulnerability.map(Into::into),
+                exception: exception.map(exception_id),
                 assigned_to: assigned_to.map(Into::into),
                 text: text.map(Into::into),
                 min_score,
@@ -118,6 +123,7 @@ fn holds(filter: &RiskFilter, risk: &Risk) -> bool {
         && filter.kind.is_none_or(|kind| risk.findings.iter().any(|member| member.kind == kind))
         && filter.asset.as_ref().is_none_or(|asset| *asset == risk.asset)
         && has(filter.vulnerability.as_ref(), risk.vulnerabilities.iter().map(String::as_str).collect())
+        && filter.exception.is_none_or(|id| risk.exceptions.iter().any(|covering| covering.exception == id))
         && is(&filter.assigned_to, &risk.assigned_to)
         && filter.text.as_ref().is_none_or(|text| risk.title.to_ascii_lowercase().contains(&text.to_ascii_lowercase()))
         && filter.min_score.is_none_or(|score| risk.score.total >= score)

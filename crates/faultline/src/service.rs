@@ -100,7 +100,7 @@ impl Service {
         let options = faultline_views::Options { bodies, ..open::views_options(settings) };
         let views = Arc::new(Views::open(&settings.data_folder.join("views.sqlite"), options)?);
         let mut host = Host::new(log.clone(), open::host_options(settings));
-        host.add(open::track(settings))?.add(open::correlate(settings))?.add(Audit)?;
+        host.add(open::track(settings))?.add(open::correlate(settings))?.add(open::act(settings))?.add(Audit)?;
         let running = host.start(Arc::new(SystemClock))?;
         let followed = Followed::new(log.clone(), None, &TOPICS, running.readers());
         Self::over(settings, Roles::all(), log.clone(), Some(log), AtWork::Embedded(running), views, followed)
@@ -140,6 +140,7 @@ impl Service {
         let doors = Doors {
             reports: Arc::new(reports::ReportDoor::new(log.clone(), views.clone(), secrets, quotas.clone())),
             decisions: Arc::new(decisions::DecisionDoor::new(log.clone())),
+            steps: Arc::new(decisions::DecisionDoor::new(log.clone())),
             catalog: Arc::new(catalog::CatalogDoor::new(log.clone())),
             intel: Arc::new(intel::IntelDoor::new(log.clone())),
             pulse: Arc::new(pulse::HostPulse::new(watch.clone(), quotas, settings.memory)),

@@ -4,6 +4,8 @@
 //! is of before a state said its format.
 #![allow(clippy::unwrap_used)]
 
+mod granted;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -12,6 +14,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use faultline_core::act::Act;
 use faultline_core::correlate::Correlate;
 use faultline_core::stage::Stage;
 use faultline_core::store::Changes;
@@ -20,10 +23,10 @@ use faultline_model::avro::{self, TopicValue};
 use faultline_model::decision::{Decided, Decision, FindingSeverity, FindingVerdict, LinkWord, Verdict, Word};
 use faultline_model::locus::Locus;
 use faultline_model::observation::Severity;
-use faultline_model::risk::Risk;
+use faultline_model::risk::{Risk, RiskState};
 use faultline_model::testing::scale::{Order, Scale};
 use faultline_model::time::Timestamp;
-use faultline_model::topic::{CATALOG, DECISIONS, FINDINGS, INTEL, RISKS, TRACKED, Topic};
+use faultline_model::topic::{CATALOG, DECISIONS, EXCEPTIONS, FINDINGS, INTEL, RISK_REGISTRY, RISKS, SHARES, STEPS, TRACKED, Topic};
 use faultline_stream::testing::Rest;
 use faultline_stream::{Commit, Host, HostOptions, Log, MemoryLog, Positions, TaskId, append, topic_plans};
 use flate2::Compression;
@@ -50,8 +53,11 @@ const BEFORE: &str = "before";
 const DECIDED: &str = "decided";
 const WRITTEN: &str = "written";
 const AFTER: &str = "after";
-const STAGES: [(&str, &[Topic], &[Topic]); 2] =
-    [(Track::NAME, Track::INPUTS, Track::GLOBALS), (Correlate::NAME, Correlate::INPUTS, Correlate::GLOBALS)];
+const STAGES: [(&str, &[Topic], &[Topic]); 3] = [
+    (Track::NAME, Track::INPUTS, Track::GLOBALS),
+    (Correlate::NAME, Correlate::INPUTS, Correlate::GLOBALS),
+    (Act::NAME, Act::INPUTS, Act::GLOBALS),
+];
 
 fn folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/states"))
@@ -127,7 +133,7 @@ fn work(log: &Arc<dyn Log>, kept: &Kept, part: &str) {
         append(&**log, *topic, vec![(key.clone(), value.clone())], *time, &[]).unwrap();
     }
     let mut host = Host::new(log.clone(), HostOptions::default());
-    host.add(Track::default()).unwrap().add(Correlate::new()).unwrap();
+    host.add(Track::default()).unwrap().add(Correlate::new()).unwrap().add(Act::default()).unwrap();
     host.run_until_quiet(&kept.end_of(part), &mut |_| ()).unwrap();
 }
 
@@ -141,7 +147,8 @@ fn restored(kept: &Kept) -> Arc<dyn Log> {
     for (stage, inputs, globals) in STAGES {
         let at = |topic: &Topic| ((topic.name, 0), log.end_offset(topic.name, 0).unwrap());
         let positions: Positions = inputs.iter().chain(globals).map(at).collect();
-        let changes = kept.rows[stage].clone();
+        // There was none of a stage that is newer.
+        let changes = kept.rows.get(stage).cloned().unwrap_or_default();
         log.commit(Commit { task: TaskId { stage, partition: 0 }, positions, changes, outputs: Vec::new() }).unwrap();
     }
     log
@@ -192,10 +199,14 @@ fn of_this_build() -> Kept {
         let (asset, key, actor, reason) = (member.asset.clone(), number.to_string(), "ana".to_owned(), "seen".to_owned());
         kept.say(DECIDED, DECISIONS, asset.to_string(), Decision { key, asset, actor, reason, at: begun, what }, begun);
     }
+    for (key, record) in granted::steps(1, granted::packages(), begun, begun.plus_days(20), 4) {
+        kept.say(DECIDED, STEPS, key, record, begun);
+    }
     work(&log, &kept, DECIDED);
+    assert!(newest(&*log, RISKS).values().any(|value| avro::decode::<Risk>(value.as_ref().unwrap()).unwrap().state == RiskState::Accepted));
     let links = |value: &Option<Vec<u8>>| avro::decode::<Risk>(value.as_ref().unwrap()).unwrap().links;
     assert!(newest(&*log, RISKS).values().flat_map(links).any(|link| link.rule == "confirmed"));
-    for topic in [TRACKED, RISKS] {
+    for topic in [TRACKED, RISKS, SHARES, EXCEPTIONS, RISK_REGISTRY] {
         for (key, value) in newest(&*log, topic) {
             kept.said.push(Said { part: WRITTEN.to_owned(), topic, key, value, time: begun });
         }
@@ -215,7 +226,7 @@ fn of_this_build() -> Kept {
 #[test]
 fn a_state_of_an_older_build_is_read() {
     if std::env::var_os("FAULTLINE_WRITE_STATE").is_some() {
-        let name = format!("track-{}-correlate-{}.tsv.gz", Track::FORMATS.newest, Correlate::FORMATS.newest);
+        let name = format!("track-{}-correlate-{}-act-{}.tsv.gz", Track::FORMATS.newest, Correlate::FORMATS.newest, Act::FORMATS.newest);
         let mut file = GzEncoder::new(File::create_new(folder().join(name)).unwrap(), Compression::best());
         file.write_all(of_this_build().text().as_bytes()).unwrap();
         file.finish().unwrap();

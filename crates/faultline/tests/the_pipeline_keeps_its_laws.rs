@@ -1,21 +1,27 @@
-//! Both stages together, over an organisation whose risks are known: the truth comes out, and no fault on the way changes it.
+//! All stages of the way together, over an organisation whose risks are known: the truth comes out, and no fault on the way changes it.
 #![allow(clippy::unwrap_used)]
+
+mod granted;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use faultline_core::act::Act;
 use faultline_core::correlate::Correlate;
 use faultline_core::track::Track;
 use faultline_model::avro::{self, TopicValue};
 use faultline_model::decision::{Decided, Decision, FindingVerdict, RetractScan, Verdict};
+use faultline_model::exception::{Scope, Stage};
 use faultline_model::id::Id;
 use faultline_model::record::FindingsRecord;
+use faultline_model::register::RegisterEntry;
 use faultline_model::risk::{EvidenceState, Risk, RiskState};
 use faultline_model::testing::scale::{Order, Scale, Scan};
 use faultline_model::time::Timestamp;
-use faultline_model::topic::{CATALOG, DECISIONS, FINDINGS, FINDINGS_BULK, INTEL, RISKS, Topic};
+use faultline_model::topic::{CATALOG, DECISIONS, EXCEPTIONS, FINDINGS, FINDINGS_BULK, INTEL, RISK_REGISTRY, RISKS, STEPS, Topic};
 use faultline_stream::testing::{Said, Scenario, Topology, for_each_seed, judge};
 use faultline_stream::{Host, HostOptions, Log, MemoryLog, append, topic_plans};
+use granted::{exception, packages, steps};
 
 /// What the doors said, in order, and where somebody looked at what had become of it before going on.
 #[derive(Default)]
@@ -42,6 +48,13 @@ impl History {
     fn scan(&mut self, scan: &Scan<'_>, order: Order, time: Timestamp) {
         let asset = scan.asset().to_string();
         scan.records(order).for_each(|record| self.say(FINDINGS, asset.clone(), record, time));
+    }
+
+    /// An exception that so many steps are taken of, in time.
+    fn except(&mut self, slot: u8, scope: Scope, (at, ends): (Timestamp, Timestamp), many: usize) {
+        for (key, record) in steps(slot, scope, at, ends, many) {
+            self.say(STEPS, key, record, at);
+        }
     }
 
     fn decide(&mut self, scan: &Scan<'_>, what: Decided, time: Timestamp) {
@@ -163,16 +176,33 @@ fn no_fault_on_the_way_changes_what_comes_out() {
     scale.scans().for_each(|scan| history.scan(&scan, Order::Stable, scale.end_of(0)));
     scale.rescans(1).for_each(|scan| history.scan(&scan, Order::Shuffled, scale.end_of(1)));
     let (key, record) = scale.kev(1).unwrap();
+    let vulnerability = key.split('\u{1f}').next().unwrap().to_owned();
     history.say(INTEL, key, record, scale.end_of(1));
+    let day = |days: i64| scale.end_of(0).plus_days(days);
+    history.except(1, Scope { vulnerability, ..Scope::default() }, (day(2), day(31)), 4);
+    history.except(2, packages(), (day(2), day(20)), 4);
+    history.except(3, Scope { within: vec!["service/none".into()], ..packages() }, (day(2), day(31)), 4);
+    history.except(4, packages(), (day(2), day(31)), 2);
     let scans: Vec<Id> = scale.scans().chain(scale.rescans(1)).map(|scan| scan.id()).collect();
     let scenario = Scenario {
         plans: topic_plans(),
         // A word that a fact went elsewhere is gone as soon as it was read.
-        topology: Topology::default().with(Track { went_kept_ms: 0, ..Track::default() }).with(Correlate::new()),
+        topology: Topology::default().with(Track { went_kept_ms: 0, ..Track::default() }).with(Correlate::new()).with(Act::default()),
         history: by_lanes(history.said, &scans),
         end: scale.end_of(30),
         clock_drift: std::time::Duration::ZERO,
     };
+    // What is to be kept whatever happens is something: one exception holds, and covers what it should.
+    let accepted = scenario.undisturbed().unwrap();
+    let values = |topic: Topic| accepted.topics[topic.name].values().cloned().collect::<Vec<_>>();
+    assert_eq!(values(EXCEPTIONS).len(), 2);
+    let entries: Vec<RegisterEntry> = values(RISK_REGISTRY).iter().map(|value| avro::decode(value).unwrap()).collect();
+    let stages: Vec<Stage> = (1..=4_u8).map(|slot| entries.iter().find(|entry| entry.entry == exception(slot)).unwrap().stage).collect();
+    assert_eq!(stages, [Stage::Expiring, Stage::Expired, Stage::Expiring, Stage::Requested]);
+    let covered: i32 = entries.iter().filter(|entry| entry.entry == exception(1)).map(|entry| entry.risks).sum();
+    let risks: Vec<Risk> = values(RISKS).iter().map(|value| avro::decode(value).unwrap()).collect();
+    let are = risks.iter().filter(|risk| risk.state == RiskState::Accepted).count();
+    assert!(covered > 0 && are == usize::try_from(covered).unwrap(), "{covered} {are}");
     for_each_seed(|seed| judge(&scenario, seed));
 }
 

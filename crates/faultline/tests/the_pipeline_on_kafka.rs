@@ -1,21 +1,24 @@
-//! track and correlate on a real Apache Kafka end with the same records, byte by byte, as embedded, whatever happens to processes and brokers.
+//! track, correlate and act on a real Apache Kafka end with the same records, byte by byte, as embedded, whatever happens to processes and brokers.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../faultline-stream/tests/broker/mod.rs"]
 mod broker;
+mod granted;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use broker::{Broker, PARTITIONS, PATIENCE, Worker, assert_at_rest, assert_comes_to, lasting, times, work_if_child};
+use faultline_core::act::Act;
 use faultline_core::correlate::Correlate;
 use faultline_core::stage::Stage;
 use faultline_core::track::Track;
 use faultline_model::avro::{self, TopicValue};
+use faultline_model::register::RegisterEntry;
 use faultline_model::testing::scale::{Order, Scale};
 use faultline_model::time::Timestamp;
-use faultline_model::topic::{CATALOG, FINDINGS, FINDINGS_BULK, INTEL, RISKS, Topic};
+use faultline_model::topic::{CATALOG, FINDINGS, FINDINGS_BULK, INTEL, RISK_REGISTRY, RISKS, STEPS, Topic};
 use faultline_stream::testing::{Random, Rest};
 use faultline_stream::{
     Clock, EmbeddedLog, Guarantee, Host, HostOptions, KafkaHost, KafkaLog, KafkaRunning, Log, Options, SystemClock, append, topic_plans,
@@ -25,6 +28,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 /// Stops the clock of all processes of a test at one moment.
 const NOW: &str = "FAULTLINE_TEST_NOW";
+const STAGES: [&str; 3] = [Track::NAME, Correlate::NAME, Act::NAME];
 const FINDINGS_IN_ALL: u64 = 3_000;
 const PIECE: usize = 500;
 
@@ -34,9 +38,11 @@ fn said<T: TopicValue>(topic: Topic, records: impl Iterator<Item = (String, T)>)
     (topic, records.map(|(key, record)| (key, Some(avro::encode(record).unwrap()))).collect())
 }
 
-/// An organisation, its scans, for so many days the same scans in another order by the bulk lane, and a KEV entry.
-fn history(scale: &Scale, days: u32) -> Vec<Said> {
+/// An organisation, an exception that is granted for some of it, its scans, for so many days the same scans in another order by the bulk lane, and
+/// a KEV entry.
+fn history(scale: &Scale, days: u32, now: Timestamp) -> Vec<Said> {
     let mut history = vec![said(CATALOG, scale.catalog()), said(INTEL, scale.intel())];
+    history.push(said(STEPS, granted::steps(1, granted::packages(), now, now.plus_days(20), 4).into_iter()));
     for scan in scale.scans() {
         let asset = scan.asset().to_string();
         history.push(said(FINDINGS, scan.records(Order::Stable).map(|record| (asset.clone(), record))));
@@ -66,7 +72,7 @@ fn run(log: Arc<KafkaLog>) -> KafkaRunning {
 
 fn run_at(log: Arc<KafkaLog>, now: Timestamp) -> KafkaRunning {
     let mut host = KafkaHost::new(log, HostOptions { batch_records: 200, page_records: 100, ..HostOptions::default() });
-    host.add(Track::default()).unwrap().add(Correlate::new()).unwrap();
+    host.add(Track::default()).unwrap().add(Correlate::new()).unwrap().add(Act::default()).unwrap();
     host.start(Arc::new(now)).unwrap()
 }
 
@@ -74,7 +80,7 @@ fn embedded(history: &[Said], now: Timestamp) -> Rest {
     let folder = tempfile::tempdir().unwrap();
     let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(folder.path(), topic_plans(), Options::default()).unwrap());
     let mut host = Host::new(log.clone(), HostOptions::default());
-    host.add(Track::default()).unwrap().add(Correlate::new()).unwrap();
+    host.add(Track::default()).unwrap().add(Correlate::new()).unwrap().add(Act::default()).unwrap();
     for said in history {
         say(&*log, said, now);
     }
@@ -101,9 +107,11 @@ impl<'b> Play<'b> {
         // Brokers drop what is old by its own time, so it is a real one; but one for all, as scores follow the time.
         let now = SystemClock.now();
         let scale = Scale::new(5, FINDINGS_IN_ALL);
-        let history = history(&scale, days);
+        let history = history(&scale, days, now);
         let expected = embedded(&history, now);
         assert_eq!(expected.topics[RISKS.name].len() as u64, scale.expected_risks());
+        let entry: RegisterEntry = avro::decode(&expected.topics[RISK_REGISTRY.name][&granted::exception(1).to_string()]).unwrap();
+        assert!(entry.risks > 0, "{entry:?}");
         let (reader, random) = (broker.log("reader"), Random::new(1));
         let mut play = Self { test, broker, reader, now, history, expected, workers: BTreeMap::new(), random };
         play.has_workers(2);
@@ -178,19 +186,19 @@ impl<'b> Play<'b> {
         let ends =
             |topic: Topic| (0..PARTITIONS).map(|partition| self.reader.end_offset(topic.name, partition).unwrap()).collect::<Vec<_>>();
         let last = run_at(self.broker.log("last"), self.now);
-        assert_at_rest(&last, 2 * PARTITIONS as usize, &self.reader);
+        assert_at_rest(&last, STAGES.len() * PARTITIONS as usize, &self.reader);
         assert_comes_to(&self.reader, &self.expected);
         let before = ends(RISKS);
         last.stop().unwrap();
         let again = run_at(self.broker.log("last"), self.now);
-        assert_at_rest(&again, 2 * PARTITIONS as usize, &self.reader);
+        assert_at_rest(&again, STAGES.len() * PARTITIONS as usize, &self.reader);
         again.stop().unwrap();
         assert_eq!(ends(RISKS), before);
     }
 }
 
 fn broker_of(nodes: u16) -> Option<Broker> {
-    Broker::start_of(nodes, topic_plans(), &[Track::NAME, Correlate::NAME])
+    Broker::start_of(nodes, topic_plans(), &STAGES)
 }
 
 #[test]
@@ -206,7 +214,7 @@ fn so_they_do_without_transactions() {
 /// Every fourth loses its disk as well.
 fn killed_processes_come_to_it(test: &'static str, guarantee: Guarantee) {
     work_if_child(&topic_plans(), run);
-    let Some(broker) = Broker::start_for(guarantee, true, topic_plans(), &[Track::NAME, Correlate::NAME]) else { return };
+    let Some(broker) = Broker::start_for(guarantee, true, topic_plans(), &STAGES) else { return };
     let (kills, mut killed) = (times("FAULTLINE_KAFKA_KILLS", 4), 0);
     let mut play = Play::new(test, &broker, 1 + kills as u32 / 4);
     play.says(kills, |play| {
@@ -245,7 +253,7 @@ fn one_that_slept_past_its_time_is_fenced_and_it_comes_to_the_same() {
 fn a_broker_that_stands_still_changes_nothing_of_it() {
     work_if_child(&topic_plans(), run);
     let still_for = lasting("FAULTLINE_KAFKA_STOPPED_SECONDS", 8);
-    let Some(broker) = Broker::start_silent_for(still_for + PATIENCE, topic_plans(), &[Track::NAME, Correlate::NAME]) else { return };
+    let Some(broker) = Broker::start_silent_for(still_for + PATIENCE, topic_plans(), &STAGES) else { return };
     let mut play = Play::new("a_broker_that_stands_still_changes_nothing_of_it", &broker, 1);
     play.says(1, |play| {
         broker.signal_node(1, "STOP");

@@ -8,6 +8,7 @@ use faultline_model::catalog::{self, CatalogRecord, CodeOwners, Node, PlaceRule,
 use serde_yaml_ng::Value;
 
 use super::{inherit, owner_entries, place_entries, units};
+use crate::act::policy::ExceptionPolicy;
 use crate::description::cursor::{Cursor, Place};
 use crate::description::fault::{DescriptionError, Faults};
 use crate::policy::{PRESETS, Policy};
@@ -49,6 +50,7 @@ pub(super) struct Draft {
     pub(super) code_owners: BTreeMap<String, (Place, Vec<CodeOwners>)>,
     pub(super) policy: Option<(Place, PolicyText)>,
     pub(super) tickets: Option<(Place, tickets::Places, TicketPolicy)>,
+    pub(super) exceptions: Option<(Place, ExceptionPolicy)>,
     /// Services that are named as users.
     pub(super) used_by: Vec<(Place, String)>,
     pub(super) warnings: Vec<String>,
@@ -87,7 +89,11 @@ pub fn read(files: &[File], beside: &dyn Fn(&str) -> Result<String, String>) -> 
         let text = PolicyText { name: catalog::TICKETS_KEY.to_owned(), version: policy.version(), yaml: policy.to_yaml() };
         (catalog::TICKETS_KEY.to_owned(), CatalogRecord::Policy(text))
     });
-    let records = nodes.chain(services).chain(places).chain(policy).chain(tickets).collect();
+    let exceptions = draft.exceptions.map(|(_, policy)| {
+        let text = PolicyText { name: catalog::EXCEPTIONS_KEY.to_owned(), version: policy.version(), yaml: policy.to_yaml() };
+        (catalog::EXCEPTIONS_KEY.to_owned(), CatalogRecord::Policy(text))
+    });
+    let records = nodes.chain(services).chain(places).chain(policy).chain(tickets).chain(exceptions).collect();
     Ok(Organisation { records, warnings: draft.warnings })
 }
 
@@ -109,7 +115,7 @@ fn parse(file: &File, faults: &mut Faults) -> Option<Value> {
 
 impl Draft {
     fn take(&mut self, root: &Cursor<'_>, beside: Beside<'_>) {
-        if root.fields(&["organisation", "services", "code_owners", "policy", "tickets"], &mut self.faults) {
+        if root.fields(&["organisation", "services", "code_owners", "policy", "tickets", "exceptions"], &mut self.faults) {
             units::read(root, self);
             owner_entries::read(root, beside, self);
             if let Some(policy) = root.get("policy") {
@@ -117,6 +123,24 @@ impl Draft {
             }
             if let Some(at) = root.get("tickets") {
                 self.tickets(&at);
+            }
+            if let Some(at) = root.get("exceptions") {
+                self.exceptions(&at);
+            }
+        }
+    }
+
+    fn exceptions(&mut self, at: &Cursor<'_>) {
+        let place = at.place();
+        if let Some((first, _)) = &self.exceptions {
+            self.faults.add(place.fault("a second policy of exceptions".to_owned(), format!("one, which is at {first}")));
+            return;
+        }
+        match ExceptionPolicy::of_value(at.value().clone()) {
+            Ok(policy) => self.exceptions = Some((place, policy)),
+            Err(error) => {
+                let expected = "longest_days (critical, high, medium, low) and warning_days".to_owned();
+                self.faults.add(place.fault(format!("no policy of exceptions ({error})"), expected));
             }
         }
     }

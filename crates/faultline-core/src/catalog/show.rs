@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use faultline_model::asset::AssetKind;
-use faultline_model::catalog::{CatalogRecord, Node, PlaceRule, Places, Service, TICKETS_KEY};
+use faultline_model::catalog::{CatalogRecord, EXCEPTIONS_KEY, Node, PlaceRule, Places, Service, TICKETS_KEY};
 use serde::Serialize;
 use serde_yaml_ng::Value;
 
@@ -21,6 +21,8 @@ struct Shown<'a> {
     policy: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tickets: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exceptions: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -66,6 +68,7 @@ pub fn show(records: &BTreeMap<String, CatalogRecord>) -> String {
             CatalogRecord::Service(service) => services.push(service),
             CatalogRecord::Places(record) => _ = places.insert(record.assets.clone(), record.clone()),
             CatalogRecord::Policy(policy) if key == TICKETS_KEY => shown.tickets = serde_yaml_ng::from_str(&policy.yaml).ok(),
+            CatalogRecord::Policy(policy) if key == EXCEPTIONS_KEY => shown.exceptions = serde_yaml_ng::from_str(&policy.yaml).ok(),
             CatalogRecord::Policy(policy) => shown.policy = serde_yaml_ng::from_str(&policy.yaml).ok(),
             CatalogRecord::Head(_) => {}
         }

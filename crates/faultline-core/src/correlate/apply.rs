@@ -8,6 +8,7 @@ use super::facts::{Entry, Finding, Line, Place, Route, Visit};
 use super::pending::{Cause, located};
 use super::publish::founder_left;
 use super::resolve;
+use super::shares::Touched;
 use super::tables::{Location, Placed, Table, is_any, keys, last_id, path_key, put_text, template_key, with_id};
 use super::templates::file_key;
 use super::units::Grain;
@@ -21,6 +22,8 @@ pub struct Gathered {
     /// As above, but what they are linked with is seen to already.
     pub alone: BTreeSet<(String, Grain)>,
     pub causes: BTreeSet<Cause>,
+    /// What shares may say otherwise.
+    pub touched: Touched,
     /// Findings as they were written, by the keys of their rows: nearly all are read again at the batch's end.
     pub fresh: HashMap<Vec<u8>, Finding>,
 }
@@ -108,7 +111,7 @@ impl Facts<'_, '_> {
         if let Some(before) = &before {
             let grain = Grain::of(before);
             if to.as_ref() != Some(&grain) {
-                founder_left(self.batch, service, id, grain.id(), to.as_ref())?;
+                founder_left(self.batch, &mut self.gathered.touched, service, id, grain.id(), to.as_ref())?;
             }
             self.file_lost_unit(service, &grain)?;
             self.touch(service, grain);

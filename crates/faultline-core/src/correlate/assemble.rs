@@ -104,6 +104,7 @@ pub fn assemble(context: &Context<'_>, mut parts: Parts<'_>) -> Risk {
         first_seen,
         findings: members(parts.members),
         links: links(parts.links),
+        exceptions: Vec::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use faultline_model::topic::{CATALOG, INTEL, Topic};
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Intel, ServiceFacts, asset_id};
-use super::tables::{Table, keys, put_text, service_of, take_text, with_id};
+use super::tables::{HEED_VERSION, Table, is_any, keys, put_text, service_of, take_text, with_id};
 use crate::catalog::places::place;
 use crate::stage::{Batch, Home, StageError};
 use crate::store::{Store, StoreError};
@@ -27,25 +27,44 @@ fn global<T: TopicValue>(batch: &Batch<'_>, topic: Topic, key: &str) -> Result<O
 /// What the catalog said of a service when it was last looked at.
 pub fn service(batch: &mut Batch<'_>, id: &str) -> Result<ServiceFacts, StageError> {
     let key = Table::Services.of(id);
-    if let Some(copy) = Table::Services.get(&batch.state, &key)? {
-        return Ok(copy);
-    }
-    let facts = service_now(batch, id)?;
-    batch.state.put(key.as_slice(), Table::Services.row(&key, &facts)?);
+    let copy = service_copy(&batch.state, id)?;
+    let facts = match copy {
+        Some(copy) if copy.above.is_some() || !heeds(batch) => return Ok(copy),
+        // What it goes by beside this stays as it was looked at: a difference is for the catalog's own input to find.
+        Some(copy) => ServiceFacts { above: service_now(batch, id)?.above, ..copy },
+        None => service_now(batch, id)?,
+    };
+    batch.state.put(key.as_slice(), facts.row(&key)?);
     Ok(facts)
+}
+
+/// The copy of what the catalog said of a service, if there is one.
+pub fn service_copy(state: &dyn Store, id: &str) -> Result<Option<ServiceFacts>, StoreError> {
+    let key = Table::Services.of(id);
+    state.get(&key)?.map(|row| ServiceFacts::read(&key, &row)).transpose()
 }
 
 /// Takes over what the catalog says now; whether that differs for anybody.
 pub fn refresh_service(batch: &mut Batch<'_>, id: &str) -> Result<bool, StageError> {
     let key = Table::Services.of(id);
-    let Some(copy) = Table::Services.get::<ServiceFacts>(&batch.state, &key)? else { return Ok(false) };
+    let Some(mut copy) = service_copy(&batch.state, id)? else { return Ok(false) };
     let now = service_now(batch, id)?;
-    batch.state.put(key.as_slice(), Table::Services.row(&key, &now)?);
+    batch.state.put(key.as_slice(), now.row(&key)?);
+    // Where a service stands matters to exceptions alone.
+    if !is_any(&batch.state, &Table::Exceptions.all())? {
+        copy.above.clone_from(&now.above);
+    }
     Ok(copy != now)
 }
 
 fn service_now(batch: &Batch<'_>, id: &str) -> Result<ServiceFacts, StageError> {
-    Ok(ServiceFacts::of(global(batch, CATALOG, &catalog::service_key(id))?))
+    let facts = ServiceFacts::of(global(batch, CATALOG, &catalog::service_key(id))?);
+    Ok(if heeds(batch) { facts } else { ServiceFacts { above: None, ..facts } })
+}
+
+/// Whether rows may say what an older program does not know of exceptions.
+pub fn heeds(batch: &Batch<'_>) -> bool {
+    batch.format >= u16::from(HEED_VERSION)
 }
 
 /// The policy's text when it was last looked at; none where the catalog has none.
@@ -234,7 +253,7 @@ pub fn home_of(state: &dyn Store, key: &[u8]) -> Result<Home, StoreError> {
     let corrupt = |reason: &str| StoreError::corrupt("correlate", key, reason);
     match *key.first().ok_or_else(|| corrupt("an empty key"))? {
         table if table == Table::Pending as u8 => Ok(Home::Unfinished),
-        table if table == Table::Policy as u8 => Ok(Home::Everywhere),
+        table if [Table::Policy, Table::Exceptions, Table::Heeded].iter().any(|of| *of as u8 == table) => Ok(Home::Everywhere),
         table if table == Table::Intel as u8 => {
             let (vulnerability, _) = take_text(&key[1..]).ok_or_else(|| corrupt("no vulnerability"))?;
             Ok(Home::WithEach(users(state, vulnerability)?))
@@ -289,9 +308,9 @@ mod tests {
             let home = home_of(&state, &with_id(key, id)).ok();
             let expected = match table {
                 16 => Some(Home::WithEach(vec!["pay".to_owned(), "shop".to_owned()])),
-                19 => Some(Home::Everywhere),
+                19 | 22 | 23 => Some(Home::Everywhere),
                 20 => Some(Home::Unfinished),
-                1..=18 | 21 => Some(Home::With("shop".to_owned())),
+                1..=18 | 21 | 24..=26 => Some(Home::With("shop".to_owned())),
                 _ => None,
             };
             assert_eq!(home, expected, "table {table}");

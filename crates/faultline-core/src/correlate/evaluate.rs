@@ -11,6 +11,7 @@ use faultline_model::time::Timestamp;
 
 use super::assemble::{Context, Part, Parts, assemble};
 use super::copies;
+use super::covering::{About, Index, cover};
 use super::facts::{Entry, Finding, IntelById, Lines, Place, ServiceFacts, Visit, asset_id};
 use super::groups::{self, Group, times};
 use super::links::{self, Candidate, RouteGroup, best, candidate};
@@ -46,6 +47,7 @@ pub struct Run {
     /// The service that was looked at last: units come in the order of their services.
     service: Option<(String, Rc<ServiceFacts>)>,
     pub route_maps: RouteMaps,
+    pub exceptions: Arc<Index>,
     /// Findings as the batch wrote them, by the keys of their rows.
     fresh: HashMap<Vec<u8>, Finding>,
     units: HashMap<(String, Id), Rc<Unit>>,
@@ -54,8 +56,8 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn new(policy: Arc<Policy>, now: Timestamp, fresh: HashMap<Vec<u8>, Finding>) -> Self {
-        Self { policy, now, service: None, route_maps: RouteMaps::default(), fresh, units: HashMap::new(), cut: 0 }
+    pub fn new(policy: Arc<Policy>, exceptions: Arc<Index>, now: Timestamp, fresh: HashMap<Vec<u8>, Finding>) -> Self {
+        Self { policy, exceptions, now, service: None, route_maps: RouteMaps::default(), fresh, units: HashMap::new(), cut: 0 }
     }
 
     /// What a unit yields. Without a row of what was published of it no finding of it is below this batch.
@@ -85,10 +87,17 @@ impl Run {
         Ok(facts)
     }
 
-    fn risk(&self, state: &Overlay<'_>, service: &str, facts: &ServiceFacts, parts: Parts<'_>) -> Result<Risk, StoreError> {
+    fn risk(&mut self, state: &Overlay<'_>, service: &str, facts: &ServiceFacts, parts: Parts<'_>) -> Result<Risk, StoreError> {
         let intel = intel(state, &parts)?;
         let context = Context { service, facts, policy: &self.policy, intel: &intel, now: self.now };
-        Ok(assemble(&context, parts))
+        if self.exceptions.is_empty() {
+            return Ok(assemble(&context, parts));
+        }
+        let about = About::of(&context, &parts);
+        let mut risk = assemble(&context, parts);
+        let found = self.exceptions.candidates(&about, &risk);
+        self.cut += cover(&about, &mut risk, found);
+        Ok(risk)
     }
 
     /// Risks at code: each group with the route groups that have their home in it, citing others that it is linked with.

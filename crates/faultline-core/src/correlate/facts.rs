@@ -15,7 +15,7 @@ use faultline_model::tracked::{FindingState, GivenSeverity, GivenWord, HeldPlace
 use serde::{Deserialize, Serialize};
 
 use super::raw;
-use super::tables::{SAID_VERSION, Table};
+use super::tables::{HEED_VERSION, SAID_VERSION, Table};
 use crate::score::{Exposure, Kev};
 use crate::store::StoreError;
 
@@ -388,18 +388,21 @@ pub struct ServiceFacts {
     pub exposure: Exposure,
     pub holds_sensitive_data: bool,
     pub owners: Vec<String>,
+    /// The nodes above, the nearest first; none where that was not looked at, because no exception is heeded.
+    #[serde(skip)]
+    pub above: Option<Vec<String>>,
 }
 
 impl Default for ServiceFacts {
     fn default() -> Self {
-        Self { tier: UNKNOWN_TIER, exposure: Exposure::Internal, holds_sensitive_data: false, owners: Vec::new() }
+        Self { tier: UNKNOWN_TIER, exposure: Exposure::Internal, holds_sensitive_data: false, owners: Vec::new(), above: Some(Vec::new()) }
     }
 }
 
 impl ServiceFacts {
     /// Of the catalog's record; a service that it does not know is of tier 3, reachable from inside, without data.
     pub fn of(record: Option<CatalogRecord>) -> Self {
-        let Some(CatalogRecord::Service(Service { tier, exposure, data, owners, .. })) = record else { return Self::default() };
+        let Some(CatalogRecord::Service(Service { tier, exposure, data, owners, path, .. })) = record else { return Self::default() };
         let exposure = match exposure.as_str() {
             "internet" => Exposure::Internet,
             "partner" => Exposure::Partner,
@@ -407,7 +410,27 @@ impl ServiceFacts {
             _ => Exposure::Internal,
         };
         let tier = u8::try_from(tier).unwrap_or(UNKNOWN_TIER).clamp(1, 4);
-        Self { tier, exposure, holds_sensitive_data: data.iter().any(|kind| kind != "public"), owners }
+        Self { tier, exposure, holds_sensitive_data: data.iter().any(|kind| kind != "public"), owners, above: Some(path) }
+    }
+
+    /// The row, in the version that has to say what there is.
+    pub fn row(&self, key: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let mut row = Table::Services.row(key, self)?;
+        if let Some(above) = &self.above {
+            row[0] = HEED_VERSION;
+            row = postcard::to_extend(above, row).map_err(|error| Table::Services.corrupt(key, error))?;
+        }
+        Ok(row)
+    }
+
+    /// A row as [`ServiceFacts::row`] wrote it.
+    pub fn read(key: &[u8], row: &[u8]) -> Result<Self, StoreError> {
+        let Some((&HEED_VERSION, body)) = row.split_first() else {
+            return Ok(Self { above: None, ..Table::Services.read(key, row)? });
+        };
+        let corrupt = |error| Table::Services.corrupt(key, error);
+        let (facts, rest): (Self, &[u8]) = postcard::take_from_bytes(body).map_err(corrupt)?;
+        Ok(Self { above: Some(postcard::from_bytes(rest).map_err(corrupt)?), ..facts })
     }
 }
 

@@ -3,10 +3,15 @@
 //! Rows are compared with facts as they are when their turn comes, so causes merge and a restart goes on where it was.
 
 use faultline_model::asset::AssetId;
+use faultline_model::catalog;
+use faultline_model::exception::Scope;
 use faultline_model::id::Id;
 use serde::{Deserialize, Serialize};
 
+use super::copies::service_copy;
+use super::covering;
 use super::facts::Finding;
+use super::heed::is_of_any_unit;
 use super::publish::Published;
 use super::tables::{Location, Placed, Table, last_id, pairs, paths_prefix, put_text, read_path_key, take_text, with_id};
 use super::templates::{file_key, matches};
@@ -36,6 +41,8 @@ pub enum Cause {
     },
     /// What was too much for one commit.
     Unit { service: String, grain: Grain },
+    /// An exception that reaches so far holds, or does no more.
+    Scope { scope: Scope },
 }
 
 /// What is to be done for one row.
@@ -58,6 +65,16 @@ pub enum Task {
         service: String,
         id: Id,
     },
+}
+
+/// What is to be done for some rows.
+#[derive(Debug)]
+pub struct Looked {
+    pub found: Vec<Task>,
+    /// How many looks that took: rows of which nothing comes cost as well.
+    pub looks: usize,
+    /// The key to go on from; none at the end.
+    pub next: Option<Vec<u8>>,
 }
 
 impl Cause {
@@ -87,24 +104,36 @@ impl Cause {
             Self::File { service, file } => Table::Files.below(service, file_key(file)),
             Self::Paths { service, .. } => Table::Paths.of(service),
             Self::Line { service, asset } => Table::Several.at(service, *asset),
+            Self::Scope { scope } if is_of_any_unit(scope) => Table::Published.all(),
+            Self::Scope { scope } if scope.founders.is_empty() => Table::Users.under(&scope.vulnerability.to_ascii_uppercase()),
+            Self::Scope { .. } => Table::Services.all(),
             // Its one task is made without a row.
             Self::Unit { .. } => Vec::new(),
         }
     }
 
-    /// The tasks of at most so many rows from a key on, and the key to go on from.
-    pub fn tasks(&self, state: &dyn Store, from: &[u8], most: usize) -> Result<(Vec<Task>, Option<Vec<u8>>), StoreError> {
+    /// The tasks of rows from a key on, about so many at most.
+    pub fn tasks(&self, state: &dyn Store, from: &[u8], most: usize) -> Result<Looked, StoreError> {
         if let Self::Unit { service, grain } = self {
-            return Ok((vec![Task::EvaluateAlone { service: service.clone(), grain: grain.clone() }], None));
+            let tasks = vec![Task::EvaluateAlone { service: service.clone(), grain: grain.clone() }];
+            return Ok(Looked { found: tasks, looks: 1, next: None });
         }
+        // A row of a scope by its findings is as many looks as it has findings.
+        let each = if let Self::Scope { scope } = self { scope.founders.len().max(1) } else { 1 };
+        let most = (most / each).max(1);
         let prefix = self.rows();
         let mut rows = pairs(state, &prefix, from, most + 1)?;
         let next = if rows.len() > most { rows.pop().map(|(key, _)| key) } else { None };
+        let looks = rows.len() * each;
         let mut tasks = Vec::new();
+        let mut reach = Reach::default();
         for (key, row) in rows {
-            tasks.extend(self.task(state, &key, &row)?);
+            match self {
+                Self::Scope { scope } => tasks.extend(reach.tasks(state, scope, &key, &row)?),
+                _ => tasks.extend(self.task(state, &key, &row)?),
+            }
         }
-        Ok((tasks, next))
+        Ok(Looked { found: tasks, looks, next })
     }
 
     fn task(&self, state: &dyn Store, key: &[u8], row: &[u8]) -> Result<Option<Task>, StoreError> {
@@ -112,8 +141,7 @@ impl Cause {
         Ok(match self {
             Self::Policy | Self::Service { .. } => {
                 let (service, _) = take_text(&key[1..]).ok_or_else(|| no_id(Table::Published))?;
-                let published: Published = Table::Published.read(key, row)?;
-                Some(Task::Evaluate { service: service.to_owned(), grain: published.grain })
+                Some(Task::Evaluate { service: service.to_owned(), grain: Published::read(key, row)?.grain })
             }
             Self::Vulnerability { is_renamed, .. } => {
                 let parsed = take_text(&key[1..]).and_then(|(_, rest)| take_text(rest));
@@ -136,11 +164,70 @@ impl Cause {
             Self::File { service, .. } => Some(Task::Evaluate { service: service.clone(), grain: Table::Files.read(key, row)? }),
             Self::Line { service, .. } => {
                 let unit = last_id(key).ok_or_else(|| no_id(Table::Several))?;
-                let published: Option<Published> = Table::Published.get(state, &Table::Published.at(service, unit))?;
+                let published = Published::get(state, &Table::Published.at(service, unit))?;
                 published.map(|published| Task::Evaluate { service: service.clone(), grain: published.grain })
             }
-            Self::Unit { .. } => None,
+            Self::Unit { .. } | Self::Scope { .. } => None,
         })
+    }
+}
+
+/// Which services a scope reaches: the one that was looked at last is known.
+#[derive(Default)]
+struct Reach(Option<(String, bool)>);
+
+impl Reach {
+    fn has(&mut self, state: &dyn Store, scope: &Scope, service: &str) -> Result<bool, StoreError> {
+        if scope.within.is_empty() {
+            return Ok(true);
+        }
+        if let Some((known, is_within)) = &self.0
+            && known == service
+        {
+            return Ok(*is_within);
+        }
+        let facts = service_copy(state, service)?;
+        // Where it is not known where a service stands, its risks are looked at.
+        let is_within = facts.and_then(|facts| facts.above).is_none_or(|above| {
+            let names = above.into_iter().chain([catalog::service_key(service)]).collect();
+            covering::is_within(scope, &names)
+        });
+        self.0 = Some((service.to_owned(), is_within));
+        Ok(is_within)
+    }
+
+    /// What is to be done for a row of a scope's cause.
+    fn tasks(&mut self, state: &dyn Store, scope: &Scope, key: &[u8], row: &[u8]) -> Result<Vec<Task>, StoreError> {
+        let is_of_users = scope.founders.is_empty() && !is_of_any_unit(scope);
+        let after = if is_of_users { take_text(&key[1..]).map(|(_, rest)| rest) } else { key.get(1..) };
+        let (service, _) = after.and_then(take_text).ok_or_else(|| Table::Services.corrupt(key, "no service"))?;
+        if !self.has(state, scope, service)? {
+            return Ok(Vec::new());
+        }
+        let evaluate = |grain: Grain| Task::Evaluate { service: service.to_owned(), grain };
+        if is_of_any_unit(scope) {
+            let grain = Published::read(key, row)?.grain;
+            let is_possible = match &grain {
+                Grain::Package { purl, .. } => scope.package.is_empty() || *purl == scope.package,
+                Grain::Code { asset, .. } | Grain::SecretFile { asset, .. } | Grain::ResourceFile { asset, .. } => {
+                    scope.package.is_empty() && (scope.asset.is_empty() || *asset == scope.asset)
+                }
+                _ => scope.package.is_empty(),
+            };
+            return Ok(is_possible.then(|| evaluate(grain)).into_iter().collect());
+        }
+        let last;
+        let ids = if is_of_users {
+            last = [last_id(key).ok_or_else(|| Table::Users.corrupt(key, "no id"))?];
+            &last[..]
+        } else {
+            &scope.founders
+        };
+        let mut tasks = Vec::new();
+        for id in ids {
+            tasks.extend(located(state, service, *id)?.map(|(_, finding)| evaluate(Grain::of(&finding))));
+        }
+        Ok(tasks)
     }
 }
 

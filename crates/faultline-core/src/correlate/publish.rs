@@ -9,10 +9,12 @@ use faultline_model::time::Timestamp;
 use faultline_model::topic::RISKS;
 use serde::{Deserialize, Serialize};
 
-use super::tables::{Table, put_text, time_bytes, with_id};
+use super::covering::{Index, shown};
+use super::shares::{self, Part, Touched};
+use super::tables::{HEED_VERSION, Table, put_text, time_bytes, with_id};
 use super::units::Grain;
 use crate::stage::{Batch, StageError};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// What was published of a unit. Every unit that has findings has a row, be it one that says nothing: so without a row the store
 /// needs not be asked for findings.
@@ -34,13 +36,43 @@ pub struct Several {
 }
 
 /// A risk that was published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Said {
     #[serde(with = "super::raw")]
     pub founder: Id,
     /// Of the record.
     #[serde(with = "super::raw")]
     pub digest: Id,
+    /// What it gave to exceptions.
+    #[serde(skip)]
+    pub parts: Vec<Part>,
+}
+
+impl Published {
+    fn row(&self, key: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let mut row = Table::Published.row(key, self)?;
+        if self.said.iter().any(|said| !said.parts.is_empty()) {
+            let parts: Vec<&Vec<Part>> = self.said.iter().map(|said| &said.parts).collect();
+            row[0] = HEED_VERSION;
+            row = postcard::to_extend(&parts, row).map_err(|error| Table::Published.corrupt(key, error))?;
+        }
+        Ok(row)
+    }
+
+    pub fn read(key: &[u8], row: &[u8]) -> Result<Self, StoreError> {
+        let Some((&HEED_VERSION, body)) = row.split_first() else { return Table::Published.read(key, row) };
+        let corrupt = |error| Table::Published.corrupt(key, error);
+        let (mut published, rest): (Self, &[u8]) = postcard::take_from_bytes(body).map_err(corrupt)?;
+        let parts: Vec<Vec<Part>> = postcard::from_bytes(rest).map_err(corrupt)?;
+        for (said, parts) in published.said.iter_mut().zip(parts) {
+            said.parts = parts;
+        }
+        Ok(published)
+    }
+
+    pub fn get(state: &dyn Store, key: &[u8]) -> Result<Option<Self>, StoreError> {
+        state.get(key)?.map(|row| Self::read(key, &row)).transpose()
+    }
 }
 
 /// What a unit yields now.
@@ -52,9 +84,10 @@ pub struct Yield {
     pub risks: Vec<Risk>,
 }
 
-/// Says what changed since what was published before, and only that.
+/// Says what changed since what was published before, and only that. What it changes of shares is `touched`.
 pub fn publish(
     batch: &mut Batch<'_>,
+    (exceptions, touched): (&Index, &mut Touched),
     service: &str,
     unit: Id,
     key: Vec<u8>,
@@ -62,19 +95,29 @@ pub fn publish(
     now: Yield,
 ) -> Result<(), StageError> {
     let due = now.risks.iter().filter_map(|risk| risk.score.changes_at).min();
-    let mut left: BTreeMap<Id, Id> = before.iter().flat_map(|row| &row.said).map(|said| (said.founder, said.digest)).collect();
+    let mut left: BTreeMap<Id, Said> = before.iter().flat_map(|row| &row.said).map(|said| (said.founder, said.clone())).collect();
     let mut said = Vec::with_capacity(now.risks.len());
     for risk in now.risks {
         let (id, founder) = (risk.risk, risk.founder);
-        let value = avro::encode(risk)?;
+        let parts = shares::parts(&risk, exceptions);
+        let title = if parts.is_empty() { String::new() } else { risk.title.clone() };
+        let value = avro::encode(shown(risk))?;
         let digest = digest(&value);
-        if left.remove(&founder) != Some(digest) {
+        let old = left.remove(&founder);
+        if old.as_ref().map(|old| old.digest) != Some(digest) {
             batch.emit_encoded(RISKS, risk::key(service, id), value);
         }
-        said.push(Said { founder, digest });
+        let old_parts = old.as_ref().map_or(&[][..], |old| &old.parts);
+        // A part says nothing that the record or the grant does not: where both stand, so does its title.
+        if old_parts != parts || (!parts.is_empty() && old.as_ref().map(|old| old.digest) != Some(digest)) {
+            shares::replace(batch, touched, service, (id, &title), old_parts, &parts)?;
+        }
+        said.push(Said { founder, digest, parts });
     }
-    for founder in left.into_keys() {
-        batch.emit_gone(RISKS, risk::key(service, id_of(service, founder)));
+    for (founder, old) in left {
+        let risk = id_of(service, founder);
+        batch.emit_gone(RISKS, risk::key(service, risk));
+        shares::replace(batch, touched, service, (risk, ""), &old.parts, &[])?;
     }
     said.sort_unstable_by_key(|said| said.founder);
     let is_there = !now.is_empty;
@@ -90,7 +133,7 @@ pub fn put_off(batch: &mut Batch<'_>, service: &str, grain: &Grain) -> Result<()
     let key = Table::Published.at(service, grain.id());
     if batch.state.get(&key)?.is_none() {
         let row = Published { grain: grain.clone(), due: None, several: None, said: Vec::new() };
-        batch.state.put(key.as_slice(), Table::Published.row(&key, &row)?);
+        batch.state.put(key.as_slice(), row.row(&key)?);
     }
     Ok(())
 }
@@ -104,23 +147,31 @@ fn digest(value: &[u8]) -> Id {
 /// A founder leaves its unit: what was said of its risk goes with it, or is taken back where it is nowhere any more.
 ///
 /// So what was said of a risk always stands at the unit where its founder is, whenever that unit is looked at again.
-pub fn founder_left(batch: &mut Batch<'_>, service: &str, founder: Id, from: Id, to: Option<&Grain>) -> Result<(), StageError> {
+pub fn founder_left(
+    batch: &mut Batch<'_>,
+    touched: &mut Touched,
+    service: &str,
+    founder: Id,
+    from: Id,
+    to: Option<&Grain>,
+) -> Result<(), StageError> {
     let key = Table::Published.at(service, from);
-    let Some(mut left) = Table::Published.get::<Published>(&batch.state, &key)? else { return Ok(()) };
+    let Some(mut left) = Published::get(&batch.state, &key)? else { return Ok(()) };
     let Some(at) = left.said.iter().position(|said| said.founder == founder) else { return Ok(()) };
     let said = left.said.remove(at);
-    let row = Table::Published.row(&key, &left)?;
+    let row = left.row(&key)?;
     batch.state.put(key, row);
     let Some(grain) = to else {
-        batch.emit_gone(RISKS, risk::key(service, id_of(service, founder)));
-        return Ok(());
+        let risk = id_of(service, founder);
+        batch.emit_gone(RISKS, risk::key(service, risk));
+        return shares::replace(batch, touched, service, (risk, ""), &said.parts, &[]);
     };
     let key = Table::Published.at(service, grain.id());
-    let row: Option<Published> = Table::Published.get(&batch.state, &key)?;
+    let row = Published::get(&batch.state, &key)?;
     let mut row = row.unwrap_or_else(|| Published { grain: grain.clone(), due: None, several: None, said: Vec::new() });
     row.said.push(said);
     row.said.sort_unstable_by_key(|said| said.founder);
-    let row = Table::Published.row(&key, &row)?;
+    let row = row.row(&key)?;
     batch.state.put(key, row);
     Ok(())
 }
@@ -154,7 +205,7 @@ fn replace(
     }
     match now {
         Some(now) => {
-            let row = Table::Published.row(&key, &now)?;
+            let row = now.row(&key)?;
             batch.state.put(key, row);
         }
         None => batch.state.delete(key),

@@ -6,15 +6,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use faultline_model::catalog::{self, CatalogRecord};
+use faultline_model::exception::Held;
 use faultline_model::fingerprint::fold_path;
 use faultline_model::id::Id;
 use faultline_model::intel::{self, IntelRecord};
 use faultline_model::risk::{self, Risk, id_of};
+use faultline_model::share::{self, Share};
 use faultline_model::time::Timestamp;
 use faultline_model::tracked::{self, FactKind, TrackedRecord};
 
 use super::assemble::{Context, Part, Parts, assemble};
 use super::code::is_same_place;
+use super::covering::{About, Index, cover, shown};
 use super::evaluate::{anchored, silence};
 use super::facts::{Entry, Finding, IntelById, Line, Lines, Place, Route, ServiceFacts, Visit};
 use super::groups::{Group, times};
@@ -31,11 +34,18 @@ pub struct Known<'a> {
     pub tracked: &'a BTreeMap<String, TrackedRecord>,
     pub catalog: &'a BTreeMap<String, CatalogRecord>,
     pub intel: &'a BTreeMap<String, IntelRecord>,
+    /// Exceptions that hold.
+    pub exceptions: &'a BTreeMap<String, Held>,
     pub now: Timestamp,
 }
 
 /// The risks by their key.
 pub fn risks(known: &Known<'_>) -> BTreeMap<String, Risk> {
+    with_all(known).into_iter().map(|(key, risk)| (key, shown(risk))).collect()
+}
+
+/// With all exceptions, also those that a record has no room for.
+fn with_all(known: &Known<'_>) -> BTreeMap<String, Risk> {
     let mut services: BTreeMap<&str, Service> = BTreeMap::new();
     for (key, record) in known.tracked {
         let Some((service, kind, id)) = tracked::parse_key(key) else { continue };
@@ -53,6 +63,13 @@ pub fn risks(known: &Known<'_>) -> BTreeMap<String, Risk> {
     }
     let risks = services.into_iter().flat_map(|(service, facts)| facts.risks(service, known, &policy, &intel));
     risks.map(|found| (risk::key(&found.service, found.risk), found)).collect()
+}
+
+/// The shares of services in exceptions, by their key.
+pub fn shares(known: &Known<'_>) -> BTreeMap<String, Share> {
+    let exceptions = Index::of(known.exceptions.values().cloned().collect());
+    let shares = super::shares::reference(with_all(known).values(), &exceptions);
+    shares.into_iter().map(|share| (share::key(share.subject, &share.service), share)).collect()
 }
 
 #[derive(Default)]
@@ -88,7 +105,14 @@ impl Service {
         let links = self.links(service, &groups);
         let is_linked = |at: &usize| links.iter().any(|(route, _)| route == at);
         let anchors = (0..groups.len()).filter(|at| !is_linked(at));
-        anchors.map(|at| assemble(&context, self.parts(service, &groups, &links, &groups[at]))).collect()
+        let risk = |at: usize| {
+            let parts = self.parts(service, &groups, &links, &groups[at]);
+            let about = About::of(&context, &parts);
+            let mut risk = assemble(&context, parts);
+            cover(&about, &mut risk, known.exceptions.values());
+            risk
+        };
+        anchors.map(risk).collect()
     }
 
     /// What other facts say of each finding and visit.

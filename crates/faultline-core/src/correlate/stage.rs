@@ -6,25 +6,33 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use faultline_model::catalog::POLICY_KEY;
+use faultline_model::exception::Held;
 use faultline_model::id::Id;
 use faultline_model::intel;
 use faultline_model::time::Timestamp;
-use faultline_model::topic::{CATALOG, INTEL, TRACKED, Topic};
+use faultline_model::topic::{CATALOG, EXCEPTIONS, INTEL, TRACKED, Topic};
 use faultline_model::tracked::{self, FactKind, TrackedRecord};
 
 use super::apply::{Facts, Gathered};
 use super::copies::{self, IntelChange};
+use super::covering::Index;
 use super::evaluate::Run;
 use super::facts::{Finding, Line, Route};
-use super::pending::{Cause, Task};
+use super::heed::{self, Heeded};
+use super::pending::{Cause, Looked, Task};
 use super::publish::{Published, publish, put_off, timer_key};
 use super::route_maps::RouteMaps;
-use super::tables::{ROW_VERSION, SAID_VERSION, Table, is_any, keys, last_id, pairs, take_text, take_time};
+use super::shares;
+use super::tables::{HEED_VERSION, ROW_VERSION, Table, is_any, keys, last_id, pairs, take_text, take_time};
 use super::units::Grain;
 use crate::policy::Policy;
 use crate::stage::{Batch, Formats, Input, Pending, Stage, StageError};
 use crate::store::{Store, StoreError};
 
+/// So many sets of exceptions are kept at hand.
+const INDEXES: usize = 4;
+/// A slice looks no further than so many times as many rows as are looked at at once.
+const ROUNDS: usize = 64;
 /// The rows of so many units are read together.
 const UNITS_TOGETHER: usize = 256;
 
@@ -52,6 +60,8 @@ pub struct Correlate {
     bounds: Bounds,
     /// The policy that was read last, with its text: reading takes longer than scoring.
     policy: Mutex<Option<(Option<String>, Arc<Policy>)>>,
+    /// The exceptions that were read last, by what they were together: tasks are not all at the same position.
+    exceptions: Mutex<Vec<(Heeded, Arc<Index>)>>,
     cut: AtomicU64,
     finalised: Option<u16>,
 }
@@ -90,12 +100,29 @@ impl Correlate {
                 policy
             }
         };
-        Ok(Run::new(policy, batch.now, fresh))
+        drop(known);
+        Ok(Run::new(policy, self.exceptions(&batch.state)?, batch.now, fresh))
+    }
+
+    /// The exceptions that are heeded, to be found by what risks have.
+    fn exceptions(&self, state: &dyn Store) -> Result<Arc<Index>, StageError> {
+        let Some(heeded) = heed::heeded(state)? else { return Ok(Arc::default()) };
+        let known = || self.exceptions.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = known().iter().find(|(of, _)| *of == heeded).map(|(_, index)| Arc::clone(index));
+        if let Some(index) = found {
+            return Ok(index);
+        }
+        let index = heed::index(state)?;
+        let mut known = known();
+        known.insert(0, (heeded, Arc::clone(&index)));
+        known.truncate(INDEXES);
+        Ok(index)
     }
 
     /// Looks again at units and at all that they are linked with, as many as the bound allows; what is more becomes pending.
     fn look_again(&self, batch: &mut Batch<'_>, gathered: Gathered) -> Result<(), StageError> {
         let mut run = self.run(batch, gathered.fresh)?;
+        let mut touched = gathered.touched;
         let mut units = spread(&batch.state, &mut run.route_maps, gathered.units)?;
         units.extend(gathered.alone);
         let units: Vec<(String, Grain)> = units.into_iter().collect();
@@ -104,9 +131,9 @@ impl Correlate {
             let rows: Vec<(Id, Vec<u8>)> = some.iter().map(|(service, grain)| published_at(service, grain)).collect();
             batch.state.look_up(rows.iter().map(|(_, key)| key.clone()).collect())?;
             for ((service, grain), (unit, key)) in some.iter().zip(rows) {
-                let before = Table::Published.get(&batch.state, &key)?;
+                let before = Published::get(&batch.state, &key)?;
                 let now = run.evaluate(batch, service, grain, unit, before.is_some())?;
-                publish(batch, service, unit, key, before, now)?;
+                publish(batch, (&run.exceptions, &mut touched), service, unit, key, before, now)?;
             }
         }
         for (service, grain) in later {
@@ -115,7 +142,7 @@ impl Correlate {
             batch.state.put(cause.key()?, Vec::new());
         }
         self.cut.fetch_add(run.cut, Ordering::Relaxed);
-        Ok(())
+        shares::say(batch, &run.exceptions, touched)
     }
 
     /// Works off some rows of what is pending; whether there were any.
@@ -147,7 +174,7 @@ impl Correlate {
         for key in due(&batch.state, batch.now, self.bounds.rows_at_once)? {
             let (due, service, unit) = timer(&key).ok_or_else(|| Table::Timers.corrupt(&key, "no timer"))?;
             is_any = true;
-            let published: Option<Published> = Table::Published.get(&batch.state, &Table::Published.at(service, unit))?;
+            let published = Published::get(&batch.state, &Table::Published.at(service, unit))?;
             match published.filter(|published| published.due == Some(due)) {
                 Some(published) => {
                     units.insert((service.to_owned(), published.grain));
@@ -162,7 +189,14 @@ impl Correlate {
     }
 
     fn global(batch: &mut Batch<'_>, gathered: &mut Gathered, input: &Input<'_>) -> Result<(), StageError> {
-        if input.topic == INTEL {
+        if input.topic == EXCEPTIONS {
+            let id = input.key.parse().map_err(|_| unknown(input))?;
+            let held = input.record::<Held>()?;
+            if held.as_ref().is_some_and(|held| held.exception != id) {
+                return Err(StageError::poison(format!("the exception at {:?} is another one", input.key)));
+            }
+            heed::changed(batch, gathered, id, held)?;
+        } else if input.topic == INTEL {
             let (vulnerability, _) = intel::parse_key(input.key).ok_or_else(|| unknown(input))?;
             let change = copies::refresh_intel(batch, vulnerability)?;
             if change != IntelChange::None {
@@ -205,9 +239,8 @@ fn work_off(
     from: &[u8],
     most: usize,
 ) -> Result<(usize, Option<Vec<u8>>), StageError> {
-    let (tasks, next) = cause.tasks(&batch.state, from, most)?;
-    let count = tasks.len();
-    for task in tasks {
+    let Looked { found, looks, next } = cause.tasks(&batch.state, from, most)?;
+    for task in found {
         match task {
             Task::Evaluate { service, grain } => {
                 gathered.units.insert((service, grain));
@@ -219,7 +252,7 @@ fn work_off(
             Task::ResolveVisit { service, id } => Facts { batch, gathered }.resolve_visit(&service, id)?,
         }
     }
-    Ok((count, next))
+    Ok((looks, next))
 }
 
 /// The policy of a text; the default where there is none or it cannot be read (the door refuses such a text, with the reason).
@@ -282,8 +315,8 @@ fn spread(
 impl Stage for Correlate {
     const NAME: &'static str = "correlate";
     const INPUTS: &'static [Topic] = &[TRACKED];
-    const GLOBALS: &'static [Topic] = &[CATALOG, INTEL];
-    const FORMATS: Formats = Formats { oldest: ROW_VERSION as u16, newest: SAID_VERSION as u16 };
+    const GLOBALS: &'static [Topic] = &[CATALOG, INTEL, EXCEPTIONS];
+    const FORMATS: Formats = Formats { oldest: ROW_VERSION as u16, newest: HEED_VERSION as u16 };
     type Gathered = Gathered;
 
     fn finalised(&self) -> Option<u16> {
@@ -320,6 +353,7 @@ impl Stage for Correlate {
     }
 
     fn end(&self, batch: &mut Batch<'_>, mut gathered: Gathered) -> Result<(), StageError> {
+        heed::begin(batch, &mut gathered)?;
         let mut left = self.bounds.rows_at_end;
         let all = Table::Pending.all();
         // Nearly always there is none: then nothing is to be deleted either.
@@ -337,19 +371,25 @@ impl Stage for Correlate {
                 None => {}
             }
         }
-        if gathered.units.is_empty() && gathered.alone.is_empty() { Ok(()) } else { self.look_again(batch, gathered) }
+        let Gathered { units, alone, touched, .. } = &gathered;
+        if units.is_empty() && alone.is_empty() && touched.is_empty() { Ok(()) } else { self.look_again(batch, gathered) }
     }
 
     fn slice(&self, batch: &mut Batch<'_>, budget_bytes: usize) -> Result<Pending, StageError> {
         let end = batch.bytes() + budget_bytes;
-        loop {
+        if heed::is_to_begin(batch)? {
+            self.end(batch, Gathered::default())?;
+        }
+        // Rows that nothing comes of have no bytes either.
+        for _ in 0..ROUNDS {
             if !self.work_off_pending(batch)? && !self.fire(batch)? {
                 return Ok(Pending::None);
             }
             if batch.bytes() >= end {
-                return Ok(if self.is_left(batch)? { Pending::Some } else { Pending::None });
+                break;
             }
         }
+        Ok(if self.is_left(batch)? { Pending::Some } else { Pending::None })
     }
 
     fn next_due(&self, state: &dyn Store) -> Result<Option<Timestamp>, StageError> {

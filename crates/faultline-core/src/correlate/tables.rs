@@ -1,7 +1,7 @@
 //! The tables of correlate's state: their keys, and how rows are written.
 //!
 //! A key is the table's byte, then the service with its length, then what the table is ordered by. A row is a version byte and postcard.
-//! Three tables hold no service: copies of global rows, and what is pending for all of them.
+//! Five tables hold no service: copies of global rows, what they are together, and what is pending for all of them.
 
 use std::ops::ControlFlow;
 
@@ -19,6 +19,9 @@ pub const ROW_VERSION: u8 = 2;
 /// Of a finding's row with what people said beside their verdict. It is written as soon as track says so, which it does once its own format
 /// is finalised, and this one with it: no older version takes over after that.
 pub const SAID_VERSION: u8 = 3;
+/// Of what exceptions make of rows: where a service stands, and what shares have of a risk. A row is written so once it has something of that to
+/// say, and it has not before the operator finalised it.
+pub const HEED_VERSION: u8 = 4;
 
 /// Most rows have a few hundred bytes; a `Vec` that grows from one takes eight steps to there.
 const ROW_ROOM: usize = 768;
@@ -69,11 +72,21 @@ pub enum Table {
     Pending = 20,
     /// Service, finding in code, runtime finding: links that people confirmed.
     Confirmed = 21,
+    /// Exception → copy of what holds.
+    Exceptions = 22,
+    /// What the copies of exceptions are together.
+    Heeded = 23,
+    /// Service, exception, grant → what its risks are together.
+    Shares = 24,
+    /// Service, exception, grant, rank, risk → title.
+    Shared = 25,
+    /// Service, exception → digest of the share that was said last.
+    ShareSaid = 26,
 }
 
 impl Table {
     /// The one with the highest number.
-    pub const LAST: Self = Self::Confirmed;
+    pub const LAST: Self = Self::ShareSaid;
 
     fn name(self) -> &'static str {
         match self {
@@ -98,6 +111,11 @@ impl Table {
             Self::Policy => "policy",
             Self::Pending => "pending",
             Self::Confirmed => "confirmed",
+            Self::Exceptions => "exceptions",
+            Self::Heeded => "heeded",
+            Self::Shares => "shares",
+            Self::Shared => "shared",
+            Self::ShareSaid => "share-said",
         }
     }
 
@@ -220,7 +238,7 @@ pub fn is_any(state: &dyn Store, prefix: &[u8]) -> Result<bool, StoreError> {
 pub fn service_of(key: &[u8]) -> Option<&str> {
     let (table, rest) = key.split_first()?;
     let by_text = [Table::Watched as u8, Table::Users as u8];
-    let without = [Table::Intel as u8, Table::Policy as u8, Table::Pending as u8];
+    let without = [Table::Intel, Table::Policy, Table::Pending, Table::Exceptions, Table::Heeded].map(|table| table as u8);
     let rest = match *table {
         table if without.contains(&table) => return None,
         table if table == Table::Timers as u8 => rest.get(TIME_BYTES..)?,

@@ -68,7 +68,7 @@ impl Work<'_, '_> {
 
     fn say(&mut self, key: &str, asked: Asked) -> Result<()> {
         let Asked { status, reason, at } = asked;
-        let outcome = Outcome { id: key.to_owned(), status, reason, asset: self.desk.asset.clone(), at, counts: None };
+        let outcome = Outcome { id: key.to_owned(), status, reason, asset: Some(self.desk.asset.clone()), at, counts: None, subject: None };
         self.batch.emit(topic::OUTCOMES, key.to_owned(), outcome)
     }
 

@@ -298,7 +298,7 @@ impl Work<'_, '_> {
     fn say_of_scan(&mut self, scan: Id, status: OutcomeStatus, reason: String, at: Timestamp, counts: Option<ScanCounts>) -> Result<()> {
         let asset = self.desk.asset.clone();
         let id = scan.to_string();
-        self.batch.emit(topic::OUTCOMES, id.clone(), Outcome { id, status, reason, asset, at, counts })
+        self.batch.emit(topic::OUTCOMES, id.clone(), Outcome { id, status, reason, asset: Some(asset), at, counts, subject: None })
     }
 }
 

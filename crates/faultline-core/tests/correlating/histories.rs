@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use faultline_core::policy::PRESETS;
 use faultline_model::catalog::{self, CatalogRecord, PlaceRule, Places, PolicyText, Service};
 use faultline_model::decision::{Assignment, Verdict, Word};
+use faultline_model::exception::{Assumptions, Held, Scope};
 use faultline_model::id::Id;
 use faultline_model::intel::{self, Aliases, EpssScore, IntelRecord, KevEntry, PublicExploit, Source};
 use faultline_model::locus::{Code, Host, Locus, Package, Resource, Route, Secret};
@@ -291,8 +292,9 @@ fn intel() -> impl Strategy<Value = Event> {
 }
 
 fn catalog_event() -> impl Strategy<Value = Event> {
-    let service = (select(SERVICES.to_vec()), 1..5_i32, select(vec!["internet", "internal", "not_deployed"]), any::<bool>()).prop_map(
-        |(id, tier, exposure, is_personal)| {
+    let above = select(vec![vec![], vec!["retail"], vec!["web", "retail"], vec!["bank"]]);
+    let service = (select(SERVICES.to_vec()), 1..5_i32, select(vec!["internet", "internal", "not_deployed"]), any::<bool>(), above)
+        .prop_map(|(id, tier, exposure, is_personal, above)| {
             let data = if is_personal { vec!["personal".to_owned()] } else { vec!["public".to_owned()] };
             let record = Service {
                 id: id.into(),
@@ -302,11 +304,10 @@ fn catalog_event() -> impl Strategy<Value = Event> {
                 exposure: exposure.into(),
                 data,
                 owners: vec!["@acme/all".into()],
-                path: vec![],
+                path: above.into_iter().map(str::to_owned).collect(),
             };
             (catalog::service_key(id), CatalogRecord::Service(record))
-        },
-    );
+        });
     let policy = select(PRESETS.to_vec()).prop_map(|(name, yaml)| {
         let record = PolicyText { name: name.into(), version: name.into(), yaml: yaml.into() };
         (catalog::POLICY_KEY.to_owned(), CatalogRecord::Policy(record))
@@ -318,6 +319,34 @@ fn catalog_event() -> impl Strategy<Value = Event> {
     });
     (prop_oneof![service, policy, places], prop::bool::weighted(0.3))
         .prop_map(|((key, record), is_gone)| Event::Catalog(key, (!is_gone).then_some(record)))
+}
+
+prop_compose! {
+    /// An exception that holds, of few that there are, which reaches over what the other events make.
+    fn exception()(
+        slot in 0..4_u8,
+        grant in 1..4_i32,
+        founders in prop_oneof![2 => Just(Vec::new()), 1 => vec(0..SLOTS, 1..3)],
+        vulnerability in select(vec!["", "", "CVE-2020-1", "ghsa-aaaa-bbbb-cccc"]),
+        package in select(vec!["", "", "", "pkg:npm/a"]),
+        asset in select(vec!["", "", "", REPO]),
+        family in select(vec!["", "", "sql-injection", "vulnerable-component"]),
+        within in select(vec![vec![], vec![], vec!["retail"], vec!["service/pay"], vec!["bank", "service/shop"]]),
+        (not_internet_facing, not_in_kev) in (prop::bool::weighted(0.3), prop::bool::weighted(0.3)),
+        score_at_most in weighted(0.3, 0..1000_i32),
+        is_gone in prop::bool::weighted(0.3),
+    ) -> Event {
+        let exception = Id::of("exception", &[&[slot]]);
+        let mut founders: Vec<Id> = founders.into_iter().map(|slot| Id::of("slot", &[&[slot]])).collect();
+        founders.sort_unstable();
+        founders.dedup();
+        let of = |text: &str| if founders.is_empty() { text.to_owned() } else { String::new() };
+        let (vulnerability, package, asset, family) = (of(vulnerability), of(package), of(asset), of(family));
+        let within = within.into_iter().map(str::to_owned).collect();
+        let scope = Scope { founders, vulnerability, package, asset, family, within };
+        let assumptions = Assumptions { not_internet_facing, not_in_kev, score_at_most, controls_in_place: false };
+        Event::Exception(exception.to_string(), (!is_gone).then_some(Held { exception, grant, scope, assumptions }))
+    }
 }
 
 pub fn event() -> impl Strategy<Value = Event> {
@@ -337,6 +366,7 @@ pub fn event() -> impl Strategy<Value = Event> {
         5 => gone(),
         5 => intel(),
         3 => catalog_event(),
+        4 => exception(),
         2 => (0..200_i64).prop_map(|days| Event::Tick(Timestamp::from_millis(20_000 * DAY_MS + days * DAY_MS))),
     ]
 }
@@ -446,6 +476,7 @@ pub fn history_of_links() -> impl Strategy<Value = Vec<Event>> {
             tracked(FactKind::Route, "shop", id, TrackedRecord::Route(route))
         }),
         1 => catalog_event(),
+        1 => exception(),
     ];
     vec(event, 1..40)
 }

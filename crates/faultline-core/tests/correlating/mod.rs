@@ -12,13 +12,15 @@ use faultline_core::store::{MemoryStore, Overlay, StoreError};
 use faultline_model::asset::AssetId;
 use faultline_model::avro::{self, TopicValue};
 use faultline_model::catalog::CatalogRecord;
+use faultline_model::exception::Held;
 use faultline_model::id::Id;
 use faultline_model::intel::IntelRecord;
 use faultline_model::locus::{Code, Locus, Package, Route};
 use faultline_model::observation::{Observation, ScanKind, Severity};
 use faultline_model::risk::Risk;
+use faultline_model::share::Share;
 use faultline_model::time::Timestamp;
-use faultline_model::topic::{CATALOG, INTEL, RISKS, TRACKED, Topic};
+use faultline_model::topic::{CATALOG, EXCEPTIONS, INTEL, RISKS, SHARES, TRACKED, Topic};
 use faultline_model::tracked::{self, FactKind, FindingState, TrackedFinding, TrackedRecord, TrackedRoute};
 
 pub const DAY_MS: i64 = 86_400_000;
@@ -34,6 +36,7 @@ pub enum Event {
     Tracked(String, Option<TrackedRecord>),
     Catalog(String, Option<CatalogRecord>),
     Intel(String, Option<IntelRecord>),
+    Exception(String, Option<Held>),
     Tick(Timestamp),
 }
 
@@ -45,6 +48,7 @@ impl Event {
             Self::Catalog(key, _) => (1, key),
             Self::Intel(key, _) => (2, key),
             Self::Tick(_) => (3, ""),
+            Self::Exception(key, _) => (4, key),
         }
     }
 }
@@ -54,6 +58,7 @@ pub struct Topics {
     pub tracked: BTreeMap<String, TrackedRecord>,
     pub catalog: BTreeMap<String, CatalogRecord>,
     pub intel: BTreeMap<String, IntelRecord>,
+    pub exceptions: BTreeMap<String, Held>,
 }
 
 fn keep<R: Clone>(topic: &mut BTreeMap<String, R>, key: &str, record: Option<&R>) {
@@ -69,6 +74,7 @@ impl Topics {
             Event::Tracked(key, record) => keep(&mut self.tracked, key, record.as_ref()),
             Event::Catalog(key, record) => keep(&mut self.catalog, key, record.as_ref()),
             Event::Intel(key, record) => keep(&mut self.intel, key, record.as_ref()),
+            Event::Exception(key, record) => keep(&mut self.exceptions, key, record.as_ref()),
             Event::Tick(_) => {}
         }
     }
@@ -76,10 +82,10 @@ impl Topics {
 
 impl Globals for Topics {
     fn get(&self, topic: Topic, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let value = if topic == CATALOG {
-            self.catalog.get(key).map(|record| avro::encode(record.clone()))
-        } else {
-            self.intel.get(key).map(|record| avro::encode(record.clone()))
+        let value = match topic {
+            CATALOG => self.catalog.get(key).map(|record| avro::encode(record.clone())),
+            EXCEPTIONS => self.exceptions.get(key).map(|record| avro::encode(record.clone())),
+            _ => self.intel.get(key).map(|record| avro::encode(record.clone())),
         };
         value.transpose().map_err(StoreError::read)
     }
@@ -94,8 +100,11 @@ pub struct World {
     pub store: MemoryStore,
     pub topics: Topics,
     pub risks: BTreeMap<String, Vec<u8>>,
+    pub shares: BTreeMap<String, Vec<u8>>,
     pub now: Timestamp,
-    /// Records on `risks` since the start.
+    /// Of rows.
+    pub format: u16,
+    /// Records on `risks` and `shares` since the start.
     pub said: usize,
 }
 
@@ -106,7 +115,9 @@ impl World {
             store: MemoryStore::default(),
             topics: Topics::default(),
             risks: BTreeMap::new(),
+            shares: BTreeMap::new(),
             now: day(20_000),
+            format: Correlate::FORMATS.newest,
             said: 0,
         }
     }
@@ -119,7 +130,7 @@ impl World {
 
     fn work<T>(&mut self, is_kept: bool, work: impl FnOnce(&Correlate, &mut Batch<'_>) -> T) -> T {
         let (done, changes, outputs) = {
-            let mut batch = Batch::new(Overlay::new(&self.store), &self.topics, self.now);
+            let mut batch = Batch::new(Overlay::new(&self.store), &self.topics, self.now).in_format(self.format);
             let done = work(&self.stage, &mut batch);
             let (changes, outputs) = batch.into_parts();
             (done, changes, outputs)
@@ -128,10 +139,14 @@ impl World {
             self.store.apply(changes);
             self.said += outputs.len();
             for output in outputs {
-                assert_eq!(output.topic, RISKS);
+                let topic = match output.topic {
+                    RISKS => &mut self.risks,
+                    SHARES => &mut self.shares,
+                    other => panic!("a record on {}", other.name),
+                };
                 match output.value {
-                    Some(value) => self.risks.insert(output.key, value),
-                    None => self.risks.remove(&output.key),
+                    Some(value) => topic.insert(output.key, value),
+                    None => topic.remove(&output.key),
                 };
             }
         }
@@ -191,10 +206,23 @@ impl World {
         self.rest();
     }
 
+    fn known(&self) -> Known<'_> {
+        let Topics { tracked, catalog, intel, exceptions } = &self.topics;
+        Known { tracked, catalog, intel, exceptions, now: self.now }
+    }
+
     /// What the plain function says of the same facts.
     pub fn expected(&self) -> BTreeMap<String, Risk> {
-        let Topics { tracked, catalog, intel } = &self.topics;
-        reference::risks(&Known { tracked, catalog, intel, now: self.now })
+        reference::risks(&self.known())
+    }
+
+    /// What it says of shares.
+    pub fn expected_shares(&self) -> BTreeMap<String, Share> {
+        reference::shares(&self.known())
+    }
+
+    pub fn decoded_shares(&self) -> BTreeMap<String, Share> {
+        self.shares.iter().map(|(key, value)| (key.clone(), avro::decode(value).expect("a share"))).collect()
     }
 
     pub fn decoded(&self) -> BTreeMap<String, Risk> {
@@ -224,6 +252,7 @@ fn input(event: &Event) -> Option<(Topic, &str, Option<Vec<u8>>)> {
         Event::Tracked(key, record) => Some((TRACKED, key, encoded(record.as_ref()))),
         Event::Catalog(key, record) => Some((CATALOG, key, encoded(record.as_ref()))),
         Event::Intel(key, record) => Some((INTEL, key, encoded(record.as_ref()))),
+        Event::Exception(key, record) => Some((EXCEPTIONS, key, encoded(record.as_ref()))),
         Event::Tick(_) => None,
     }
 }

@@ -108,7 +108,7 @@ impl TokenScope {
         match self {
             Self::Publish => action == Action::Publish,
             Self::Read => action == Action::Read,
-            Self::Decide => matches!(action, Action::Read | Action::Decide | Action::Retract),
+            Self::Decide => !matches!(action, Action::Publish | Action::Administer),
             Self::Admin => true,
         }
     }

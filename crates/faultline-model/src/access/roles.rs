@@ -42,7 +42,9 @@ impl Role {
     pub fn allows(self, action: Action) -> bool {
         match action {
             Action::Read => true,
-            Action::Decide => matches!(self, Self::Triager | Self::Owner | Self::Admin),
+            Action::Decide | Action::Except => matches!(self, Self::Triager | Self::Owner | Self::Admin),
+            Action::Review => matches!(self, Self::Reviewer | Self::Admin),
+            Action::Approve => matches!(self, Self::Approver | Self::Admin),
             Action::Retract => matches!(self, Self::Owner | Self::Admin),
             Action::Publish | Action::Administer => self == Self::Admin,
         }
@@ -58,6 +60,12 @@ pub enum Action {
     Publish,
     /// Verdicts and assignments.
     Decide,
+    /// Write exceptions, ask for them and for another end, take them back.
+    Except,
+    /// Look exceptions over.
+    Review,
+    /// Grant exceptions, and end them.
+    Approve,
     /// Take back a scan, retire an asset.
     Retract,
     /// The catalog, intelligence, tokens, the topics themselves.
@@ -66,7 +74,8 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Read, Self::Publish, Self::Decide, Self::Retract, Self::Administer];
+    pub const ALL: [Self; 8] =
+        [Self::Read, Self::Publish, Self::Decide, Self::Except, Self::Review, Self::Approve, Self::Retract, Self::Administer];
 
     /// Its name: a verb.
     pub fn name(self) -> &'static str {
@@ -74,6 +83,9 @@ impl Action {
             Self::Read => "read",
             Self::Publish => "publish",
             Self::Decide => "decide",
+            Self::Except => "except",
+            Self::Review => "review",
+            Self::Approve => "approve",
             Self::Retract => "retract",
             Self::Administer => "administer",
         }

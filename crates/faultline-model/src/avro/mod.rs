@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_avro_fast::{Schema, de, ser};
 
 pub use subjects::{
-    ACCESS, ACTS, AUDIT, CATALOG, DEAD_LETTERS, DECISIONS, FINDINGS, INTEL, OUTCOMES, RISKS, SUBJECTS, Subject, TRACKED, Version,
+    ACCESS, ACTS, AUDIT, CATALOG, DEAD_LETTERS, DECISIONS, EXCEPTIONS, FINDINGS, INTEL, OUTCOMES, RISK_REGISTRY, RISKS, SHARES, STEPS,
+    SUBJECTS, Subject, TRACKED, Version,
 };
 
 use crate::access::{AccessEnvelope, AccessRecord};
@@ -20,9 +21,12 @@ use crate::audit::{Act, AuditEntry};
 use crate::catalog::{CatalogEnvelope, CatalogRecord};
 use crate::dead_letter::DeadLetter;
 use crate::decision::{Decision, Outcome};
+use crate::exception::{Held, StepRecord};
 use crate::intel::{IntelEnvelope, IntelRecord};
 use crate::record::{EnvelopeError, FindingsEnvelope, FindingsRecord};
+use crate::register::RegisterEntry;
 use crate::risk::Risk;
+use crate::share::Share;
 use crate::tracked::{TrackedEnvelope, TrackedRecord};
 
 /// Length of what stands before the body.
@@ -107,12 +111,16 @@ topic_values! {
     CatalogRecord => CatalogEnvelope, CATALOG;
     IntelRecord => IntelEnvelope, INTEL;
     Decision => Decision, DECISIONS, version Decision::version;
-    Risk => Risk, RISKS;
-    Outcome => Outcome, OUTCOMES;
+    Risk => Risk, RISKS, version Risk::version;
+    Outcome => Outcome, OUTCOMES, version Outcome::version;
     DeadLetter => DeadLetter, DEAD_LETTERS;
     AccessRecord => AccessEnvelope, ACCESS;
     Act => Act, ACTS;
     AuditEntry => AuditEntry, AUDIT;
+    StepRecord => StepRecord, STEPS;
+    Share => Share, SHARES;
+    Held => Held, EXCEPTIONS;
+    RegisterEntry => RegisterEntry, RISK_REGISTRY;
 }
 
 /// So that a record that is its own body needs no other trait.

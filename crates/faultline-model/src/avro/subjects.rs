@@ -10,9 +10,12 @@ use crate::audit::{Act, AuditEntry};
 use crate::catalog::CatalogRecord;
 use crate::dead_letter::DeadLetter;
 use crate::decision::{Decision, Outcome};
+use crate::exception::{Held, StepRecord};
 use crate::intel::IntelRecord;
 use crate::record::FindingsRecord;
+use crate::register::RegisterEntry;
 use crate::risk::Risk;
+use crate::share::Share;
 use crate::tracked::TrackedRecord;
 
 /// The schema of a topic's values.
@@ -134,10 +137,14 @@ subjects! {
     CATALOG = "catalog-value" of CatalogRecord, "catalog.avsc" = 3, older [];
     INTEL = "intel-value" of IntelRecord, "intel.avsc" = 4, older [];
     DECISIONS = "decisions-value" of Decision, "decisions.avsc" = 13, older ["history/decisions-value/1.avsc" = 5];
-    RISKS = "risks-value" of Risk, "risks.avsc" = 6, older [];
-    OUTCOMES = "outcomes-value" of Outcome, "outcomes.avsc" = 7, older [];
+    RISKS = "risks-value" of Risk, "risks.avsc" = 14, older ["history/risks-value/1.avsc" = 6];
+    OUTCOMES = "outcomes-value" of Outcome, "outcomes.avsc" = 15, older ["history/outcomes-value/1.avsc" = 7];
     DEAD_LETTERS = "dead-letters-value" of DeadLetter, "dead-letters.avsc" = 8, older [];
     ACCESS = "access-value" of AccessRecord, "access.avsc" = 9, older [];
     ACTS = "acts-value" and "judged-value" of Act, "acts.avsc" = 10, older [];
     AUDIT = "audit-value" of AuditEntry, "audit.avsc" = 11, older [];
+    STEPS = "steps-value" of StepRecord, "steps.avsc" = 16, older [];
+    SHARES = "shares-value" of Share, "shares.avsc" = 17, older [];
+    EXCEPTIONS = "exceptions-value" of Held, "exceptions.avsc" = 18, older [];
+    RISK_REGISTRY = "risk-registry-value" of RegisterEntry, "risk-registry.avsc" = 19, older [];
 }

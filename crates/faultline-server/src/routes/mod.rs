@@ -4,6 +4,7 @@ mod backlog;
 mod catalog;
 mod dead_letters;
 mod decisions;
+mod exceptions;
 mod findings;
 mod health;
 mod intel;
@@ -54,7 +55,7 @@ enum Side {
 
 /// Every route: who serves it, what it takes of who asks, method, path, handler.
 fn table() -> Vec<(Side, Needs, &'static str, &'static str, MethodRouter<Shared>)> {
-    use Action::{Administer, Decide, Read, Retract};
+    use Action::{Administer, Decide, Except, Read, Retract};
     use Needs::{Anybody, Everywhere, Nothing, Publishing, Somewhere};
     vec![
         (Side::In, Publishing, "POST", "/v1/reports", post(reports::publish)),
@@ -64,6 +65,12 @@ fn table() -> Vec<(Side, Needs, &'static str, &'static str, MethodRouter<Shared>
         (Side::Lists, Somewhere(Read), "GET", "/v1/findings/{id}", get(findings::show)),
         (Side::Both, Anybody, "GET", "/v1/outcomes/{id}", get(outcomes::show)),
         (Side::Lists, Somewhere(Decide), "POST", "/v1/decisions", post(decisions::decide)),
+        (Side::Lists, Somewhere(Read), "GET", "/v1/exceptions", get(exceptions::list)),
+        (Side::Lists, Somewhere(Except), "POST", "/v1/exceptions", post(exceptions::propose)),
+        (Side::Lists, Somewhere(Read), "POST", "/v1/exceptions/preview", post(exceptions::preview)),
+        (Side::Lists, Somewhere(Read), "GET", "/v1/exceptions/{id}", get(exceptions::show)),
+        // Which action a step takes is for the step.
+        (Side::Lists, Somewhere(Read), "POST", "/v1/exceptions/{id}/steps", post(exceptions::step)),
         (Side::Lists, Somewhere(Retract), "POST", "/v1/retractions", post(retractions::retract)),
         (Side::In, Everywhere(Administer), "PUT", "/v1/catalog", put(catalog::apply)),
         (Side::Both, Everywhere(Read), "GET", "/v1/catalog", get(catalog::show)),

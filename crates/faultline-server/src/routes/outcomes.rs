@@ -44,16 +44,13 @@ impl Sees {
         Self { caller: Arc::clone(caller), within: who::within(caller, Action::Read).ok() }
     }
 
-    /// An outcome as they may see it. Who publishes for the asset, or has all of it, sees what was counted; who sees something of it, how it ended; to others
-    /// it is as if it were not there, also for as long as they wait for it.
+    /// An outcome as they may see it. Who publishes for the asset, or has all of it, sees what was counted; who sees something of it, how it ended; that of a step, who
+    /// sees the exception; to others it is as if it were not there, also for as long as they wait for it.
     fn shown(&self, views: &Views, outcome: Outcome) -> Result<Option<Outcome>, ViewError> {
-        if self.caller.may_publish(&outcome.asset) {
+        if outcome.asset.as_ref().is_some_and(|asset| self.caller.may_publish(asset)) {
             return Ok(Some(outcome));
         }
         let Some(within) = &self.within else { return Ok(None) };
-        if views.owns_asset(&outcome.asset, within)? {
-            return Ok(Some(outcome));
-        }
-        Ok(views.shows_asset(&outcome.asset, within)?.then_some(Outcome { counts: None, ..outcome }))
+        views.shown_outcome(outcome, within)
     }
 }

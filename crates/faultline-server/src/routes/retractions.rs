@@ -98,7 +98,7 @@ async fn target(app: &App, caller: &Caller, asked: &Asked) -> Result<(AssetId, D
                 return Ok((asset.clone(), Decided::RetractScan(RetractScan { scan })));
             }
             let trace = app.ask(move |views| views.trace(scan, &within)).await?;
-            let of_outcome = trace.outcome.map(|outcome| outcome.asset);
+            let of_outcome = trace.outcome.and_then(|outcome| outcome.asset);
             let asset = of_outcome.or_else(|| trace.lines.into_iter().next().map(|line| line.asset));
             Ok((asset.ok_or_else(none)?, Decided::RetractScan(RetractScan { scan })))
         }

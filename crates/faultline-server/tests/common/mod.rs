@@ -14,6 +14,7 @@ use faultline_model::asset::AssetId;
 use faultline_model::audit::Act;
 use faultline_model::avro;
 use faultline_model::decision::{Decision, Outcome, OutcomeStatus, ScanCounts};
+use faultline_model::exception::StepRecord;
 use faultline_model::id::Id;
 use faultline_model::locus::{Code, Locus, Route};
 use faultline_model::observation::{Observation, ScanKind, Severity};
@@ -23,7 +24,7 @@ use faultline_model::tracked::{self, FactKind, FindingState, GivenWord, TrackedF
 use faultline_server::doors::{
     Acts, Backlog, Catalog, CatalogApplied, Clock, DeadLetters, Decisions, DoorError, Doors, Intel, IntelLoaded, Lane, LetterId,
     LetterPage, LetterQuery, NewToken, OwnerOf, PublishedScan, Pulse, RedriveOrder, Redriven, RedrivenLetter, RefusedElement, ReportClaim,
-    Reports, TOKEN_PREFIX, TicketPlan, TokenList, TokenOrder, Tokens, TopicPage, TopicQuery, Topics, WholeLetter,
+    Reports, Steps, TOKEN_PREFIX, TicketPlan, TokenList, TokenOrder, Tokens, TopicPage, TopicQuery, Topics, WholeLetter,
 };
 use faultline_server::{Server, Settings};
 use faultline_views::{ViewRecord, Views};
@@ -35,6 +36,7 @@ pub struct Memory {
     pub views: Arc<Views>,
     pub reports: Mutex<Vec<(ReportClaim, Vec<u8>)>>,
     pub decisions: Mutex<Vec<Decision>>,
+    pub steps: Mutex<Vec<StepRecord>>,
     pub tokens: Mutex<BTreeMap<Id, TokenRecord>>,
     pub acts: Mutex<Vec<Act>>,
     /// Whether a decision's outcome is there at once.
@@ -80,6 +82,16 @@ impl Decisions for Memory {
             }
         }
         self.decisions.lock().unwrap().extend(decisions);
+        Ok(())
+    }
+}
+
+impl Steps for Memory {
+    fn append(&self, step: StepRecord) -> Result<(), DoorError> {
+        if self.decides {
+            apply_outcome(&self.views, &step.key);
+        }
+        self.steps.lock().unwrap().push(step);
         Ok(())
     }
 }
@@ -243,6 +255,7 @@ impl Running {
             views: Arc::clone(&views),
             reports: Mutex::default(),
             decisions: Mutex::default(),
+            steps: Mutex::default(),
             tokens: Mutex::default(),
             acts: Mutex::default(),
             decides,
@@ -295,6 +308,7 @@ pub fn doors(memory: &Arc<Memory>) -> Doors {
     Doors {
         reports: memory.clone(),
         decisions: memory.clone(),
+        steps: memory.clone(),
         catalog: memory.clone(),
         intel: memory.clone(),
         pulse: memory.clone(),
@@ -370,9 +384,10 @@ pub fn apply_outcome(views: &Views, id: &str) {
         id: id.to_owned(),
         status: OutcomeStatus::Done,
         reason: String::new(),
-        asset: shop(),
+        asset: Some(shop()),
         at: Timestamp::from_millis(1),
         counts: None,
+        subject: None,
     };
     apply(views, "outcomes", id, &avro::encode(outcome).unwrap());
 }
@@ -385,7 +400,7 @@ pub fn apply_risk(views: &Views, risk: &Risk) {
 pub fn apply_counted(views: &Views, id: &str) {
     let counts = Some(ScanCounts { observed: 3, new: 3, ..ScanCounts::default() });
     let (id, status, at) = (id.to_owned(), OutcomeStatus::Done, Timestamp::from_millis(1));
-    let outcome = Outcome { id: id.clone(), status, reason: String::new(), asset: shop(), at, counts };
+    let outcome = Outcome { id: id.clone(), status, reason: String::new(), asset: Some(shop()), at, counts, subject: None };
     apply(views, "outcomes", &id, &avro::encode(outcome).unwrap());
 }
 
@@ -478,6 +493,7 @@ pub fn risk(founder: u32, score: i32, home: &[u32], cited: &[u32]) -> Risk {
         owners: Vec::new(),
         assigned_to: String::new(),
         first_seen: Timestamp::from_millis(0),
+        exceptions: Vec::new(),
     }
 }
 

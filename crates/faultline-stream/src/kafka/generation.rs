@@ -171,7 +171,11 @@ mod tests {
         let (first, second) = (Names::of(1, &plans), Names::of(2, &plans));
         for plan in &plans {
             assert_eq!(first.topic(plan.name), plan.name);
-            let expected = if ["tracked", "risks"].contains(&plan.name) { format!("{}.g2", plan.name) } else { plan.name.to_owned() };
+            let expected = if ["tracked", "risks", "shares", "risk-registry"].contains(&plan.name) {
+                format!("{}.g2", plan.name)
+            } else {
+                plan.name.to_owned()
+            };
             assert_eq!(second.topic(plan.name), expected);
         }
         assert_eq!((first.changelog("track").as_str(), second.changelog("track").as_str()), ("track.changelog", "track.changelog.g2"));

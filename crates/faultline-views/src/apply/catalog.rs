@@ -1,7 +1,7 @@
 //! The organisation: its records as they are, and which services stand below which node.
 
 use faultline_model::avro;
-use faultline_model::catalog::{CatalogRecord, Service, service_key};
+use faultline_model::catalog::{CatalogRecord, Node, Service, service_key};
 use rusqlite::OptionalExtension;
 
 use super::{Fault, Work, decoded};
@@ -13,18 +13,35 @@ impl Work<'_> {
         let mut statement = self.connection.prepare_cached("SELECT body FROM catalog WHERE key = ?")?;
         let before: Option<Vec<u8>> = statement.query_row([key], |row| row.get(0)).optional()?;
         drop(statement);
-        if let Some(Ok(CatalogRecord::Service(before))) = before.map(|body| avro::decode(&body)) {
-            self.set_nodes(&before, "DELETE FROM service_of_node WHERE node = ? AND service = ?")?;
+        match before.map(|body| avro::decode(&body)) {
+            Some(Ok(CatalogRecord::Service(before))) => {
+                self.set_nodes(&before, "DELETE FROM service_of_node WHERE node = ? AND service = ?")?;
+            }
+            Some(Ok(CatalogRecord::Node(before))) => {
+                self.connection.prepare_cached("DELETE FROM node_parent WHERE node = ?")?.execute([before.id])?;
+            }
+            _ => {}
         }
         let (Some(record), Some(value)) = (record, value) else {
             self.connection.prepare_cached("DELETE FROM catalog WHERE key = ?")?.execute([key])?;
             return Ok(());
         };
-        if let CatalogRecord::Service(service) = &record {
-            self.set_nodes(service, "INSERT OR IGNORE INTO service_of_node (node, service) VALUES (?, ?)")?;
+        match &record {
+            CatalogRecord::Service(service) => {
+                self.set_nodes(service, "INSERT OR IGNORE INTO service_of_node (node, service) VALUES (?, ?)")?;
+            }
+            CatalogRecord::Node(node) => self.set_parent(node)?,
+            CatalogRecord::Places(_) | CatalogRecord::Policy(_) | CatalogRecord::Head(_) => {}
         }
         let mut statement = self.connection.prepare_cached("INSERT OR REPLACE INTO catalog (key, kind, body) VALUES (?, ?, ?)")?;
         statement.execute((key, kind_of(&record), value))?;
+        Ok(())
+    }
+
+    fn set_parent(&self, node: &Node) -> Result<(), Fault> {
+        let parent = Some(&node.parent).filter(|parent| !parent.is_empty());
+        let mut statement = self.connection.prepare_cached("INSERT OR REPLACE INTO node_parent (node, parent) VALUES (?, ?)")?;
+        statement.execute((&node.id, parent))?;
         Ok(())
     }
 

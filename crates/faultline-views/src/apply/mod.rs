@@ -3,6 +3,7 @@
 mod catalog;
 mod moments;
 mod outcomes;
+mod register;
 mod risks;
 mod slim;
 mod tracked;
@@ -150,6 +151,7 @@ impl Work<'_> {
             Some(topic::RISKS) => self.risk(key, record.value),
             Some(topic::TRACKED) => self.tracked(key, record.value),
             Some(topic::CATALOG) => self.catalog(key, record.value),
+            Some(topic::RISK_REGISTRY) => self.entry(key, record.value),
             Some(topic::OUTCOMES) => self.outcome(key, record),
             _ => Err(Fault::record("the views are not made of this topic")),
         }

@@ -41,12 +41,18 @@ struct Row {
     title: String,
     vulnerabilities: Vec<u8>,
     names: Vec<u8>,
+    exceptions: Vec<u8>,
 }
 
 impl Row {
     fn tally(&self) -> (TallyKey, Tally) {
         let score = (HIGHEST - self.rank) as u16;
         ((self.service, self.state, self.band, self.evidence), Tally { risks: 1, loss: fixed::loss(score) as i64 })
+    }
+
+    /// What stands in tables beside the row.
+    fn sides(&self) -> [&[u8]; 3] {
+        [&self.vulnerabilities, &self.names, &self.exceptions]
     }
 }
 
@@ -95,6 +101,7 @@ impl Work<'_> {
             title: risk.title.clone(),
             vulnerabilities: vulnerabilities.iter().flat_map(|number| number.to_le_bytes()).collect(),
             names: names_of(risk),
+            exceptions: ids_of(risk.exceptions.iter().map(|covering| covering.exception)),
         })
     }
 
@@ -116,7 +123,7 @@ impl Work<'_> {
 
     fn insert_risk(&mut self, id: Id, row: &Row) -> Result<i64, Fault> {
         let sql = "INSERT INTO risk (id, service, state, rank, band, evidence, family, asset, assigned, kinds, tools, first_seen, title, \
-                   vulnerabilities, names) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                   vulnerabilities, names, exceptions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         self.connection.prepare_cached(sql)?.execute(rusqlite::params![
             id.0.as_slice(),
             row.service,
@@ -133,6 +140,7 @@ impl Work<'_> {
             row.title,
             row.vulnerabilities,
             row.names,
+            row.exceptions,
         ])?;
         let number = self.connection.last_insert_rowid();
         self.add_sides(number, row)?;
@@ -146,7 +154,7 @@ impl Work<'_> {
             return Ok(());
         }
         let sql = "UPDATE risk SET service = ?, state = ?, rank = ?, band = ?, evidence = ?, family = ?, asset = ?, assigned = ?, kinds = ?, \
-                   tools = ?, first_seen = ?, title = ?, vulnerabilities = ?, names = ? WHERE n = ?";
+                   tools = ?, first_seen = ?, title = ?, vulnerabilities = ?, names = ?, exceptions = ? WHERE n = ?";
         self.connection.prepare_cached(sql)?.execute(rusqlite::params![
             row.service,
             row.state,
@@ -162,9 +170,10 @@ impl Work<'_> {
             row.title,
             row.vulnerabilities,
             row.names,
+            row.exceptions,
             number,
         ])?;
-        if (&before.vulnerabilities, &before.names) != (&row.vulnerabilities, &row.names) {
+        if before.sides() != row.sides() {
             self.remove_sides(number, before)?;
             self.add_sides(number, row)?;
         }
@@ -192,6 +201,9 @@ impl Work<'_> {
         for id in row.names.chunks_exact(16) {
             self.connection.prepare_cached("INSERT OR IGNORE INTO risk_name (id, n) VALUES (?, ?)")?.execute((id, number))?;
         }
+        for id in row.exceptions.chunks_exact(16) {
+            self.connection.prepare_cached("INSERT OR IGNORE INTO risk_exception (exception, n) VALUES (?, ?)")?.execute((id, number))?;
+        }
         Ok(())
     }
 
@@ -202,6 +214,9 @@ impl Work<'_> {
         }
         for id in row.names.chunks_exact(16) {
             self.connection.prepare_cached("DELETE FROM risk_name WHERE id = ? AND n = ?")?.execute((id, number))?;
+        }
+        for id in row.exceptions.chunks_exact(16) {
+            self.connection.prepare_cached("DELETE FROM risk_exception WHERE exception = ? AND n = ?")?.execute((id, number))?;
         }
         Ok(())
     }
@@ -233,10 +248,15 @@ impl Work<'_> {
 /// Ids that lead to a risk beside its own and its founder's, sorted: a risk of one finding has none.
 fn names_of(risk: &Risk) -> Vec<u8> {
     let members = risk.findings.iter().map(|member| member.finding).filter(|finding| *finding != risk.founder);
-    let mut names: Vec<Id> = risk.also.iter().copied().chain(members).collect();
-    names.sort_unstable();
-    names.dedup();
-    names.iter().flat_map(|id| id.0).collect()
+    ids_of(risk.also.iter().copied().chain(members))
+}
+
+/// Ids one after the other, sorted and each once.
+fn ids_of(ids: impl Iterator<Item = Id>) -> Vec<u8> {
+    let mut ids: Vec<Id> = ids.collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids.iter().flat_map(|id| id.0).collect()
 }
 
 fn numbers_in(blob: &[u8]) -> impl Iterator<Item = i64> {
@@ -244,8 +264,8 @@ fn numbers_in(blob: &[u8]) -> impl Iterator<Item = i64> {
 }
 
 fn stored(connection: &Connection, id: Id) -> Result<Option<(i64, Row)>, Fault> {
-    let sql = "SELECT n, service, state, rank, band, evidence, family, asset, assigned, kinds, tools, first_seen, title, vulnerabilities, names \
-               FROM risk WHERE id = ?";
+    let sql = "SELECT n, service, state, rank, band, evidence, family, asset, assigned, kinds, tools, first_seen, title, vulnerabilities, names, \
+               exceptions FROM risk WHERE id = ?";
     let mut statement = connection.prepare_cached(sql)?;
     let row = statement.query_row([id.0.as_slice()], |row| {
         let found = Row {
@@ -263,6 +283,7 @@ fn stored(connection: &Connection, id: Id) -> Result<Option<(i64, Row)>, Fault> 
             title: row.get(12)?,
             vulnerabilities: row.get(13)?,
             names: row.get(14)?,
+            exceptions: row.get(15)?,
         };
         Ok((row.get(0)?, found))
     });

@@ -27,6 +27,13 @@ pub(super) struct Risk {
     pub vulnerabilities: Vec<String>,
     pub assigned_to: String,
     pub first_seen: Timestamp,
+    #[serde(default)]
+    pub exceptions: Vec<Covering>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Covering {
+    pub exception: Id,
 }
 
 #[derive(Clone, Serialize, Deserialize)]

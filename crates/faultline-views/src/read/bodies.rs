@@ -2,6 +2,7 @@
 
 use faultline_model::avro::{self, TopicValue};
 use faultline_model::id::Id;
+use faultline_model::register::RegisterEntry;
 use faultline_model::risk::{self, Risk};
 use faultline_model::topic;
 use faultline_model::tracked::{self, FactKind, TrackedFinding, TrackedRecord};
@@ -36,6 +37,11 @@ pub(super) fn finding(connection: &Connection, bodies: &Bodies, number: i64) -> 
         // It went elsewhere since the row was written.
         TrackedRecord::Went(_) | TrackedRecord::Route(_) | TrackedRecord::Line(_) => None,
     }))
+}
+
+/// The register's entry of a row.
+pub(super) fn entry(connection: &Connection, number: i64) -> Result<Option<RegisterEntry>, ViewError> {
+    here(connection, "entry", "SELECT body FROM entry WHERE n = ?", number)
 }
 
 /// Bodies of a page's rows, and how many of them cannot be read here: one such record must not take the page from everybody.

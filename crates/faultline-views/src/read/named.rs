@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use faultline_model::id::{Id, IdPrefix};
-use rusqlite::params_from_iter;
 use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
 
 use super::conditions::Conditions;
+use super::register;
 use super::risks::SERVICE_OF_NAME;
 use crate::error::ViewError;
 use crate::views::Views;
@@ -23,6 +24,9 @@ pub enum Named {
     Finding,
     /// A scan, which is what becomes of a report.
     Scan,
+    /// An exception, by its entry in the risk register.
+    Exception,
+    /// A risk, a finding or a scan: what can be traced.
     Anything,
 }
 
@@ -32,6 +36,7 @@ const RISKS: (&str, &str) = ("risk INDEXED BY risk_id", "service");
 const NAMES: (&str, &str) = ("risk_name", SERVICE_OF_NAME);
 const FINDINGS: (&str, &str) = ("finding INDEXED BY finding_id", "service");
 const SCANS: (&str, &str) = ("scan", "service");
+const ENTRIES: &str = "entry INDEXED BY entry_id";
 /// An outcome's id is a text: a scan's id, or any key of a decision.
 const OUTCOMES: &str = "SELECT id FROM outcome WHERE id BETWEEN ? AND ? AND length(id) = 32 ORDER BY id LIMIT ?";
 
@@ -43,6 +48,7 @@ impl Views {
             Named::Risk => &[RISKS, NAMES],
             Named::Finding => &[FINDINGS],
             Named::Scan => &[SCANS],
+            Named::Exception => &[],
             Named::Anything => &[RISKS, NAMES, FINDINGS, SCANS],
         };
         let reader = self.reader()?;
@@ -50,13 +56,12 @@ impl Views {
         let (lowest, highest) = prefix.bounds();
         let mut ids = BTreeSet::new();
         for (table, column) in tables {
-            let mut which = Conditions::of("id BETWEEN ? AND ?", [Value::from(lowest.0.to_vec()), Value::from(highest.0.to_vec())]);
-            which.within(column, within);
-            let sql = format!("SELECT DISTINCT id FROM {table} WHERE {} ORDER BY id LIMIT {IDS_GIVEN}", which.sql());
-            let mut statement = snapshot.prepare_cached(&sql)?;
-            for id in statement.query_map(params_from_iter(which.values()), |row| Ok(Id(row.get(0)?)))? {
-                ids.insert(id?);
-            }
+            let mut seen = Conditions::default();
+            seen.within(column, within);
+            ids.extend(ids_of(&snapshot, table, prefix, &seen)?);
+        }
+        if of == Named::Exception {
+            ids.extend(ids_of(&snapshot, ENTRIES, prefix, &register::seen(within))?);
         }
         if within.is_everything() && matches!(of, Named::Scan | Named::Anything) {
             let mut statement = snapshot.prepare_cached(OUTCOMES)?;
@@ -66,4 +71,15 @@ impl Views {
         }
         Ok(ids.into_iter().take(IDS_GIVEN as usize).collect())
     }
+}
+
+/// The first ids of a table that begin so, among the rows that may be seen.
+fn ids_of(connection: &Connection, table: &str, prefix: IdPrefix, seen: &Conditions) -> rusqlite::Result<Vec<Id>> {
+    let (lowest, highest) = prefix.bounds();
+    let mut which = Conditions::of("id BETWEEN ? AND ?", [Value::from(lowest.0.to_vec()), Value::from(highest.0.to_vec())]);
+    which.push(seen.sql(), seen.values());
+    let sql = format!("SELECT DISTINCT id FROM {table} WHERE {} ORDER BY id LIMIT {IDS_GIVEN}", which.sql());
+    let mut statement = connection.prepare_cached(&sql)?;
+    let ids = statement.query_map(params_from_iter(which.values()), |row| Ok(Id(row.get(0)?)))?;
+    ids.collect()
 }

@@ -146,7 +146,7 @@ pub(super) fn risks_of(connection: &Connection, bodies: &Bodies, finding: Id, wi
 }
 
 /// The filter as conditions; none if it names something that does not exist.
-fn query(connection: &Connection, bounds: Bounds, filter: &RiskFilter) -> Result<Option<Query<'static>>, ViewError> {
+pub(super) fn query(connection: &Connection, bounds: Bounds, filter: &RiskFilter) -> Result<Option<Query<'static>>, ViewError> {
     let states = if filter.states.is_empty() { codes::RISK_STATES.as_slice() } else { filter.states.as_slice() };
     let mut states: Vec<i64> = states.iter().map(|state| codes::code(&codes::RISK_STATES, state)).collect();
     states.sort_unstable();
@@ -232,6 +232,10 @@ fn add_words(connection: &Connection, filter: &RiskFilter, query: &mut Query<'_>
     if let Some(node) = &filter.node {
         let driver = "SELECT n FROM risk INDEXED BY risk_service WHERE service IN (SELECT service FROM service_of_node WHERE node = ?)";
         add(query, Value::from(node.clone()), BELOW_NODE, Some(driver));
+    }
+    if let Some(exception) = filter.exception {
+        let rows = "SELECT n FROM risk_exception WHERE exception = ?";
+        add(query, Value::from(exception.0.to_vec()), &format!("n IN ({rows})"), Some(rows));
     }
     add_within(query, &filter.within, "SELECT n FROM risk INDEXED BY risk_service");
     match filter.assigned_to.as_deref() {

@@ -16,7 +16,7 @@ use crate::within::Within;
 /// Counts of risks with their roll-up. All exact: they come from tallies that change with each risk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// In the order open, closed, false positive.
+    /// In the order open, closed, false positive, accepted. Accepted ones are not open: no other count has them.
     pub by_state: Vec<(RiskState, u64)>,
     /// Open ones, the lowest band first.
     pub open_by_band: Vec<(Severity, u64)>,

@@ -78,10 +78,10 @@ impl<'a> Times<'a> {
             return Ok(());
         };
         let Some(line) = lines.first() else {
-            // A decision, or a scan that is no longer kept.
+            // A decision, a step, or a scan that is no longer kept.
             return self.add(Step::Track, scan, topic::OUTCOMES.name, Written { partition: place.0, offset: place.1, at });
         };
-        let came = source.came(&said.outcome.asset, scan, at).map_err(ViewError::Body)?;
+        let came = said.outcome.asset.as_ref().map_or(Ok(None), |asset| source.came(asset, scan, at)).map_err(ViewError::Body)?;
         self.moments.extend(came.map(|at| Moment { at, step: Step::Came, id: scan }));
         self.add(Step::Track, scan, topic::OUTCOMES.name, Written { partition: place.0, offset: place.1, at })?;
         let mut written = self.risks_after(line, came.unwrap_or(at)..=at)?;

@@ -11,7 +11,7 @@ use super::catalog::routes;
 use super::conditions::Conditions;
 use super::findings::{ListedFinding, findings_of};
 use super::times::{Moment, Times};
-use super::{assets, bodies, risks};
+use super::{assets, bodies, register, risks};
 use crate::error::ViewError;
 use crate::views::Views;
 use crate::within::Within;
@@ -19,7 +19,7 @@ use crate::within::Within;
 /// What is known of an id. All empty if nothing is that the reader may see.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
-    /// Of a report or a decision: how it ended.
+    /// Of a report, a decision or a step: how it ended.
     pub outcome: Option<Outcome>,
     /// Of a report: the lines of scans that keep its scan, one for each service.
     pub lines: Vec<TrackedLine>,
@@ -32,13 +32,22 @@ pub struct Trace {
 }
 
 impl Views {
-    /// How a report or a decision ended, whoever asks: an outcome has no service, only an asset, of which [`Self::shows_asset`] tells.
+    /// How a report, a decision or a step ended, whoever asks: [`Self::shown_outcome`] tells what a reader may see of it.
     pub fn outcome(&self, id: &str) -> Result<Option<Outcome>, ViewError> {
         Ok(outcome(&*self.connections.reader()?, id)?.map(|said| said.outcome))
     }
 
+    /// An outcome as a reader may see it, with its asset or, of a step, with the register's entry that it was about; one of neither, and
+    /// one of an entry that the register does not have, only who may see everything. What was counted is of the whole asset: who does
+    /// not own that is not told.
+    pub fn shown_outcome(&self, outcome: Outcome, within: &Within) -> Result<Option<Outcome>, ViewError> {
+        let reader = self.reader()?;
+        let snapshot = reader.unchecked_transaction()?;
+        shown(&snapshot, outcome, within)
+    }
+
     /// What is known of an id: of a report (its scan), a finding or a risk. Of these, what a reader may see, and its times; an outcome
-    /// is shown with its asset.
+    /// is shown as [`Self::shown_outcome`] says.
     pub fn trace(&self, id: Id, within: &Within) -> Result<Trace, ViewError> {
         let reader = self.reader()?;
         let snapshot = reader.unchecked_transaction()?;
@@ -49,12 +58,8 @@ impl Views {
             risks.extend(risks::by_id(&snapshot, &self.options.bodies, id, within)?);
         }
         let said = match outcome(&snapshot, &id.to_string())? {
-            Some(said) if assets::owns(&snapshot, &said.outcome.asset, within)? => Some(said),
-            // What was counted is of the whole asset.
-            Some(said) if assets::shows(&snapshot, &said.outcome.asset, within)? => {
-                Some(Said { outcome: Outcome { counts: None, ..said.outcome }, ..said })
-            }
-            _ => None,
+            Some(said) => shown(&snapshot, said.outcome, within)?.map(|outcome| Said { outcome, ..said }),
+            None => None,
         };
         let lines = lines_with(&snapshot, id, within)?;
         let mut times = Times::new(&snapshot, &self.options.bodies, within);
@@ -78,6 +83,17 @@ pub(super) struct Said {
     pub outcome: Outcome,
     pub partition: u32,
     pub offset: u64,
+}
+
+fn shown(connection: &Connection, outcome: Outcome, within: &Within) -> Result<Option<Outcome>, ViewError> {
+    let is_whole = match (&outcome.asset, outcome.subject) {
+        _ if within.is_everything() => true,
+        (Some(asset), _) if assets::owns(connection, asset, within)? => true,
+        (Some(asset), _) if assets::shows(connection, asset, within)? => false,
+        (None, Some(subject)) if register::shows(connection, subject, within)? => true,
+        _ => return Ok(None),
+    };
+    Ok(Some(if is_whole { outcome } else { Outcome { counts: None, ..outcome } }))
 }
 
 fn outcome(connection: &Connection, id: &str) -> Result<Option<Said>, ViewError> {

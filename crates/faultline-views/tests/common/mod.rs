@@ -6,9 +6,11 @@ use faultline_model::asset::AssetId;
 use faultline_model::avro::{self, TopicValue};
 use faultline_model::catalog::{CatalogRecord, Node, Service, node_key, service_key};
 use faultline_model::decision::{Outcome, OutcomeStatus};
+use faultline_model::exception::{Assumptions, Category, Scope, Stage, Terms};
 use faultline_model::id::Id;
 use faultline_model::locus::{Code, Locus};
 use faultline_model::observation::{Observation, ScanKind, Severity};
+use faultline_model::register::RegisterEntry;
 use faultline_model::risk::{self, EvidenceState, Fix, Member, Risk, RiskState, Score};
 use faultline_model::time::Timestamp;
 use faultline_model::topic::Topic;
@@ -121,6 +123,7 @@ pub fn risk(service: &str, founder: u32, score: i32) -> Risk {
         owners: Vec::new(),
         assigned_to: String::new(),
         first_seen: Timestamp::from_millis(0),
+        exceptions: Vec::new(),
     }
 }
 
@@ -210,6 +213,68 @@ pub fn service(id: &str, path: &[&str]) -> Owned {
 /// How a report or a decision of an asset ended.
 pub fn outcome(id: &str, status: OutcomeStatus, asset: &AssetId) -> Owned {
     let at = Timestamp::from_millis(0);
-    let outcome = Outcome { id: id.into(), status, reason: String::new(), asset: asset.clone(), at, counts: None };
+    let outcome = Outcome { id: id.into(), status, reason: String::new(), asset: Some(asset.clone()), at, counts: None, subject: None };
     put(faultline_model::topic::OUTCOMES, id, outcome)
+}
+
+/// How a step with an exception ended.
+pub fn outcome_of_step(id: &str, subject: Option<Id>) -> Owned {
+    let at = Timestamp::from_millis(0);
+    let status = OutcomeStatus::Done;
+    put(
+        faultline_model::topic::OUTCOMES,
+        id,
+        Outcome { id: id.into(), status, reason: String::new(), asset: None, at, counts: None, subject },
+    )
+}
+
+pub fn exception_id(number: u32) -> Id {
+    Id::of("test exception", &[&number.to_be_bytes()])
+}
+
+/// An active exception for a vulnerability, below some names of the organisation.
+pub fn entry(number: u32, within: &[&str]) -> RegisterEntry {
+    let within = within.iter().map(ToString::to_string).collect();
+    RegisterEntry {
+        entry: exception_id(number),
+        stage: Stage::Active,
+        terms: Terms {
+            title: "Log4j in a batch job".into(),
+            scope: Scope { vulnerability: "CVE-1".into(), within, ..Scope::default() },
+            category: Category::Accept,
+            reason: "It reads nothing from outside.".into(),
+            controls: Vec::new(),
+            assumptions: Assumptions::default(),
+            evidence: Vec::new(),
+            starts: None,
+            review_at: Timestamp::from_millis(0),
+            ends: Timestamp::from_millis(0),
+            covers_at_most: 10,
+        },
+        version: 4,
+        authors: vec!["ana".into()],
+        requested_by: "ana".into(),
+        reviewed_by: "ben".into(),
+        approved_by: "cem".into(),
+        approved_at: Some(Timestamp::from_millis(0)),
+        renewal: None,
+        broken: Vec::new(),
+        possible: vec!["revoke".into()],
+        risks: 1,
+        services: 1,
+        contested: 0,
+        residual: 500,
+        inherent: 500,
+        highest: 500,
+        first: Vec::new(),
+        history: Vec::new(),
+    }
+}
+
+pub fn entry_record(entry: &RegisterEntry) -> Owned {
+    put(faultline_model::topic::RISK_REGISTRY, entry.entry.to_string(), entry.clone())
+}
+
+pub fn entry_gone(id: Id) -> Owned {
+    gone(faultline_model::topic::RISK_REGISTRY, id.to_string())
 }

@@ -13,8 +13,8 @@ use crate::settings::{Secret, Settings};
 
 /// The note's file in the data folder.
 const NOTE: &str = "service.json";
-/// How long a service may take to say that it is there.
-const HELLO: Duration = Duration::from_secs(2);
+/// How long a service may take to say that it is there. One that is gone refuses at once; one on a machine that has much else to do takes seconds.
+const HELLO: Duration = Duration::from_secs(20);
 
 pub struct There {
     base: String,

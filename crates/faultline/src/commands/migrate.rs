@@ -1,5 +1,6 @@
 //! `faultline migrate`: an embedded installation moves to Kafka, with all that it knows.
 
+use faultline_core::act::Act;
 use faultline_core::audit::Audit;
 use faultline_core::correlate::Correlate;
 use faultline_core::track::Track;
@@ -15,7 +16,8 @@ use crate::settings::Settings;
 use crate::show::{Table, counted};
 
 /// All stages: their state moves where an installation does, and where its partition count changes.
-pub const STAGES: [MovedStage; 3] = [MovedStage::of::<Track>(), MovedStage::of::<Correlate>(), MovedStage::of::<Audit>()];
+pub const STAGES: [MovedStage; 4] =
+    [MovedStage::of::<Track>(), MovedStage::of::<Correlate>(), MovedStage::of::<Act>(), MovedStage::of::<Audit>()];
 
 pub fn run(common: &Common) -> Result<Exit, Failure> {
     let settings = settings(common)?;

@@ -6,6 +6,7 @@ mod catalog;
 mod config;
 mod decide;
 mod dlq;
+mod exceptions;
 mod findings;
 mod intel;
 mod migrate;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Decide(arguments) => decide::decide(&common, &arguments),
         Command::Retract(arguments) => decide::retract(&common, &arguments),
         Command::Retire(arguments) => decide::retire(&common, &arguments),
+        Command::Exceptions(command) => exceptions::run(&common, &command),
         Command::Catalog(command) => catalog::run(&common, &command),
         Command::Tickets(command) => tickets::run(&common, &command),
         Command::Intel(command) => intel::run(&common, &command),

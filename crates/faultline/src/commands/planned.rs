@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use faultline_core::act::Act;
 use faultline_core::audit::Audit;
 use faultline_core::correlate::Correlate;
 use faultline_core::stage::Stage;
@@ -152,7 +153,7 @@ fn planned_as(settings: &Settings, names: &Names) -> Vec<PlannedTopic> {
     let topics = planned_topics(
         names,
         &plans(settings),
-        &[Track::NAME, Correlate::NAME, Audit::NAME],
+        &[Track::NAME, Correlate::NAME, Act::NAME, Audit::NAME],
         settings.partitions,
         replicas,
         MAX_RECORD_BYTES,
@@ -201,12 +202,12 @@ impl Uses {
             // It also sends back what was refused.
             Role::Gateway => Self {
                 reads: &["outcomes", "dead-letters", "access", "audit"],
-                writes: &["findings", "findings.bulk", "decisions", "catalog", "intel", "access", "acts"],
+                writes: &["findings", "findings.bulk", "decisions", "steps", "catalog", "intel", "access", "acts"],
                 stage: None,
             },
             Role::Views => Self {
-                reads: &["tracked", "risks", "outcomes", "dead-letters", "findings", "findings.bulk", "access", "audit"],
-                writes: &["decisions", "acts"],
+                reads: &["tracked", "risks", "risk-registry", "outcomes", "dead-letters", "findings", "findings.bulk", "access", "audit"],
+                writes: &["decisions", "steps", "acts"],
                 stage: None,
             },
             // What lies in a wrong partition is written to the right one.
@@ -218,7 +219,14 @@ impl Uses {
             Role::Audit => {
                 Self { reads: &["judged", "acts"], writes: &["judged", "acts", "audit", "dead-letters"], stage: Some(Audit::NAME) }
             }
-            Role::Correlate => Self { reads: &["tracked"], writes: &["tracked", "risks", "dead-letters"], stage: Some(Correlate::NAME) },
+            Role::Correlate => {
+                Self { reads: &["tracked"], writes: &["tracked", "risks", "shares", "dead-letters"], stage: Some(Correlate::NAME) }
+            }
+            Role::Act => Self {
+                reads: &["steps", "shares"],
+                writes: &["steps", "shares", "exceptions", "risk-registry", "outcomes", "judged", "dead-letters"],
+                stage: Some(Act::NAME),
+            },
         }
     }
 }
@@ -240,7 +248,8 @@ fn acls(role: Role, settings: &Settings) -> Vec<Acl> {
     for name in names {
         let is_changelog = changelog.as_ref() == Some(&name);
         // Which generation of the topics holds, and what each process has copies of.
-        let is_read = is_changelog || ["generations", "catalog", "intel"].contains(&name.as_str()) || reads.contains(&name.as_str());
+        let is_read =
+            is_changelog || ["generations", "catalog", "intel", "exceptions"].contains(&name.as_str()) || reads.contains(&name.as_str());
         let is_written = is_changelog || writes.contains(&name.as_str());
         // A process looks at all topics before it begins.
         let operations = [("Describe, DescribeConfigs", true), ("Read", is_read), ("Write", is_written)];

@@ -57,6 +57,7 @@ fn query(filter: &RiskFilter) -> Vec<(&'static str, String)> {
         ("tool", &filter.tool),
         ("asset", &filter.asset),
         ("vulnerability", &filter.vulnerability),
+        ("exception", &filter.exception),
         ("assigned_to", &filter.assigned_to),
         ("text", &filter.text),
         ("cursor", &filter.cursor),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use faultline_core::act::Act;
 use faultline_core::correlate::Correlate;
 use faultline_core::stage::Stage;
 use faultline_core::track::Track;
@@ -20,7 +21,7 @@ pub enum AtWork {
 
 /// A stage, with the topics that it reads by key. Not audit: what people see waits for none of it, and no process may have that role.
 type Reads = (&'static str, &'static [faultline_model::topic::Topic]);
-const STAGES: [Reads; 2] = [(Track::NAME, Track::INPUTS), (Correlate::NAME, Correlate::INPUTS)];
+const STAGES: [Reads; 3] = [(Track::NAME, Track::INPUTS), (Correlate::NAME, Correlate::INPUTS), (Act::NAME, Act::INPUTS)];
 
 impl AtWork {
     pub fn running(&self) -> Option<&Running> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use faultline_model::avro;
 use faultline_model::dead_letter::DeadLetter;
 use faultline_model::time::Timestamp;
-use faultline_model::topic::{DEAD_LETTERS, DECISIONS, FINDINGS, FINDINGS_BULK, Topic};
+use faultline_model::topic::{DEAD_LETTERS, DECISIONS, FINDINGS, FINDINGS_BULK, STEPS, Topic};
 use faultline_server::doors::{
     Clock, DeadLetters, DoorError, Letter, LetterId, LetterPage, LetterQuery, RedriveOrder, Redriven, RedrivenLetter, RefusedLetter,
     SystemClock, WholeLetter,
@@ -37,11 +37,14 @@ const APPENDED_BYTES: usize = 4 << 20;
 const SHOWN_BYTES: usize = 512;
 
 /// Where records go back to: what comes in from outside, by key, each in the lane it came by.
-const WAYS_BACK: [Topic; 3] = [FINDINGS, FINDINGS_BULK, DECISIONS];
+const WAYS_BACK: [Topic; 4] = [FINDINGS, FINDINGS_BULK, DECISIONS, STEPS];
 /// Why there is no way back to the others, and what to do.
 const NO_WAY_BACK: &[(&str, &str)] = &[
     ("tracked", "an old record could take the place of newer state; publish the scan again"),
     ("risks", "an old record could take the place of newer state; publish the scan again"),
+    ("shares", "an old record could take the place of newer state; what changes next says it anew"),
+    ("exceptions", "an old record could take the place of newer state; what changes next says it anew"),
+    ("risk-registry", "an old record could take the place of newer state; what changes next says it anew"),
     ("catalog", "an old record could take the place of a newer one; apply the catalog again"),
     ("intel", "an old record could take the place of a newer one; load the feed again"),
 ];

@@ -1,11 +1,12 @@
-//! The door for decisions.
+//! The doors for decisions and for steps on exceptions.
 
 use std::sync::Arc;
 
 use faultline_model::avro;
 use faultline_model::decision::Decision;
-use faultline_model::topic::DECISIONS;
-use faultline_server::doors::{Clock, Decisions, DoorError, SystemClock};
+use faultline_model::exception::StepRecord;
+use faultline_model::topic::{DECISIONS, STEPS};
+use faultline_server::doors::{Clock, Decisions, DoorError, Steps, SystemClock};
 use faultline_stream::{Log, append};
 
 pub struct DecisionDoor {
@@ -15,6 +16,15 @@ pub struct DecisionDoor {
 impl DecisionDoor {
     pub fn new(log: Arc<dyn Log>) -> Self {
         Self { log }
+    }
+}
+
+impl Steps for DecisionDoor {
+    fn append(&self, step: StepRecord) -> Result<(), DoorError> {
+        let key = step.subject.to_string();
+        let value = avro::encode(step).map_err(|error| DoorError::Fault(Box::new(error)))?;
+        append(&*self.log, STEPS, vec![(key, Some(value))], SystemClock.now(), &[]).map_err(|error| DoorError::Fault(Box::new(error)))?;
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use faultline_core::act::Act;
 use faultline_core::audit::Audit;
 use faultline_core::correlate::Correlate;
 use faultline_core::track::Track;
@@ -35,7 +36,7 @@ pub fn log(settings: &Settings) -> Result<EmbeddedLog, HostError> {
 pub fn log_at_rest(settings: &Settings) -> Result<Arc<EmbeddedLog>, HostError> {
     let log = Arc::new(opened(settings, true)?);
     let mut host = Host::new(log.clone(), host_options(settings));
-    host.add(track(settings))?.add(correlate(settings))?.add(Audit)?;
+    host.add(track(settings))?.add(correlate(settings))?.add(act(settings))?.add(Audit)?;
     host.run_until_quiet(&SystemClock, &mut |_| ())?;
     log.sync()?;
     Ok(log)
@@ -154,6 +155,9 @@ pub fn kafka_host(log: &Arc<KafkaLog>, settings: &Settings, roles: &Roles) -> Re
     if roles.has(Role::Correlate) {
         host.add(correlate(settings))?;
     }
+    if roles.has(Role::Act) {
+        host.add(act(settings))?;
+    }
     if roles.has(Role::Audit) {
         host.add(Audit)?;
     }
@@ -163,7 +167,7 @@ pub fn kafka_host(log: &Arc<KafkaLog>, settings: &Settings, roles: &Roles) -> Re
 pub fn plans(settings: &Settings) -> Vec<TopicPlan> {
     let kept = |plan: TopicPlan| match plan.name {
         "findings" | "findings.bulk" => settings.retention_findings,
-        "decisions" | "outcomes" | "acts" | "judged" => settings.retention_decisions,
+        "decisions" | "steps" | "outcomes" | "acts" | "judged" => settings.retention_decisions,
         "audit" => settings.retention_audit,
         "dead-letters" => settings.retention_dead_letters,
         _ => settings.retention_tombstones,
@@ -197,8 +201,15 @@ pub fn correlate(settings: &Settings) -> Correlate {
     Correlate::new().finalised_up_to(settings.format_correlate)
 }
 
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+pub fn act(settings: &Settings) -> Act {
+    Act { asked_kept_ms: millis(settings.retention_decisions) }
+}
+
 pub fn track(settings: &Settings) -> Track {
-    let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
     Track {
         scan_timeout_ms: millis(settings.scan_timeout),
         went_kept_ms: millis(settings.retention_tombstones),

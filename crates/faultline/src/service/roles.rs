@@ -13,12 +13,14 @@ pub enum Role {
     Views,
     Track,
     Correlate,
+    /// What is to be done about risks: exceptions, and the register of them.
+    Act,
     /// What people did goes into chains.
     Audit,
 }
 
 impl Role {
-    pub const ALL: [Self; 5] = [Self::Gateway, Self::Views, Self::Track, Self::Correlate, Self::Audit];
+    pub const ALL: [Self; 6] = [Self::Gateway, Self::Views, Self::Track, Self::Correlate, Self::Act, Self::Audit];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -26,6 +28,7 @@ impl Role {
             Self::Views => "views",
             Self::Track => "track",
             Self::Correlate => "correlate",
+            Self::Act => "act",
             Self::Audit => "audit",
         }
     }
@@ -71,7 +74,7 @@ impl Roles {
     }
 
     pub fn has_stages(&self) -> bool {
-        self.has(Role::Track) || self.has(Role::Correlate) || self.has(Role::Audit)
+        [Role::Track, Role::Correlate, Role::Act, Role::Audit].iter().any(|stage| self.has(*stage))
     }
 }
 

@@ -8,9 +8,12 @@ use faultline_model::avro::{self, AvroError, TopicValue};
 use faultline_model::catalog::{CatalogEnvelope, CatalogRecord};
 use faultline_model::dead_letter::DeadLetter;
 use faultline_model::decision::{Decision, Outcome};
+use faultline_model::exception::{Held, StepRecord};
 use faultline_model::intel::{IntelEnvelope, IntelRecord};
 use faultline_model::record::{FindingsEnvelope, FindingsRecord};
+use faultline_model::register::RegisterEntry;
 use faultline_model::risk::Risk;
+use faultline_model::share::Share;
 use faultline_model::time::Timestamp;
 use faultline_model::topic::{self, Topic};
 use faultline_model::tracked::{TrackedEnvelope, TrackedRecord};
@@ -82,6 +85,10 @@ pub(super) fn decoded(topic: &str, value: &[u8]) -> Result<Value, AvroError> {
         "risks" => body::<Risk, Risk>(value),
         "outcomes" => body::<Outcome, Outcome>(value),
         "access" => body::<AccessRecord, AccessEnvelope>(value),
+        "steps" => body::<StepRecord, StepRecord>(value),
+        "shares" => body::<Share, Share>(value),
+        "exceptions" => body::<Held, Held>(value),
+        "risk-registry" => body::<RegisterEntry, RegisterEntry>(value),
         "acts" | "judged" => body::<Act, Act>(value),
         "audit" => body::<AuditEntry, AuditEntry>(value),
         // The one that is left; a test has all of them.

@@ -190,7 +190,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "retention.decisions",
         "90d",
-        "How long records of `decisions`, `judged`, `acts` and `outcomes` stay. Decisions live on in state.",
+        "How long records of `decisions`, `steps`, `judged`, `acts` and `outcomes` stay. Decisions and exceptions live on in state.",
         "a duration such as 90d",
         is_duration,
     ),
@@ -211,7 +211,13 @@ pub const SETTINGS: &[Setting] = &[
         "a number, or nothing",
         is_format_number,
     ),
-    setting("state.format.correlate", "", "The same of stage correlate.", "a number, or nothing", is_format_number),
+    setting(
+        "state.format.correlate",
+        "",
+        "The same of stage correlate. From 4 on exceptions are heeded.",
+        "a number, or nothing",
+        is_format_number,
+    ),
     setting(
         "stream.stop_timeout",
         "30s",

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use faultline_model::decision::Verdict;
 use faultline_model::locus::Locus;
 use faultline_model::observation::Severity;
-use faultline_model::risk::{EvidenceState, Member, Risk, RiskState};
+use faultline_model::risk::{Covering, EvidenceState, Member, Risk, RiskState};
 use faultline_model::tracked::FindingState;
 
 use super::{clean, fraction, place};
@@ -19,6 +19,7 @@ fn band(level: Severity) -> &'static str {
 pub fn state(state: RiskState) -> &'static str {
     match state {
         RiskState::Open => "open",
+        RiskState::Accepted => "accepted",
         RiskState::Closed => "closed",
         RiskState::FalsePositive => "false positive",
     }
@@ -70,6 +71,21 @@ fn head(text: &mut String, risk: &Risk) {
         line!(text, "  {}", clean(&risk.vulnerabilities.join(", ")));
     }
     line!(text, "  id {}", risk.risk);
+    for covering in &risk.exceptions {
+        line!(text, "  {} {}", exception(covering), covering.exception);
+    }
+}
+
+/// What an exception is to a risk.
+fn exception(covering: &Covering) -> String {
+    let broken: Vec<&str> = covering.broken.iter().map(|broken| broken.name()).collect();
+    match (covering.at_anchor, broken.as_slice()) {
+        (true, []) => "accepted by exception".to_owned(),
+        (true, broken) => {
+            format!("open, though there is an exception: it breaks what that assumes ({}):", broken.join(", ").replace('_', " "))
+        }
+        (false, _) => "open and contested, as it is about more than the finding of exception".to_owned(),
+    }
 }
 
 /// How what was proved at runtime and what stands in code come together.

@@ -3,6 +3,7 @@
 //! The records are well-formed and otherwise arbitrary: a risk's parts need not sum, a finding's id need not be its hash. Laws that need
 //! a history that hangs together draw it from [`super::scale`] or make their own.
 
+mod excepted;
 mod observed;
 mod organised;
 mod scored;
@@ -12,6 +13,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+pub use excepted::{broken, held, register_entries, shares, steps};
 pub use observed::{findings_records, loci, observations, scan_kinds, severities};
 pub use organised::{catalog_records, dead_letters, decisions, intel_records, outcomes};
 pub use scored::risks;

@@ -70,14 +70,8 @@ pub fn outcomes() -> impl Strategy<Value = Outcome> {
     let statuses = prop::sample::select(vec![OutcomeStatus::Done, OutcomeStatus::Refused, OutcomeStatus::Unfinished]);
     let counts = (numbers(), numbers(), numbers(), numbers(), numbers(), numbers())
         .prop_map(|(observed, new, known, refused, reopened, closed)| ScanCounts { observed, new, known, refused, reopened, closed });
-    (texts(), statuses, texts(), assets(), timestamps(), maybe(counts)).prop_map(|(id, status, reason, asset, at, counts)| Outcome {
-        id,
-        status,
-        reason,
-        asset,
-        at,
-        counts,
-    })
+    (texts(), statuses, texts(), maybe(assets()), timestamps(), maybe(counts), maybe(ids()))
+        .prop_map(|(id, status, reason, asset, at, counts, subject)| Outcome { id, status, reason, asset, at, counts, subject })
 }
 
 /// Values of `dead-letters`.

@@ -3,8 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{assets, id_lists, ids, lists, loci, maybe, numbers, scan_kinds, severities, states, texts, timestamps, verdicts};
-use crate::risk::{Contribution, EvidenceState, Factor, Fix, Link, Member, Risk, RiskState, Score};
+use super::{assets, broken, id_lists, ids, lists, loci, maybe, numbers, scan_kinds, severities, states, texts, timestamps, verdicts};
+use crate::risk::{Contribution, Covering, EvidenceState, Factor, Fix, Link, Member, Risk, RiskState, Score};
 
 fn scores() -> impl Strategy<Value = Score> {
     use Factor::{Age, Business, Cap, Control, Data, Evidence, Exploitation, Exposure, Reachability, Technical};
@@ -54,15 +54,16 @@ fn fixes() -> impl Strategy<Value = Fix> {
 
 /// Values of `risks`.
 pub fn risks() -> impl Strategy<Value = Risk> {
-    let states = prop::sample::select(vec![RiskState::Open, RiskState::Closed, RiskState::FalsePositive]);
+    let states = prop::sample::select(RiskState::ALL.to_vec());
     let evidence = prop::sample::select(vec![EvidenceState::Reported, EvidenceState::Corroborated, EvidenceState::Verified]);
     let who = (ids(), texts(), texts(), texts(), states, evidence, scores(), numbers(), ids(), id_lists());
     let why = (assets(), loci(), vec(members(), 0..3), numbers(), vec(links(), 0..3), numbers());
-    let how = (lists(), fixes(), lists(), texts(), timestamps());
+    let covering = (ids(), any::<bool>(), broken()).prop_map(|(exception, at_anchor, broken)| Covering { exception, at_anchor, broken });
+    let how = (lists(), fixes(), lists(), texts(), timestamps(), vec(covering, 0..2));
     (who, why, how).prop_map(|(who, why, how)| {
         let (risk, service, title, family, state, evidence, score, confidence_ppm, founder, also) = who;
         let (asset, anchor, findings, findings_total, links, links_total) = why;
-        let (vulnerabilities, fix, owners, assigned_to, first_seen) = how;
+        let (vulnerabilities, fix, owners, assigned_to, first_seen, exceptions) = how;
         Risk {
             risk,
             service,
@@ -85,6 +86,7 @@ pub fn risks() -> impl Strategy<Value = Risk> {
             owners,
             assigned_to,
             first_seen,
+            exceptions,
         }
     })
 }

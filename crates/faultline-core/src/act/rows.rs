@@ -1,0 +1,309 @@
+//! The rows of act's state: their keys, and how they are written.
+//!
+//! A key is the table's byte, then the exception, then what the table is ordered by. A row is a version byte and postcard.
+
+use std::ops::ControlFlow;
+
+use faultline_model::decision::OutcomeStatus;
+use faultline_model::exception::Broken;
+use faultline_model::id::Id;
+use faultline_model::register::Event;
+use faultline_model::share::{Share, ShareRisk};
+use faultline_model::time::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::exception::{Exception, Longest};
+use crate::policy::Bands;
+use crate::stage::Home;
+use crate::store::{Store, StoreError};
+
+/// The version of rows.
+pub const ROW_VERSION: u8 = 1;
+
+/// The tables. The numbers are for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Table {
+    /// Exception → what it is.
+    Exceptions = 1,
+    /// Exception, idempotency key → what became of the step.
+    Judged = 2,
+    /// Exception, service → its share.
+    Shares = 3,
+    /// Exception → what its shares are together.
+    Sums = 4,
+    /// Exception, grant, whether nothing is broken, score from the highest, service.
+    Ranked = 5,
+    /// Due time, exception, what for.
+    Timers = 6,
+    /// Copy of what the catalog allows.
+    Rules = 7,
+}
+
+impl Table {
+    /// The one with the highest number.
+    const LAST: Self = Self::Rules;
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Exceptions => "exceptions",
+            Self::Judged => "judged",
+            Self::Shares => "shares",
+            Self::Sums => "sums",
+            Self::Ranked => "ranked",
+            Self::Timers => "timers",
+            Self::Rules => "rules",
+        }
+    }
+
+    pub fn all(self) -> Vec<u8> {
+        vec![self as u8]
+    }
+
+    pub fn of(self, exception: Id) -> Vec<u8> {
+        let mut key = self.all();
+        key.extend(exception.0);
+        key
+    }
+
+    pub fn at(self, exception: Id, rest: &str) -> Vec<u8> {
+        let mut key = self.of(exception);
+        key.extend(rest.as_bytes());
+        key
+    }
+
+    pub fn corrupt(self, key: &[u8], reason: impl std::fmt::Display) -> StoreError {
+        StoreError::corrupt(self.name(), key, reason.to_string())
+    }
+
+    pub fn row<T: Serialize>(self, key: &[u8], value: &T) -> Result<Vec<u8>, StoreError> {
+        postcard::to_extend(value, vec![ROW_VERSION]).map_err(|error| self.corrupt(key, error))
+    }
+
+    fn read<T: DeserializeOwned>(self, key: &[u8], row: &[u8]) -> Result<T, StoreError> {
+        let (version, body) = row.split_first().ok_or_else(|| self.corrupt(key, "an empty row"))?;
+        if *version != ROW_VERSION {
+            return Err(self.corrupt(key, format!("a row of version {version}, this program knows {ROW_VERSION}")));
+        }
+        postcard::from_bytes(body).map_err(|error| self.corrupt(key, error))
+    }
+
+    pub fn get<T: DeserializeOwned>(self, state: &dyn Store, key: &[u8]) -> Result<Option<T>, StoreError> {
+        state.get(key)?.map(|row| self.read(key, &row)).transpose()
+    }
+}
+
+/// An exception.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    pub exception: Exception,
+    /// The step that granted it last; 0 before.
+    pub grant: i32,
+    /// As the policy had it when the exception was written or granted, so that another policy moves no timer.
+    pub warning_days: i64,
+    /// The grant that was said to hold; none if none is.
+    pub held: Option<i32>,
+    /// When it is to be looked at again.
+    pub due: Option<Timestamp>,
+    /// Of a suspended one: the first risks that it covered then.
+    pub first: Vec<ShareRisk>,
+    pub history: Vec<Event>,
+    /// Of the register entry that was said last.
+    #[serde(with = "raw")]
+    pub said: Id,
+}
+
+mod raw {
+    use faultline_model::id::Id;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(id: &Id, serializer: S) -> Result<S::Ok, S::Error> {
+        id.0.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Id, D::Error> {
+        Ok(Id(<[u8; 16]>::deserialize(deserializer)?))
+    }
+}
+
+/// What became of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    pub status: OutcomeStatus,
+    pub reason: String,
+    pub at: Timestamp,
+}
+
+/// What an exception's shares of one grant are together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sums {
+    pub grant: i32,
+    pub services: i32,
+    pub risks: i32,
+    pub contested: i32,
+    pub loss: i64,
+    pub inherent_loss: i64,
+}
+
+impl Sums {
+    /// With a share more, or one less. A share of another grant says nothing.
+    pub fn with(self, share: &Share, sign: i32) -> Self {
+        if share.grant != self.grant {
+            return self;
+        }
+        Self {
+            grant: self.grant,
+            services: self.services + sign * i32::from(share.risks > 0),
+            risks: self.risks.saturating_add(sign * share.risks),
+            contested: self.contested.saturating_add(sign * share.contested),
+            loss: self.loss.saturating_add(i64::from(sign) * share.loss),
+            inherent_loss: self.inherent_loss.saturating_add(i64::from(sign) * share.inherent_loss),
+        }
+    }
+}
+
+/// What the catalog allows, as it was when it was last looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rules {
+    pub longest: Longest,
+    pub warning_days: i64,
+    pub bands: Bands,
+}
+
+/// The key of a share among those of its exception: what breaks something first, then the highest scores.
+pub fn ranked(share: &Share) -> Vec<u8> {
+    let mut key = ranks(share.subject, share.grant);
+    key.push(u8::from(share.broken.is_empty()));
+    let rank = u16::try_from(1000 - share.highest.clamp(0, 1000)).unwrap_or_default();
+    key.extend(rank.to_be_bytes());
+    key.extend(share.service.as_bytes());
+    key
+}
+
+fn ranks(exception: Id, grant: i32) -> Vec<u8> {
+    let mut key = Table::Ranked.of(exception);
+    key.extend(grant.to_be_bytes());
+    key
+}
+
+/// The services of an exception's shares of one grant in the order of [`ranked`], at most so many; `is_whole` leaves out those that break something.
+pub fn ranking(state: &dyn Store, exception: Id, grant: i32, is_whole: bool, most: usize) -> Result<Vec<String>, StoreError> {
+    let mut prefix = ranks(exception, grant);
+    let head = prefix.len() + 3;
+    if is_whole {
+        prefix.push(1);
+    }
+    keys(state, &prefix, most)?
+        .into_iter()
+        .map(|key| {
+            let service = key.get(head..).and_then(|service| std::str::from_utf8(service).ok());
+            service.map(str::to_owned).ok_or_else(|| Table::Ranked.corrupt(&key, "no service"))
+        })
+        .collect()
+}
+
+/// The keys below one, at most so many.
+pub fn keys(state: &dyn Store, prefix: &[u8], most: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+    let mut keys = Vec::new();
+    state.scan(prefix, prefix, &mut |key, _| {
+        keys.push(key.to_vec());
+        if keys.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(keys)
+}
+
+/// What a timer is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alarm {
+    /// Time changes where an exception stands.
+    Due,
+    /// An idempotency key is forgotten.
+    Forget(String),
+}
+
+/// The key of a timer.
+pub fn timer(due: Timestamp, exception: Id, alarm: &Alarm) -> Vec<u8> {
+    let mut key = Table::Timers.all();
+    key.extend(((due.millis() as u64) ^ (1 << 63)).to_be_bytes());
+    key.extend(exception.0);
+    match alarm {
+        Alarm::Due => key.push(0),
+        Alarm::Forget(asked) => {
+            key.push(1);
+            key.extend(asked.as_bytes());
+        }
+    }
+    key
+}
+
+/// A timer of its key.
+pub fn read_timer(key: &[u8]) -> Result<(Timestamp, Id, Alarm), StoreError> {
+    let parsed = || {
+        let (due, rest) = key.get(1..)?.split_first_chunk::<8>()?;
+        let (exception, rest) = rest.split_first_chunk::<16>()?;
+        let alarm = match rest.split_first()? {
+            (0, []) => Alarm::Due,
+            (1, asked) => Alarm::Forget(std::str::from_utf8(asked).ok()?.to_owned()),
+            _ => return None,
+        };
+        let due = Timestamp::from_millis((u64::from_be_bytes(*due) ^ (1 << 63)) as i64);
+        Some((due, Id(*exception), alarm))
+    };
+    parsed().ok_or_else(|| Table::Timers.corrupt(key, "no timer"))
+}
+
+/// What broke of all that shares say.
+pub fn all_broken(shares: &[Share]) -> Vec<Broken> {
+    let mut broken: Vec<Broken> = shares.iter().flat_map(|share| &share.broken).copied().collect();
+    broken.sort_unstable();
+    broken.dedup();
+    broken
+}
+
+/// Where a row belongs: with its exception; the copy of the catalog's everywhere.
+pub fn home_of(key: &[u8]) -> Result<Home, StoreError> {
+    let corrupt = |reason: &str| StoreError::corrupt("act", key, reason);
+    let (table, rest) = key.split_first().ok_or_else(|| corrupt("an empty key"))?;
+    let exception = match *table {
+        table if table == Table::Rules as u8 => return Ok(Home::Everywhere),
+        table if table == Table::Timers as u8 => rest.get(8..),
+        table if (Table::Exceptions as u8..Table::LAST as u8).contains(&table) => Some(rest),
+        _ => return Err(corrupt("no table of this program")),
+    };
+    let id = exception.and_then(|bytes| bytes.first_chunk::<16>()).ok_or_else(|| corrupt("a key without its exception"))?;
+    Ok(Home::With(Id(*id).to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_says_where_a_row_belongs() {
+        let id = Id([7; 16]);
+        for table in 0..=u8::MAX {
+            let mut key = vec![table];
+            if table == Table::Timers as u8 {
+                key.extend([0; 8]);
+            }
+            key.extend(id.0);
+            let expected = match table {
+                7 => Some(Home::Everywhere),
+                1..=6 => Some(Home::With(id.to_string())),
+                _ => None,
+            };
+            assert_eq!(home_of(&key).ok(), expected, "table {table}");
+        }
+        assert!(home_of(&[]).is_err() && home_of(&[1, 2]).is_err());
+    }
+
+    #[test]
+    fn a_timer_reads_as_it_was_written() {
+        for alarm in [Alarm::Due, Alarm::Forget("k".into())] {
+            let key = timer(Timestamp::from_millis(-5), Id([1; 16]), &alarm);
+            assert_eq!(read_timer(&key).unwrap(), (Timestamp::from_millis(-5), Id([1; 16]), alarm));
+        }
+        assert!(read_timer(&[6, 0]).is_err());
+    }
+}

@@ -1,0 +1,63 @@
+//! One service's part in an exception: what correlate tells act.
+
+use serde::{Deserialize, Serialize};
+
+use crate::exception::Broken;
+use crate::id::Id;
+use crate::partition::SEPARATOR;
+
+/// The most risks that a share, and a register entry, names: those that break an assumption first, then by score.
+pub const RISKS_NAMED: usize = 8;
+
+/// A value of `shares`, by subject and service: the open risks of one service that an exception covers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// The exception.
+    pub subject: Id,
+    pub service: String,
+    /// The grant of the exception that it was worked out with.
+    pub grant: i32,
+    /// How many open or accepted risks it covers.
+    pub risks: i32,
+    /// Risks that have a finding which it names, and are about more: they are open.
+    pub contested: i32,
+    /// Sum of 2^(score / 100) over the risks that it covers, with 20 fraction bits.
+    pub loss: i64,
+    /// As `loss`, of scores without compensating controls.
+    pub inherent_loss: i64,
+    /// The highest score of a risk that it covers; 0 if there is none.
+    pub highest: i32,
+    /// What its risks break of what the exception assumes, sorted.
+    pub broken: Vec<Broken>,
+    /// At most [`RISKS_NAMED`].
+    pub first: Vec<ShareRisk>,
+}
+
+/// A risk that an exception covers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareRisk {
+    pub risk: Id,
+    pub service: String,
+    pub title: String,
+    pub score: i32,
+    /// What it breaks, sorted.
+    pub broken: Vec<Broken>,
+}
+
+impl ShareRisk {
+    /// Those that break something come first, then the highest scores, then the smallest ids.
+    pub fn order(&self) -> (bool, std::cmp::Reverse<i32>, Id) {
+        (self.broken.is_empty(), std::cmp::Reverse(self.score), self.risk)
+    }
+}
+
+/// The key of a share: subject, separator, `service`.
+pub fn key(subject: Id, service: &str) -> String {
+    format!("{subject}{SEPARATOR}{service}")
+}
+
+/// The subject and the service of a key; `None` if it is none.
+pub fn parse_key(key: &str) -> Option<(Id, &str)> {
+    let (subject, service) = key.split_once(SEPARATOR)?;
+    Some((subject.parse().ok()?, service))
+}
