@@ -11,6 +11,7 @@ pub mod correlate;
 pub mod description;
 pub mod policy;
 pub mod precision;
+mod row;
 pub mod score;
 pub mod stage;
 pub mod store;

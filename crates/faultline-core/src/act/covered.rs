@@ -50,7 +50,7 @@ fn put_sums(batch: &mut Batch<'_>, exception: Id, sums: Sums) -> Result<(), Stag
 /// What breaks of what it assumes, as far as shares say.
 pub fn broken(state: &dyn Store, exception: Id, row: &Row) -> Result<Vec<Broken>, StageError> {
     let sums = sums(state, exception)?;
-    let mut broken = super::rows::all_broken(&leading(state, exception, row.grant)?);
+    let mut broken: Vec<Broken> = leading(state, exception, row.grant)?.into_iter().flat_map(|share| share.broken).collect();
     if sums.risks > row.exception.terms.covers_at_most {
         broken.push(Broken::CoversMore);
     }

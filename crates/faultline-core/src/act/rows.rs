@@ -2,10 +2,7 @@
 //!
 //! A key is the table's byte, then the exception, then what the table is ordered by. A row is a version byte and postcard.
 
-use std::ops::ControlFlow;
-
 use faultline_model::decision::OutcomeStatus;
-use faultline_model::exception::Broken;
 use faultline_model::id::Id;
 use faultline_model::register::Event;
 use faultline_model::share::{Share, ShareRisk};
@@ -15,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::exception::{Exception, Longest};
 use crate::policy::Bands;
+use crate::row::{self, TIME_BYTES, keys, take_time, time_bytes};
 use crate::stage::Home;
 use crate::store::{Store, StoreError};
 
@@ -78,15 +76,11 @@ impl Table {
     }
 
     pub fn row<T: Serialize>(self, key: &[u8], value: &T) -> Result<Vec<u8>, StoreError> {
-        postcard::to_extend(value, vec![ROW_VERSION]).map_err(|error| self.corrupt(key, error))
+        row::write(self.name(), key, ROW_VERSION, value)
     }
 
     fn read<T: DeserializeOwned>(self, key: &[u8], row: &[u8]) -> Result<T, StoreError> {
-        let (version, body) = row.split_first().ok_or_else(|| self.corrupt(key, "an empty row"))?;
-        if *version != ROW_VERSION {
-            return Err(self.corrupt(key, format!("a row of version {version}, this program knows {ROW_VERSION}")));
-        }
-        postcard::from_bytes(body).map_err(|error| self.corrupt(key, error))
+        row::read(self.name(), key, ROW_VERSION, row)
     }
 
     pub fn get<T: DeserializeOwned>(self, state: &dyn Store, key: &[u8]) -> Result<Option<T>, StoreError> {
@@ -110,21 +104,8 @@ pub struct Row {
     pub first: Vec<ShareRisk>,
     pub history: Vec<Event>,
     /// Of the register entry that was said last.
-    #[serde(with = "raw")]
+    #[serde(with = "crate::row::raw")]
     pub said: Id,
-}
-
-mod raw {
-    use faultline_model::id::Id;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub fn serialize<S: Serializer>(id: &Id, serializer: S) -> Result<S::Ok, S::Error> {
-        id.0.serialize(serializer)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Id, D::Error> {
-        Ok(Id(<[u8; 16]>::deserialize(deserializer)?))
-    }
 }
 
 /// What became of a step.
@@ -194,23 +175,13 @@ pub fn ranking(state: &dyn Store, exception: Id, grant: i32, is_whole: bool, mos
     if is_whole {
         prefix.push(1);
     }
-    keys(state, &prefix, most)?
+    keys(state, &prefix, &prefix, most)?
         .into_iter()
         .map(|key| {
             let service = key.get(head..).and_then(|service| std::str::from_utf8(service).ok());
             service.map(str::to_owned).ok_or_else(|| Table::Ranked.corrupt(&key, "no service"))
         })
         .collect()
-}
-
-/// The keys below one, at most so many.
-pub fn keys(state: &dyn Store, prefix: &[u8], most: usize) -> Result<Vec<Vec<u8>>, StoreError> {
-    let mut keys = Vec::new();
-    state.scan(prefix, prefix, &mut |key, _| {
-        keys.push(key.to_vec());
-        if keys.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    Ok(keys)
 }
 
 /// What a timer is for.
@@ -225,7 +196,7 @@ pub enum Alarm {
 /// The key of a timer.
 pub fn timer(due: Timestamp, exception: Id, alarm: &Alarm) -> Vec<u8> {
     let mut key = Table::Timers.all();
-    key.extend(((due.millis() as u64) ^ (1 << 63)).to_be_bytes());
+    key.extend(time_bytes(due));
     key.extend(exception.0);
     match alarm {
         Alarm::Due => key.push(0),
@@ -240,25 +211,16 @@ pub fn timer(due: Timestamp, exception: Id, alarm: &Alarm) -> Vec<u8> {
 /// A timer of its key.
 pub fn read_timer(key: &[u8]) -> Result<(Timestamp, Id, Alarm), StoreError> {
     let parsed = || {
-        let (due, rest) = key.get(1..)?.split_first_chunk::<8>()?;
+        let (due, rest) = take_time(key.get(1..)?)?;
         let (exception, rest) = rest.split_first_chunk::<16>()?;
         let alarm = match rest.split_first()? {
             (0, []) => Alarm::Due,
             (1, asked) => Alarm::Forget(std::str::from_utf8(asked).ok()?.to_owned()),
             _ => return None,
         };
-        let due = Timestamp::from_millis((u64::from_be_bytes(*due) ^ (1 << 63)) as i64);
         Some((due, Id(*exception), alarm))
     };
     parsed().ok_or_else(|| Table::Timers.corrupt(key, "no timer"))
-}
-
-/// What broke of all that shares say.
-pub fn all_broken(shares: &[Share]) -> Vec<Broken> {
-    let mut broken: Vec<Broken> = shares.iter().flat_map(|share| &share.broken).copied().collect();
-    broken.sort_unstable();
-    broken.dedup();
-    broken
 }
 
 /// Where a row belongs: with its exception; the copy of the catalog's everywhere.
@@ -267,7 +229,7 @@ pub fn home_of(key: &[u8]) -> Result<Home, StoreError> {
     let (table, rest) = key.split_first().ok_or_else(|| corrupt("an empty key"))?;
     let exception = match *table {
         table if table == Table::Rules as u8 => return Ok(Home::Everywhere),
-        table if table == Table::Timers as u8 => rest.get(8..),
+        table if table == Table::Timers as u8 => rest.get(TIME_BYTES..),
         table if (Table::Exceptions as u8..Table::LAST as u8).contains(&table) => Some(rest),
         _ => return Err(corrupt("no table of this program")),
     };

@@ -17,9 +17,10 @@ use faultline_model::topic::{CATALOG, EXCEPTIONS, JUDGED, OUTCOMES, RISK_REGISTR
 
 use super::exception::{Limits, Refusal, Taken, take};
 use super::policy::ExceptionPolicy;
-use super::rows::{Alarm, Asked, ROW_VERSION, Row, Rules, Table, keys, read_timer, timer};
+use super::rows::{Alarm, Asked, ROW_VERSION, Row, Rules, Table, read_timer, timer};
 use super::{covered, entry};
 use crate::correlate::policy_of;
+use crate::row::{digest, keys};
 use crate::stage::{Batch, Formats, Input, Pending, Stage, StageError};
 use crate::store::Store;
 
@@ -116,7 +117,7 @@ impl Stage for Act {
     }
 
     fn next_due(&self, state: &dyn Store) -> Result<Option<Timestamp>, StageError> {
-        let first = keys(state, &Table::Timers.all(), 1)?.pop();
+        let first = keys(state, &Table::Timers.all(), &Table::Timers.all(), 1)?.pop();
         Ok(first.map(|key| read_timer(&key)).transpose()?.map(|(due, ..)| due))
     }
 }
@@ -240,9 +241,7 @@ fn settle(batch: &mut Batch<'_>, exception: Id) -> Result<(), StageError> {
     // While it has no time of its own to come, nothing of it can end either.
     let due = due.map(|due| control_ends.filter(|_| known.terms.assumptions.controls_in_place).map_or(due, |ends| due.min(ends)));
     let entry = avro::encode(entry::entry(&batch.state, exception, &before, batch.now, &limits)?)?;
-    let mut said = [0; 16];
-    said.copy_from_slice(&blake3::hash(&entry).as_bytes()[..16]);
-    let now = Row { held: holds.then_some(before.grant), due, said: Id(said), ..before.clone() };
+    let now = Row { held: holds.then_some(before.grant), due, said: digest(&entry), ..before.clone() };
     if now.said != before.said {
         batch.emit_encoded(RISK_REGISTRY, exception.to_string(), entry);
     }

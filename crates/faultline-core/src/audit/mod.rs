@@ -15,6 +15,7 @@ use faultline_model::id::Id;
 use faultline_model::topic::{ACTS, AUDIT, JUDGED, Topic};
 use serde::{Deserialize, Serialize};
 
+use crate::row;
 use crate::stage::{Batch, Formats, Home, Input, Stage, StageError};
 use crate::store::{Store, StoreError};
 
@@ -45,16 +46,11 @@ impl Row {
     }
 
     fn read(key: &[u8], bytes: &[u8]) -> Result<Self, StoreError> {
-        let corrupt = |why: &dyn std::fmt::Display| StoreError::corrupt("head", key, why.to_string());
-        let (version, body) = bytes.split_first().ok_or_else(|| corrupt(&"the row is empty"))?;
-        if *version != VERSION {
-            return Err(corrupt(&format!("the row is of version {version}, this program knows {VERSION}")));
-        }
-        postcard::from_bytes(body).map_err(|error| corrupt(&error))
+        row::read("head", key, VERSION, bytes)
     }
 
     fn bytes(&self) -> Result<Vec<u8>, StoreError> {
-        postcard::to_extend(self, vec![VERSION]).map_err(|error| StoreError::corrupt("head", &HEAD, error.to_string()))
+        row::write("head", &HEAD, VERSION, self)
     }
 }
 

@@ -11,6 +11,7 @@ use super::copies::heeds;
 use super::covering::Index;
 use super::pending::Cause;
 use super::tables::{Table, pairs, rows_by};
+use crate::row::digest;
 use crate::stage::{Batch, StageError};
 use crate::store::{Store, StoreError};
 
@@ -47,7 +48,7 @@ pub fn changed(batch: &mut Batch<'_>, gathered: &mut Gathered, id: Id, now: Opti
     let summary = Table::Heeded.all();
     let mut heeded: Heeded = Table::Heeded.get(&batch.state, &summary)?.unwrap_or_default();
     for (held, is_new) in before.iter().map(|held| (held, false)).chain(now.iter().map(|held| (held, true))) {
-        let digest = digest(&Table::Exceptions.row(&key, held)?);
+        let digest = u128::from_be_bytes(digest(&Table::Exceptions.row(&key, held)?).0);
         heeded.digest = if is_new { heeded.digest.wrapping_add(digest) } else { heeded.digest.wrapping_sub(digest) };
         if heeded.is_heeded {
             gathered.causes.insert(Cause::Scope { scope: held.scope.clone() });
@@ -90,12 +91,6 @@ fn not_yet(batch: &Batch<'_>) -> Result<Option<Heeded>, StageError> {
     }
     let row: Option<Heeded> = Table::Heeded.get(&batch.state, &Table::Heeded.all())?;
     Ok(row.filter(|row| !row.is_heeded))
-}
-
-fn digest(row: &[u8]) -> u128 {
-    let mut short = [0; 16];
-    short.copy_from_slice(&blake3::hash(row).as_bytes()[..16]);
-    u128::from_be_bytes(short)
 }
 
 /// Whether a scope names what only a look at each risk tells.

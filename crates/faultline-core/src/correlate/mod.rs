@@ -22,7 +22,6 @@ mod heed;
 mod links;
 mod pending;
 mod publish;
-mod raw;
 pub mod reference;
 mod resolve;
 mod route_maps;
@@ -31,6 +30,8 @@ mod stage;
 mod tables;
 mod templates;
 mod units;
+
+use crate::row::raw;
 
 pub use apply::Gathered;
 pub(crate) use copies::{home_of, one_copy};

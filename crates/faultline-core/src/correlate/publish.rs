@@ -13,6 +13,7 @@ use super::covering::{Index, shown};
 use super::shares::{self, Part, Touched};
 use super::tables::{HEED_VERSION, Table, put_text, time_bytes, with_id};
 use super::units::Grain;
+use crate::row::digest;
 use crate::stage::{Batch, StageError};
 use crate::store::{Store, StoreError};
 
@@ -136,12 +137,6 @@ pub fn put_off(batch: &mut Batch<'_>, service: &str, grain: &Grain) -> Result<()
         batch.state.put(key.as_slice(), row.row(&key)?);
     }
     Ok(())
-}
-
-fn digest(value: &[u8]) -> Id {
-    let mut short = [0; 16];
-    short.copy_from_slice(&blake3::hash(value).as_bytes()[..16]);
-    Id(short)
 }
 
 /// A founder leaves its unit: what was said of its risk goes with it, or is taken back where it is nowhere any more.

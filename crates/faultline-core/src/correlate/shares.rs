@@ -1,6 +1,6 @@
 //! What a service has in each exception: sums over its risks, kept up as risks change, and the share that says them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use faultline_model::avro;
 use faultline_model::exception::Broken;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::covering::Index;
 use super::tables::{Table, keys, pairs, with_id};
+use crate::row::digest;
 use crate::stage::{Batch, StageError};
 use crate::store::{Store, StoreError};
 
@@ -145,7 +146,7 @@ pub fn say(batch: &mut Batch<'_>, exceptions: &Index, touched: Touched) -> Resul
             continue;
         };
         let value = avro::encode(share)?;
-        let digest = blake3::hash(&value).as_bytes()[..16].to_vec();
+        let digest = digest(&value).0.to_vec();
         if said.as_ref() != Some(&digest) {
             batch.emit_encoded(SHARES, share::key(exception, &service), value);
             batch.state.put(key, digest);
@@ -218,7 +219,6 @@ fn rank_key(service: &str, part: &Part, risk: Id) -> Vec<u8> {
 
 /// The shares of risks as one plain sum: what [`say`] is judged by.
 pub fn reference<'r>(risks: impl Iterator<Item = &'r Risk>, exceptions: &Index) -> Vec<Share> {
-    use std::collections::BTreeMap;
     let mut all: BTreeMap<(Id, &str), Vec<(&Risk, Part)>> = BTreeMap::new();
     for risk in risks {
         for part in parts(risk, exceptions) {

@@ -12,6 +12,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::templates::{ANY, REST, segments};
+use crate::row;
+pub use crate::row::{TIME_BYTES, is_any, keys, pairs, take_time, time_bytes};
 use crate::store::{Store, StoreError};
 
 /// The version of rows.
@@ -22,9 +24,6 @@ pub const SAID_VERSION: u8 = 3;
 /// Of what exceptions make of rows: where a service stands, and what shares have of a risk. A row is written so once it has something of that to
 /// say, and it has not before the operator finalised it.
 pub const HEED_VERSION: u8 = 4;
-
-/// Most rows have a few hundred bytes; a `Vec` that grows from one takes eight steps to there.
-const ROW_ROOM: usize = 768;
 
 /// The tables. The numbers are for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,20 +154,12 @@ impl Table {
 
     /// A row as it is written.
     pub fn row<T: Serialize>(self, key: &[u8], value: &T) -> Result<Vec<u8>, StoreError> {
-        let mut row = Vec::with_capacity(ROW_ROOM);
-        row.push(ROW_VERSION);
-        let mut row = postcard::to_extend(value, row).map_err(|error| self.corrupt(key, error))?;
-        row.shrink_to_fit();
-        Ok(row)
+        row::write(self.name(), key, ROW_VERSION, value)
     }
 
     /// A row as it was written.
     pub fn read<T: DeserializeOwned>(self, key: &[u8], row: &[u8]) -> Result<T, StoreError> {
-        let (version, body) = row.split_first().ok_or_else(|| self.corrupt(key, "an empty row"))?;
-        if *version != ROW_VERSION {
-            return Err(self.corrupt(key, format!("a row of version {version}, this program knows {ROW_VERSION}")));
-        }
-        postcard::from_bytes(body).map_err(|error| self.corrupt(key, error))
+        row::read(self.name(), key, ROW_VERSION, row)
     }
 
     /// The row of a key, if there is one.
@@ -199,39 +190,6 @@ pub fn rows_by<T>(
         if failed.is_some() || rows.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     failed.map_or(Ok(rows), Err)
-}
-
-/// A key with its row, as they are written.
-pub type Row = (Vec<u8>, Vec<u8>);
-
-/// The keys and rows below a key as they are written, at most so many, from one on.
-pub fn pairs(state: &dyn Store, prefix: &[u8], from: &[u8], most: usize) -> Result<Vec<Row>, StoreError> {
-    let mut pairs = Vec::new();
-    state.scan(prefix, from, &mut |key, row| {
-        pairs.push((key.to_vec(), row.to_vec()));
-        if pairs.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    Ok(pairs)
-}
-
-/// The keys below a key, at most so many, from one on.
-pub fn keys(state: &dyn Store, prefix: &[u8], from: &[u8], most: usize) -> Result<Vec<Vec<u8>>, StoreError> {
-    let mut keys = Vec::new();
-    state.scan(prefix, from, &mut |key, _| {
-        keys.push(key.to_vec());
-        if keys.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    Ok(keys)
-}
-
-/// Whether there is a row below a key.
-pub fn is_any(state: &dyn Store, prefix: &[u8]) -> Result<bool, StoreError> {
-    let mut found = false;
-    state.scan(prefix, prefix, &mut |_, _| {
-        found = true;
-        ControlFlow::Break(())
-    })?;
-    Ok(found)
 }
 
 /// The service whose row this is: what its partition is chosen by. `None` for copies of global rows and what is pending for them.
@@ -283,7 +241,6 @@ pub fn take_text(bytes: &[u8]) -> Option<(&str, &[u8])> {
 }
 
 const ID_BYTES: usize = 16;
-const TIME_BYTES: usize = 8;
 
 pub fn with_id(mut key: Vec<u8>, id: Id) -> Vec<u8> {
     key.extend(id.0);
@@ -293,18 +250,6 @@ pub fn with_id(mut key: Vec<u8>, id: Id) -> Vec<u8> {
 /// The id at a key's end.
 pub fn last_id(key: &[u8]) -> Option<Id> {
     Some(Id(key.get(key.len().checked_sub(ID_BYTES)?..)?.try_into().ok()?))
-}
-
-/// A time in an order that bytes have too.
-pub fn time_bytes(time: Timestamp) -> [u8; TIME_BYTES] {
-    ((time.millis() as u64) ^ (1 << 63)).to_be_bytes()
-}
-
-/// The time at the beginning and what follows.
-pub fn take_time(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
-    let (time, rest) = bytes.split_at_checked(TIME_BYTES)?;
-    let time = u64::from_be_bytes(time.try_into().ok()?) ^ (1 << 63);
-    Some((Timestamp::from_millis(time as i64), rest))
 }
 
 /// Where a finding's row stands: its unit, then its rank.
