@@ -60,14 +60,27 @@ pub fn read(file: &str, text: &str) -> Result<Roles, DescriptionError> {
 
 /// One entry: each of its people is what it says at each of its places.
 fn entry_of(entry: &Cursor<'_>, faults: &mut Faults) -> Vec<Granted> {
-    if !entry.fields(&["who", "role", "at"], faults) {
+    if !entry.fields(&["who", "role", "at", "up_to"], faults) {
         return Vec::new();
     }
     let actors = names(entry, "who", "a person or a program, or a list of them", faults);
     let places = names(entry, "at", "`*` for all, a unit of the organisation, `service/` and a service, or a list of them", faults);
     let Some(role) = role(entry, faults) else { return Vec::new() };
+    let up_to = up_to(entry, role, faults);
     let at = |name: &String| if name == EVERYWHERE { Where::Everywhere } else { Where::Below(name.clone()) };
-    actors.iter().flat_map(|actor| places.iter().map(move |place| Granted { actor: actor.clone(), role, at: at(place) })).collect()
+    actors.iter().flat_map(|actor| places.iter().map(move |place| Granted { actor: actor.clone(), role, at: at(place), up_to })).collect()
+}
+
+/// The highest score that an approver's exceptions may cover.
+fn up_to(entry: &Cursor<'_>, role: Role, faults: &mut Faults) -> Option<i32> {
+    let field = entry.get("up_to")?;
+    let score = field.value().as_i64().and_then(|score| i32::try_from(score).ok()).filter(|score| (0..=1000).contains(score));
+    if score.is_none() {
+        field.wrong("a score from 0 to 1000", faults);
+    } else if role != Role::Approver {
+        faults.add(field.place().fault(format!("given to {}", role.name()), "a limit of the role approver alone".to_owned()));
+    }
+    score
 }
 
 fn role(entry: &Cursor<'_>, faults: &mut Faults) -> Option<Role> {
@@ -98,6 +111,18 @@ fn names(entry: &Cursor<'_>, field: &str, expected: &str, faults: &mut Faults) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_approver_may_have_a_limit_and_nobody_else() {
+        let roles = read("a", "roles: [{ who: cem, role: approver, at: '*', up_to: 599 }]").unwrap();
+        assert_eq!(roles.of("cem")[0].up_to, Some(599));
+        let refused = |entry: &str| read("a", &format!("roles: [{entry}]")).unwrap_err().to_string();
+        assert!(refused("{ who: cem, role: admin, at: '*', up_to: 599 }").contains("roles[0].up_to is given to admin"));
+        for wrong in ["high", "1001", "-1"] {
+            let error = refused(&format!("{{ who: cem, role: approver, at: '*', up_to: {wrong} }}"));
+            assert!(error.contains("expected a score from 0 to 1000"), "{error}");
+        }
+    }
 
     #[test]
     fn everything_that_is_wrong_is_told_at_once() {

@@ -104,7 +104,10 @@ fn terms(within: &[&str]) -> Value {
 }
 
 fn register(views: &faultline_views::Views, entry: Id, within: &[&str]) {
-    let asked: AskedTerms = serde_json::from_value(terms(within)).unwrap();
+    register_terms(views, entry, serde_json::from_value(terms(within)).unwrap());
+}
+
+fn register_terms(views: &faultline_views::Views, entry: Id, asked: AskedTerms) {
     let scope = Scope { vulnerability: "CVE-2020-1".into(), within: asked.scope.within.clone(), ..Scope::default() };
     let entry = RegisterEntry {
         entry,
@@ -141,9 +144,10 @@ fn place(at: &str) -> Where {
 
 /// A server with an organisation, a risk of shop, an actor for each role at each place, and one who reads all and decides at bank only.
 fn start() -> Running {
-    let every = |role: Role| PLACES.map(|at| Granted { actor: name(role, at), role, at: place(at) });
-    let both = [(Role::Reader, "*"), (Role::Owner, "bank")].map(|(role, at)| Granted { actor: "banker".into(), role, at: place(at) });
-    let roles = Roles::new(Role::ALL.into_iter().flat_map(every).chain(both));
+    let every = |role: Role| PLACES.map(|at| Granted { actor: name(role, at), role, at: place(at), up_to: None });
+    let both = [(Role::Reader, "*"), (Role::Owner, "bank")].map(|(role, at)| Granted { actor: "banker".into(), role, at: place(at), up_to: None });
+    let limited = Granted { actor: "limited".into(), role: Role::Approver, at: place("retail"), up_to: Some(599) };
+    let roles = Roles::new(Role::ALL.into_iter().flat_map(every).chain(both).chain([limited]));
     let server = Running::with(|settings| settings.roles = Arc::new(roles), true);
     let views = &server.memory.views;
     let put = |key: String, record: CatalogRecord| apply(views, "catalog", &key, &avro::encode(record).unwrap());
@@ -165,6 +169,7 @@ fn start() -> Running {
         }
     }
     server.memory.hold(token("banker", "banker", &[TokenScope::Admin]));
+    server.memory.hold(token("limited", "limited", &[TokenScope::Admin]));
     server
 }
 
@@ -285,6 +290,27 @@ fn each_step_is_for_the_roles_that_it_is_for() {
     // Who approves approves what was shown.
     let steps = server.memory.steps.lock().unwrap();
     assert!(steps.iter().filter(|step| step.step.kind() == StepKind::Approve).all(|step| step.expected_version == Some(2)));
+}
+
+/// An approver with a limit grants what assumes no more than that: what assumes nothing may come to cover anything.
+#[test]
+fn who_may_grant_depends_on_the_score_too() {
+    let server = start();
+    let step = |kind: StepKind, score_at_most: Option<i32>| {
+        let entry = Id::of("scored", &[&score_at_most.unwrap_or(-1).to_be_bytes()]);
+        let mut asked: AskedTerms = serde_json::from_value(terms(&["service/shop"])).unwrap();
+        asked.assumptions.score_at_most = score_at_most;
+        register_terms(&server.memory.views, entry, asked);
+        let body = json!({ "step": kind.name(), "reason": "so" });
+        let response = server.of("limited", "POST", &format!("/v1/exceptions/{entry}/steps")).json(&body).send().unwrap();
+        (response.status().as_u16(), response.text().unwrap())
+    };
+    assert_eq!(step(StepKind::Approve, Some(599)).0, 200);
+    for above in [Some(600), None] {
+        let (status, text) = step(StepKind::Approve, above);
+        assert!(status == 403 && text.contains("may not approve what may cover scores up to"), "{text}");
+        assert_eq!(step(StepKind::Reject, above).0, 200, "less is accepted by it");
+    }
 }
 
 /// An exception reaches as far as its scope, so who asks for it must be something in all of that.

@@ -29,8 +29,9 @@ fn roles() -> &'static str {
 fn the_example_of_the_page_is_read_as_it_says() {
     let roles = access::read("docs/access.md", roles()).unwrap();
     let below = |name: &str| Where::Below(name.to_owned());
-    assert_eq!(roles.of("ben@acme.example"), [(Role::Triager, below("retail")), (Role::Triager, below("service/ledger"))]);
-    assert_eq!(roles.of("cem@acme.example"), [(Role::Admin, Where::Everywhere)]);
+    let of = |actor: &str| roles.of(actor).into_iter().map(|held| (held.role, held.at)).collect::<Vec<_>>();
+    assert_eq!(of("ben@acme.example"), [(Role::Triager, below("retail")), (Role::Triager, below("service/ledger"))]);
+    assert_eq!(of("cem@acme.example"), [(Role::Admin, Where::Everywhere)]);
 }
 
 /// A service with the roles of the page, over a folder.

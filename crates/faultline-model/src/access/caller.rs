@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::roles::{Action, Role, Roles, Where};
+use super::roles::{Action, HeldRole, Role, Roles, Where};
 use super::{TokenRecord, TokenScope};
 use crate::asset::AssetId;
 use crate::time::Timestamp;
@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     actor: String,
-    roles: Vec<(Role, Where)>,
+    roles: Vec<HeldRole>,
     /// What the token is for; none without a token of an actor.
     limits: Option<Limits>,
     is_operator: bool,
@@ -38,7 +38,7 @@ impl Caller {
     /// Who runs the installation: on the machine itself, or with the token that it was started with. They may do everything, in anybody's
     /// name: what separates duties is then trust.
     pub fn operator(actor: impl Into<String>) -> Self {
-        Self { actor: actor.into(), roles: vec![(Role::Admin, Where::Everywhere)], limits: None, is_operator: true }
+        Self { actor: actor.into(), roles: vec![HeldRole { role: Role::Admin, at: Where::Everywhere, up_to: None }], limits: None, is_operator: true }
     }
 
     /// The actor of a token, with the roles that the actor has now.
@@ -59,10 +59,16 @@ impl Caller {
 
     /// Where an action is allowed. What a token publishes is by asset: see [`Self::assets`].
     pub fn reach(&self, action: Action) -> Reach {
+        self.reach_up_to(action, 0)
+    }
+
+    /// Where an action is allowed on what scores up to so much.
+    pub fn reach_up_to(&self, action: Action, score: i32) -> Reach {
         if self.limits.as_ref().is_some_and(|limits| !limits.scopes.iter().any(|scope| scope.is_for(action))) {
             return Reach::Nowhere;
         }
-        let holds: Vec<&Where> = self.roles.iter().filter(|(role, _)| role.allows(action)).map(|(_, at)| at).collect();
+        let may = |held: &&HeldRole| held.role.allows(action) && held.up_to.is_none_or(|most| score <= most);
+        let holds: Vec<&Where> = self.roles.iter().filter(may).map(|held| &held.at).collect();
         if holds.is_empty() {
             return Reach::Nowhere;
         }
@@ -97,7 +103,7 @@ impl Caller {
     }
 
     /// All roles, for people to see.
-    pub fn roles(&self) -> &[(Role, Where)] {
+    pub fn roles(&self) -> &[HeldRole] {
         &self.roles
     }
 }
@@ -144,7 +150,7 @@ mod tests {
     }
 
     fn roles(granted: &[(Role, Where)]) -> Roles {
-        Roles::new(granted.iter().map(|(role, at)| Granted { actor: "ana".into(), role: *role, at: at.clone() }))
+        Roles::new(granted.iter().map(|(role, at)| Granted { actor: "ana".into(), role: *role, at: at.clone(), up_to: None }))
     }
 
     fn below(name: &str) -> Where {

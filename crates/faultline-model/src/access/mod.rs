@@ -9,7 +9,7 @@ mod caller;
 mod roles;
 
 pub use caller::{Caller, Reach};
-pub use roles::{Action, Granted, Role, Roles, Where};
+pub use roles::{Action, Granted, HeldRole, Role, Roles, Where};
 
 use serde::{Deserialize, Serialize};
 

@@ -108,17 +108,28 @@ pub struct Granted {
     pub actor: String,
     pub role: Role,
     pub at: Where,
+    /// Of an approver: the highest score that what they grant may cover; none for any.
+    pub up_to: Option<i32>,
+}
+
+/// A role as somebody has it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HeldRole {
+    pub role: Role,
+    pub at: Where,
+    /// As [`Granted::up_to`].
+    pub up_to: Option<i32>,
 }
 
 /// All roles of all actors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Roles(BTreeMap<String, Vec<(Role, Where)>>);
+pub struct Roles(BTreeMap<String, Vec<HeldRole>>);
 
 impl Roles {
     pub fn new(granted: impl IntoIterator<Item = Granted>) -> Self {
-        let mut roles = BTreeMap::<String, Vec<(Role, Where)>>::new();
-        for Granted { actor, role, at } in granted {
-            roles.entry(actor).or_default().push((role, at));
+        let mut roles = BTreeMap::<String, Vec<HeldRole>>::new();
+        for Granted { actor, role, at, up_to } in granted {
+            roles.entry(actor).or_default().push(HeldRole { role, at, up_to });
         }
         for held in roles.values_mut() {
             held.sort_unstable();
@@ -132,7 +143,7 @@ impl Roles {
     }
 
     /// What an actor is, and where.
-    pub fn of(&self, actor: &str) -> Vec<(Role, Where)> {
+    pub fn of(&self, actor: &str) -> Vec<HeldRole> {
         self.0.get(actor).cloned().unwrap_or_default()
     }
 }

@@ -30,6 +30,8 @@ use crate::who::{self, By};
 
 /// How long an answer waits for the outcome where nothing is asked.
 const WAIT: Duration = Duration::from_secs(5);
+/// The highest score that there is.
+const HIGHEST: i32 = 1000;
 /// The most risks that a preview shows.
 const PREVIEWED: usize = 20;
 const STAGES: &str =
@@ -182,7 +184,9 @@ pub(super) async fn step(
     let Stepped { step: kind, terms, ends, review_at, actor, reason, key, expected_version } =
         json::body(&headers, body, &app.limits).await?;
     let entry = seen(&app, &caller, &id).await?;
-    are_theirs(&app, &caller, allowing(kind), &entry.terms.scope).await?;
+    // Who names no highest score may come to cover anything.
+    let score = if kind == StepKind::Approve { entry.terms.assumptions.score_at_most.unwrap_or(HIGHEST) } else { 0 };
+    reach(&app, &caller, allowing(kind), score, &entry.terms.scope).await?;
     let end = ends.map(|ends| NewEnd { review_at: review_at.unwrap_or(ends).0, ends: ends.0 });
     let step = match (kind, terms, end) {
         (StepKind::Propose, Some(terms), None) => {
@@ -279,11 +283,15 @@ async fn seen(app: &App, caller: &Caller, id: &str) -> Result<RegisterEntry, Pro
     app.ask(move |views| views.register_entry(id, &within)).await?.ok_or_else(none)
 }
 
-/// An exception holds wherever its scope reaches, so a step is for who may take it in all of that.
 async fn are_theirs(app: &App, caller: &Caller, actions: &[Action], scope: &Scope) -> Result<(), Problem> {
+    reach(app, caller, actions, 0, scope).await
+}
+
+/// An exception holds wherever its scope reaches, so a step is for who may take it in all of that, on what scores so much.
+async fn reach(app: &App, caller: &Caller, actions: &[Action], score: i32, scope: &Scope) -> Result<(), Problem> {
     let mut is_somewhere = false;
     for action in actions {
-        let reach = match caller.reach(*action) {
+        let reach = match caller.reach_up_to(*action, score) {
             Reach::Everywhere => return Ok(()),
             Reach::Nowhere => continue,
             Reach::Within(parts) => Within::parts(parts),
@@ -296,6 +304,7 @@ async fn are_theirs(app: &App, caller: &Caller, actions: &[Action], scope: &Scop
     }
     let what = actions.iter().map(|action| action.name()).collect::<Vec<_>>().join(" or ");
     let place = match scope.within.as_slice() {
+        _ if !is_somewhere && caller.reach(actions[0]) != Reach::Nowhere => format!(" what may cover scores up to {score}"),
         _ if !is_somewhere => String::new(),
         [] => " everywhere, and the scope names no part of the organisation".to_owned(),
         names => format!(" in all of {}", names.join(", ")),

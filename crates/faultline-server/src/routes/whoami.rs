@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::RawQuery;
-use faultline_model::access::{Action, Caller, Reach, Where};
+use faultline_model::access::{Action, Caller, HeldRole, Reach, Where};
 use serde::Serialize;
 
 use crate::parameters::Parameters;
@@ -25,6 +25,9 @@ struct RoleBody {
     role: &'static str,
     /// `*` for all of the organisation.
     at: String,
+    /// Of an approver with a limit: the highest score that what they grant may cover.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    up_to: Option<i32>,
 }
 
 #[derive(Serialize)]
@@ -38,9 +41,10 @@ struct Allowed {
 
 pub(super) async fn show(RawQuery(query): RawQuery, By(caller): By) -> Result<Json<Answer>, Problem> {
     Parameters::read(query.as_deref(), &[])?;
-    let role = |(role, at): &(faultline_model::access::Role, Where)| RoleBody {
-        role: role.name(),
-        at: if let Where::Below(name) = at { name.clone() } else { "*".to_owned() },
+    let role = |held: &HeldRole| RoleBody {
+        role: held.role.name(),
+        at: if let Where::Below(name) = &held.at { name.clone() } else { "*".to_owned() },
+        up_to: held.up_to,
     };
     Ok(Json(Answer {
         actor: caller.actor().to_owned(),
