@@ -1,6 +1,7 @@
 //! Laws of act, over histories of few exceptions that people and the world deal with all the time.
 #![allow(clippy::unwrap_used)]
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use faultline_core::act::Act;
@@ -11,12 +12,13 @@ use faultline_model::avro;
 use faultline_model::catalog::{CatalogRecord, EXCEPTIONS_KEY, PolicyText};
 use faultline_model::decision::{Outcome, OutcomeStatus};
 use faultline_model::exception::{
-    Assumptions, Broken, Category, Control, Held, NewEnd, Scope, Stage as Standing, Step, StepKind, StepRecord, Terms,
+    Assumptions, Broken, Category, Control, Held, NewEnd, Response, Scope, Stage as Standing, Step, StepKind, StepRecord, Terms,
 };
 use faultline_model::fixed::roll_up;
 use faultline_model::id::Id;
-use faultline_model::register::RegisterEntry;
-use faultline_model::share::{self, Share, ShareRisk};
+use faultline_model::observation::Severity;
+use faultline_model::register::{Completeness, RegisterEntry};
+use faultline_model::share::{self, Rating, Share, ShareRisk};
 use faultline_model::time::Timestamp;
 use faultline_model::topic::{CATALOG, EXCEPTIONS, JUDGED, OUTCOMES, RISK_REGISTRY, SHARES, STEPS, Topic};
 use proptest::collection::vec;
@@ -61,13 +63,17 @@ impl Globals for Nothing {
     }
 }
 
+/// The table of exceptions.
+const EXCEPTIONS_TABLE: u8 = 1;
+
 type Key = (&'static str, String);
 
 /// The stage over memory, with all that it said.
-#[derive(Default)]
 struct World {
     store: MemoryStore,
     now: Timestamp,
+    /// Of rows.
+    format: u16,
     /// Of compacted topics, the newest of each key; of the others, all records in the order of their bytes.
     kept: BTreeMap<Key, Vec<u8>>,
     said: BTreeMap<Key, Vec<Vec<u8>>>,
@@ -75,10 +81,17 @@ struct World {
     steps: BTreeSet<(Id, String)>,
 }
 
+impl Default for World {
+    fn default() -> Self {
+        let (store, now, format) = (MemoryStore::default(), Timestamp::default(), Act::FORMATS.newest);
+        Self { store, now, format, kept: BTreeMap::new(), said: BTreeMap::new(), shares: BTreeMap::new(), steps: BTreeSet::new() }
+    }
+}
+
 impl World {
     fn work<T>(&mut self, is_kept: bool, work: impl FnOnce(&mut Batch<'_>) -> T) -> T {
         let (done, changes, outputs) = {
-            let mut batch = Batch::new(Overlay::new(&self.store), &Nothing, self.now);
+            let mut batch = Batch::new(Overlay::new(&self.store), &Nothing, self.now).in_format(self.format);
             let done = work(&mut batch);
             let (changes, outputs) = batch.into_parts();
             (done, changes, outputs)
@@ -147,7 +160,10 @@ impl World {
                 let (subject, key) = (exception(*slot), format!("{slot}/{number}"));
                 self.steps.insert((subject, key.clone()));
                 let (actor, reason) = ((*actor).to_owned(), "why".to_owned());
-                let record = StepRecord { key, subject, actor, reason, at: self.now, expected_version: None, step };
+                let owner = ["", "dana", "eve"][usize::from(*number % 3)].to_owned();
+                let response = Response { owner, cost: String::new() };
+                let response = Some(response).filter(|response| *kind == StepKind::Propose && !response.is_empty() && self.format > 1);
+                let record = StepRecord { key, subject, actor, reason, at: self.now, expected_version: None, step, response };
                 Some((STEPS, subject.to_string(), Some(avro::encode(record).unwrap())))
             }
         }
@@ -253,7 +269,11 @@ fn event() -> impl Strategy<Value = Event> {
                 ShareRisk { risk: Id([slot; 16]), service: service.into(), title: "t".into(), score: highest, broken: broken.clone() };
             let (loss, inherent_loss) = (i64::from(risks) << 25, i64::from(risks) << 26);
             let (subject, service) = (exception(slot), service.to_owned());
-            let share = Share { subject, service, grant, risks, contested, loss, inherent_loss, highest, broken, first: vec![first] };
+            // As correlate has it: a share of something has a rating once it is finalised.
+            let rating =
+                (risks > 0 && risks < 3).then(|| Rating { likelihood: highest, impact: 10, band: Severity::Low, family: "xss".into() });
+            let share =
+                Share { subject, service, grant, risks, contested, loss, inherent_loss, highest, broken, first: vec![first], rating };
             Event::Share(slot, Box::new(share), is_gone)
         });
     prop_oneof![
@@ -328,6 +348,22 @@ proptest! {
             let loss: i64 = shares.iter().map(|share| share.loss).sum();
             let highest = shares.iter().map(|share| share.highest).max().unwrap_or(0);
             prop_assert_eq!((entry.risks, entry.services, entry.highest), (risks, i32::try_from(services).unwrap(), highest));
+            let assessment = entry.assessment.as_ref().unwrap();
+            // Of several with that score the first service's.
+            let leads = shares.iter().min_by_key(|share| (Reverse(share.highest), &share.service));
+            let rating = leads.and_then(|share| share.rating.as_ref());
+            prop_assert_eq!((assessment.likelihood, assessment.impact), (rating.map(|rating| rating.likelihood), rating.map(|rating| rating.impact)));
+            prop_assert_eq!((assessment.priority, assessment.category.as_str()), (rating.map(|rating| rating.band), rating.map_or("", |rating| &rating.family)));
+            let is_counted = shares.iter().any(|share| share.risks > 0 || share.contested > 0);
+            let completeness = match (holds, is_counted) {
+                (false, _) => Completeness::NotCounted,
+                (true, false) => Completeness::Awaited,
+                (true, true) => Completeness::Counted,
+            };
+            prop_assert_eq!(assessment.completeness, completeness);
+            let named = ["dana", "eve"].contains(&assessment.owner.as_str());
+            prop_assert_eq!(named, assessment.is_owner_named);
+            prop_assert!(named || assessment.owner == entry.approved_by || (entry.approved_by.is_empty() && assessment.owner == entry.requested_by));
             prop_assert_eq!(entry.residual, i32::try_from(roll_up(loss.try_into().unwrap())).unwrap());
             if holds {
                 prop_assert!(shares.iter().all(|share| share.broken.is_empty()) && risks <= entry.terms.covers_at_most);
@@ -384,6 +420,31 @@ proptest! {
         prop_assert_eq!(&world.store, &store);
     }
 
+    /// As long as an older program may take over, entries are as it writes them; from then on it is as if they always had been assessed.
+    #[test]
+    fn the_register_is_assessed_once_an_older_program_cannot_take_over(
+        before in history(),
+        after in history(),
+        schedule in schedule(),
+    ) {
+        // Nobody says then what only the newer format keeps.
+        let after: Vec<Event> = after.into_iter().filter(|event| !matches!(event, Event::Step(_, StepKind::Propose, ..))).collect();
+        let mut world = World { format: 1, ..World::default() };
+        world.run(&before, &schedule);
+        prop_assert!(world.entries().values().all(|entry| entry.assessment.is_none()));
+        prop_assert!(world.store.iter().all(|(key, row)| key[0] != EXCEPTIONS_TABLE || row[0] == 1));
+        let mut always = World { format: 1, ..World::default() };
+        always.run(&before, &schedule);
+        (world.format, always.format) = (2, 2);
+        world.run(&after, &schedule);
+        // Whatever was touched since, all is said anew.
+        always.rest();
+        always.run(&after, &schedule);
+        prop_assert_eq!(world.entries(), always.entries());
+        prop_assert!(world.entries().values().all(|entry| entry.assessment.is_some()));
+        prop_assert_eq!(world.store, always.store);
+    }
+
     /// Every row knows where it belongs under another partition count.
     #[test]
     fn every_row_belongs_to_an_exception_or_everywhere(history in history(), schedule in schedule()) {
@@ -391,7 +452,7 @@ proptest! {
         let ids = [exception(0).to_string(), exception(1).to_string()];
         for (key, _) in &world.store {
             let home = home_of(Act::NAME.as_bytes(), &world.store, key).unwrap();
-            prop_assert!(home == Home::Everywhere || matches!(&home, Home::With(id) if ids.contains(id)), "{home:?}");
+            prop_assert!(home == Home::Everywhere || home == Home::WithEach(Vec::new()) || matches!(&home, Home::With(id) if ids.contains(id)), "{home:?}");
         }
     }
 }
@@ -415,7 +476,7 @@ fn plain() -> Terms {
 
 fn taken(number: u8, actor: &str, at: Timestamp, step: Step) -> (Topic, String, Option<Vec<u8>>) {
     let (subject, key, actor, reason) = (exception(0), number.to_string(), actor.to_owned(), String::new());
-    let record = StepRecord { key, subject, actor, reason, at, expected_version: None, step };
+    let record = StepRecord { key, subject, actor, reason, at, expected_version: None, step, response: None };
     (STEPS, subject.to_string(), Some(avro::encode(record).unwrap()))
 }
 
@@ -428,13 +489,38 @@ fn granted(terms: Terms, at: Timestamp) -> Vec<(Topic, String, Option<Vec<u8>>)>
     ]
 }
 
+/// What it costs and who answers for it goes with the terms, once it can be kept.
+#[test]
+fn who_answers_for_it_goes_with_the_terms() {
+    let said = |format: u16, step: Step, response: Response| {
+        let mut world = World { format, ..World::default() };
+        let (subject, key, actor) = (exception(0), "0".to_owned(), "ana".to_owned());
+        world.inputs(&granted(plain(), day(0))[..1], true);
+        let at = day(0);
+        let record = StepRecord { key, subject, actor, reason: String::new(), at, expected_version: None, step, response: Some(response) };
+        world.inputs(&[(STEPS, subject.to_string(), Some(avro::encode(record).unwrap()))], true);
+        let outcome: Outcome = avro::decode(&world.said[&(OUTCOMES.name, "0".to_owned())][0]).unwrap();
+        (outcome.reason, world.entries().remove(&subject).and_then(|entry| entry.assessment))
+    };
+    let propose = || Step::Propose(Box::new(plain()));
+    let response = || Response { owner: "dana".into(), cost: "2 days a month".into() };
+    let (refused, assessment) = said(2, propose(), response());
+    let assessment = assessment.unwrap();
+    assert_eq!((refused.as_str(), assessment.owner.as_str(), assessment.response_cost.as_str()), ("", "dana", "2 days a month"));
+    assert!(said(1, propose(), response()).0.contains("set state.format.act to 2"));
+    assert!(said(2, Step::Request, response()).0.contains("owner and cost go with the terms"));
+    let long = Response { owner: "d".repeat(257), ..response() };
+    assert_eq!(said(2, propose(), long).0, "the owner has 257 bytes: 256 are kept");
+}
+
 /// Whatever happened between two looks: what is said to hold is the grant of now.
 #[test]
 fn what_was_granted_anew_is_said_anew() {
     let share = |grant: i32, risks: i32, broken: Vec<Broken>| {
         let (subject, service) = (exception(0), "shop".to_owned());
         let (key, first) = (share::key(subject, &service), vec![]);
-        let share = Share { subject, service, grant, risks, contested: 0, loss: 0, inherent_loss: 0, highest: 0, broken, first };
+        let share =
+            Share { subject, service, grant, risks, contested: 0, loss: 0, inherent_loss: 0, highest: 0, broken, first, rating: None };
         (SHARES, key, Some(avro::encode(share).unwrap()))
     };
     let end = NewEnd { review_at: day(45), ends: day(45) };
@@ -495,6 +581,7 @@ fn a_record_under_another_key_is_refused() {
         at: day(0),
         expected_version: None,
         step: Step::Request,
+        response: None,
     };
     let value = avro::encode(record).unwrap();
     let mut apply = |topic, key: &str| {

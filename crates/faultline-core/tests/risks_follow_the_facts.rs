@@ -6,10 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use correlating::histories::{event, history, history_of_a_file, history_of_links, schedule, shuffled};
 use correlating::{Event, Schedule, World, in_code, tell_finding};
+use faultline_core::correlate::Correlate;
+use faultline_core::stage::Stage;
 use faultline_model::id::Id;
 use faultline_model::intel::{self, IntelRecord, KevEntry, Source};
 use faultline_model::locus::Locus;
 use faultline_model::risk::{FINDINGS_SHOWN, RiskState};
+use faultline_model::share::Share;
 use faultline_model::time::Timestamp;
 use faultline_model::tracked::{self, FactKind, TrackedFinding, TrackedRecord};
 use proptest::collection::vec;
@@ -20,6 +23,7 @@ const COPIES: [u8; 5] = [13, 14, 15, 19, 23];
 const FINDINGS: u8 = 1;
 const PUBLISHED: u8 = 3;
 const SERVICES: u8 = 13;
+const SHARED: u8 = 25;
 
 fn told(history: &[Event], schedule: &Schedule) -> World {
     let (size, is_dropped, is_sliced, bytes) = schedule[0];
@@ -123,11 +127,32 @@ proptest! {
         prop_assert!(world.decoded().values().all(|risk| risk.exceptions.is_empty()) && world.shares.is_empty());
         let is_old = |(key, row): (&Vec<u8>, &Vec<u8>)| ![PUBLISHED, SERVICES].contains(&key[0]) || row[0] == 2;
         prop_assert!(world.store.iter().all(is_old));
-        world.format = 4;
+        world.format = Correlate::FORMATS.newest;
         world.run(&after, &schedule);
         world.rest();
         prop_assert_eq!(world.decoded(), world.expected());
         prop_assert_eq!(world.decoded_shares(), world.expected_shares());
+    }
+
+    /// The same of what shares say of scores.
+    #[test]
+    fn shares_are_rated_once_an_older_program_cannot_take_over(
+        before in history(),
+        after in vec(event(), 0..20),
+        schedule in schedule(),
+    ) {
+        let mut world = World { format: 4, ..World::bounded(schedule[0].0, 2, 2) };
+        world.run(&before, &schedule);
+        world.rest();
+        let unrated: BTreeMap<String, Share> =
+            world.expected_shares().into_iter().map(|(key, share)| (key, Share { rating: None, ..share })).collect();
+        prop_assert_eq!(world.decoded_shares(), unrated);
+        prop_assert!(world.store.iter().all(|(key, row)| ![PUBLISHED, SHARED].contains(&key[0]) || row[0] <= 4));
+        world.format = Correlate::FORMATS.newest;
+        world.run(&after, &schedule);
+        world.rest();
+        prop_assert_eq!(world.decoded_shares(), world.expected_shares());
+        prop_assert!(world.decoded_shares().values().all(|share| share.rating.is_some() == (share.risks > 0)));
     }
 
     /// Law 3.

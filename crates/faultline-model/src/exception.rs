@@ -238,6 +238,32 @@ pub struct StepRecord {
     /// How many accepted steps the asker saw; a stale one is refused. None where the asker does not care.
     pub expected_version: Option<i32>,
     pub step: Step,
+    /// With [`Step::Propose`]: what goes with the terms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<Response>,
+}
+
+impl StepRecord {
+    /// The oldest version of its schema that can say it.
+    pub(crate) fn version(&self) -> usize {
+        if self.response.is_some() { 2 } else { 1 }
+    }
+}
+
+/// Who owns what is accepted, and what that costs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Response {
+    /// Who answers for the risk; empty for whoever approves it.
+    pub owner: String,
+    /// What it costs to answer it so, in people's words; empty where nobody says.
+    pub cost: String,
+}
+
+impl Response {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.owner.is_empty() && self.cost.is_empty()
+    }
 }
 
 /// A value of `exceptions`, by exception: one that holds now. Correlate accepts the risks that it covers, unless they break what it assumes.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exception::Broken;
 use crate::id::Id;
+use crate::observation::Severity;
 use crate::partition::SEPARATOR;
 
 /// The most risks that a share, and a register entry, names: those that break an assumption first, then by score.
@@ -31,6 +32,29 @@ pub struct Share {
     pub broken: Vec<Broken>,
     /// At most [`RISKS_NAMED`].
     pub first: Vec<ShareRisk>,
+    /// Of the risk with the highest score that it covers; none if there is none, or as long as an older program wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rating: Option<Rating>,
+}
+
+impl Share {
+    /// The oldest version of its schema that can say it.
+    pub(crate) fn version(&self) -> usize {
+        if self.rating.is_some() { 2 } else { 1 }
+    }
+}
+
+/// What a risk's score is made of, in points: 100 more is twice as much. What is left of the score is age, controls and what keeps it from 0 to 1000.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rating {
+    /// How likely it is to be used: exploitation, exposure, and how sure it is that it can be.
+    pub likelihood: i32,
+    /// How bad that would be: technical severity, and what the service is and holds.
+    pub impact: i32,
+    /// By the risk policy.
+    pub band: Severity,
+    /// Weakness family.
+    pub family: String,
 }
 
 /// A risk that an exception covers.

@@ -130,6 +130,7 @@ fn register_terms(views: &faultline_views::Views, entry: Id, asked: AskedTerms) 
         highest: 0,
         first: Vec::new(),
         history: Vec::new(),
+        assessment: None,
     };
     apply(views, "risk-registry", &entry.entry.to_string(), &avro::encode(entry).unwrap());
 }
@@ -145,7 +146,8 @@ fn place(at: &str) -> Where {
 /// A server with an organisation, a risk of shop, an actor for each role at each place, and one who reads all and decides at bank only.
 fn start() -> Running {
     let every = |role: Role| PLACES.map(|at| Granted { actor: name(role, at), role, at: place(at), up_to: None });
-    let both = [(Role::Reader, "*"), (Role::Owner, "bank")].map(|(role, at)| Granted { actor: "banker".into(), role, at: place(at), up_to: None });
+    let both =
+        [(Role::Reader, "*"), (Role::Owner, "bank")].map(|(role, at)| Granted { actor: "banker".into(), role, at: place(at), up_to: None });
     let limited = Granted { actor: "limited".into(), role: Role::Approver, at: place("retail"), up_to: Some(599) };
     let roles = Roles::new(Role::ALL.into_iter().flat_map(every).chain(both).chain([limited]));
     let server = Running::with(|settings| settings.roles = Arc::new(roles), true);
@@ -311,6 +313,11 @@ fn who_may_grant_depends_on_the_score_too() {
         assert!(status == 403 && text.contains("may not approve what may cover scores up to"), "{text}");
         assert_eq!(step(StepKind::Reject, above).0, 200, "less is accepted by it");
     }
+    // What is granted is what was looked at here: of other steps nothing is known yet.
+    let entry = Id::of("scored", &[&599_i32.to_be_bytes()]);
+    let body = json!({ "step": "approve", "reason": "so", "expected_version": 5 });
+    let response = server.of("limited", "POST", &format!("/v1/exceptions/{entry}/steps")).json(&body).send().unwrap();
+    assert_eq!(response.status(), 409);
 }
 
 /// An exception reaches as far as its scope, so who asks for it must be something in all of that.

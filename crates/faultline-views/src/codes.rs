@@ -3,6 +3,7 @@
 use faultline_model::decision::Verdict;
 use faultline_model::exception::Stage;
 use faultline_model::observation::{ScanKind, Severity};
+use faultline_model::register::Attention;
 use faultline_model::risk::{EvidenceState, RiskState};
 use faultline_model::tracked::FindingState;
 
@@ -46,6 +47,11 @@ pub(crate) fn verdict(verdict: Option<Verdict>) -> i64 {
 
 pub(crate) fn kind_bit(kind: ScanKind) -> i64 {
     1 << code(&KINDS, &kind)
+}
+
+/// A set of reasons to look at an entry, a bit each.
+pub(crate) fn bits(attention: &[Attention]) -> i64 {
+    attention.iter().fold(0, |bits, why| bits | 1 << code(&Attention::ALL, why))
 }
 
 #[cfg(test)]

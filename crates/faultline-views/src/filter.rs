@@ -5,6 +5,7 @@ use faultline_model::decision::Verdict;
 use faultline_model::exception::Stage;
 use faultline_model::id::Id;
 use faultline_model::observation::{ScanKind, Severity};
+use faultline_model::register::Attention;
 use faultline_model::risk::{EvidenceState, RiskState};
 use faultline_model::time::Timestamp;
 use faultline_model::tracked::FindingState;
@@ -139,6 +140,8 @@ pub struct RegisterFilter {
     /// A node of the organisation, or `service/<id>`: entries that may bear on it. Their scope names it, one below it or one above it, or
     /// is everywhere.
     pub node: Option<String>,
+    /// Why somebody is to look at them, one of these.
+    pub attention: Vec<Attention>,
     /// Whose entries may be seen. Part of the filter, so that a cursor of one reader does not fit another.
     pub within: Within,
 }

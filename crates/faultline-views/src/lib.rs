@@ -25,6 +25,7 @@ mod filter;
 mod options;
 mod page;
 mod read;
+pub mod report;
 mod schema;
 mod views;
 mod within;

@@ -7,7 +7,7 @@
 use rusqlite::{Connection, ErrorCode};
 
 /// Raised with every change of a table's meaning.
-pub(crate) const VERSION: i64 = 5;
+pub(crate) const VERSION: i64 = 6;
 
 pub(crate) const TABLES: &str = "
 CREATE TABLE position (topic TEXT NOT NULL, part INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, part)) WITHOUT ROWID;
@@ -62,6 +62,8 @@ CREATE INDEX route_service ON route (service, is_visit);
 CREATE TABLE entry (
     n INTEGER PRIMARY KEY, id BLOB NOT NULL, stage INTEGER NOT NULL,
     rank INTEGER NOT NULL, -- when it ends, in ms
+    watch INTEGER NOT NULL, -- a bit for each reason to look at it that does not depend on the time
+    review INTEGER NOT NULL, -- when it is to be looked at again, in ms, if it holds
     body BLOB NOT NULL -- always here: an organisation has few of them
 );
 CREATE UNIQUE INDEX entry_id ON entry (id);
@@ -100,7 +102,7 @@ pub(crate) const INDEXES: &[(&str, &str)] = &[
     ("finding_asset", "CREATE INDEX finding_asset ON finding (asset)"),
     ("finding_rule", "CREATE INDEX finding_rule ON finding (rule)"),
     ("finding_assigned", "CREATE INDEX finding_assigned ON finding (assigned) WHERE assigned <> 0"),
-    ("entry_list", "CREATE INDEX entry_list ON entry (stage, rank, id)"),
+    ("entry_list", "CREATE INDEX entry_list ON entry (stage, rank, id, watch, review)"),
 ];
 
 /// Whether a file holds these tables, in this version.

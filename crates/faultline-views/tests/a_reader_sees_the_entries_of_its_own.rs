@@ -11,7 +11,7 @@ use faultline_model::catalog::{node_key, service_key};
 use faultline_model::decision::Outcome;
 use faultline_model::exception::Stage;
 use faultline_model::id::{Id, IdPrefix};
-use faultline_model::register::RegisterEntry;
+use faultline_model::register::{Attention, RegisterEntry};
 use faultline_model::time::Timestamp;
 use faultline_model::topic;
 use faultline_views::{Bounds, Named, Options, RegisterFilter, Total, Trace, ViewError, ViewRecord, Views, Within};
@@ -79,23 +79,27 @@ fn is_near(entry: &RegisterEntry, node: &str) -> bool {
 }
 
 fn any_entry() -> impl Strategy<Value = RegisterEntry> {
-    let ends = select(&[-5_i64, 0, 70_000, 1_800_000_000_000, 1_800_000_000_001][..]);
-    (0_u32..12, select(&Stage::ALL[..]), ends, vec(select(&NAMES[..]), 0..4)).prop_map(|(number, stage, ends, names)| {
-        let mut entry = entry(number, &names);
-        (entry.stage, entry.terms.ends) = (stage, Timestamp::from_millis(ends));
-        entry
-    })
+    let times = || select(&[-5_i64, 0, 70_000, 1_800_000_000_000, 1_800_000_000_001][..]).prop_map(Timestamp::from_millis);
+    let counts = (0_i32..12, 0_i32..2, 0_i32..12);
+    (0_u32..12, select(&Stage::ALL[..]), times(), times(), counts, vec(select(&NAMES[..]), 0..4)).prop_map(
+        |(number, stage, review_at, ends, (risks, contested, covers_at_most), names)| {
+            let mut entry = entry(number, &names);
+            (entry.stage, entry.risks, entry.contested) = (stage, risks, contested);
+            (entry.terms.review_at, entry.terms.ends, entry.terms.covers_at_most) = (review_at, ends, covers_at_most);
+            entry
+        },
+    )
 }
 
 fn any_parts() -> impl Strategy<Value = Parts> {
     prop_oneof![1 => Just(Vec::new()), 3 => vec(vec(select(&NAMES[..]), 0..4), 1..3)]
 }
 
-fn all_pages(views: &Views, filter: &RegisterFilter, limit: usize) -> (Vec<RegisterEntry>, Total) {
-    let first = views.register(filter, None, limit).unwrap();
+fn all_pages(views: &Views, filter: &RegisterFilter, now: Timestamp, limit: usize) -> (Vec<RegisterEntry>, Total) {
+    let first = views.register(filter, now, None, limit).unwrap();
     let (mut items, mut next) = (first.items, first.next);
     while let Some(cursor) = next {
-        let page = views.register(filter, Some(&cursor), limit).unwrap();
+        let page = views.register(filter, now, Some(&cursor), limit).unwrap();
         assert!(page.items.len() <= limit && page.total.is_none());
         items.extend(page.items);
         next = page.next;
@@ -114,6 +118,7 @@ proptest! {
     fn pages_of_the_register_are_a_sorted_plain_filter(
         history in vec((any_entry(), any::<bool>()), 1..30),
         filters in vec((vec(select(&Stage::ALL[..]), 0..4), proptest::option::of(select(&NAMES[..])), any_parts(), 1_usize..5), 8),
+        attention in vec((vec(select(&Attention::ALL[..]), 0..4), select(&[0_i64, 80_000, 1_800_000_000_000][..])), 8),
         scan_rows in prop_oneof![1_u32..8, Just(50_000)],
         is_organised_first: bool,
     ) {
@@ -133,16 +138,19 @@ proptest! {
         if !is_organised_first {
             apply(&views, &organisation());
         }
-        for (stages, node, parts, limit) in filters {
+        for ((stages, node, parts, limit), (attention, now)) in filters.into_iter().zip(attention) {
+            let now = Timestamp::from_millis(now);
             let holds = |entry: &&RegisterEntry| {
-                (stages.is_empty() || stages.contains(&entry.stage))
+                (attention.is_empty() || entry.attention(now).iter().any(|why| attention.contains(why)))
+                    && (stages.is_empty() || stages.contains(&entry.stage))
                     && node.is_none_or(|node| is_near(entry, node))
                     && is_seen(entry, &parts)
             };
             let mut wanted: Vec<RegisterEntry> = expected.values().filter(holds).cloned().collect();
             wanted.sort_by_key(|entry| (entry.terms.ends, entry.entry));
-            let filter = RegisterFilter { stages: stages.clone(), node: node.map(Into::into), within: within(&parts) };
-            let (found, total) = all_pages(&views, &filter, limit);
+            let attention = attention.clone();
+            let filter = RegisterFilter { stages: stages.clone(), node: node.map(Into::into), attention, within: within(&parts) };
+            let (found, total) = all_pages(&views, &filter, now, limit);
             prop_assert_eq!(&found, &wanted);
             for entry in expected.values() {
                 let reaches = views.reaches(&entry.terms.scope.within, &filter.within).unwrap();
@@ -171,7 +179,9 @@ fn an_entry_at_or_below_is_seen_and_one_above_beside_or_everywhere_is_not() {
     apply(&views, &organisation());
     let sees = |names: &[&str], within: &Within| {
         apply(&views, &[entry_record(&entry(1, names))]);
-        let listed = views.register(&RegisterFilter { within: within.clone(), ..RegisterFilter::default() }, None, 10).unwrap();
+        let listed = views
+            .register(&RegisterFilter { within: within.clone(), ..RegisterFilter::default() }, Timestamp::from_millis(0), None, 10)
+            .unwrap();
         let found = views.register_entry(exception_id(1), within).unwrap();
         assert_eq!(listed.items.first(), found.as_ref());
         assert_eq!(listed.total, Some(Total { count: listed.items.len() as u64, is_exact: true }));
@@ -220,7 +230,7 @@ fn a_reorganisation_shows_other_entries_at_once() {
     apply(&views, &[entry_record(&entry(1, &["checkout"])), entry_record(&entry(2, &["service/shop"]))]);
     let seen = |name: &'static str| -> BTreeSet<Id> {
         let filter = RegisterFilter { within: one(&[name]), ..RegisterFilter::default() };
-        views.register(&filter, None, 10).unwrap().items.into_iter().map(|entry| entry.entry).collect()
+        views.register(&filter, Timestamp::from_millis(0), None, 10).unwrap().items.into_iter().map(|entry| entry.entry).collect()
     };
     let (of_node, of_service) = (exception_id(1), exception_id(2));
     assert_eq!((seen("retail"), seen("bank")), (BTreeSet::from([of_node, of_service]), BTreeSet::new()));
@@ -266,10 +276,10 @@ fn a_cursor_fits_its_reader_its_filter_and_the_register() {
     apply(&views, &organisation());
     apply(&views, &[entry_record(&entry(1, &["retail"])), entry_record(&entry(2, &["retail"]))]);
     let mine = RegisterFilter { within: one(&["retail"]), ..RegisterFilter::default() };
-    let cursor = views.register(&mine, None, 1).unwrap().next.unwrap();
-    assert_eq!(views.register(&mine, Some(&cursor), 1).unwrap().items.len(), 1);
+    let cursor = views.register(&mine, Timestamp::from_millis(0), None, 1).unwrap().next.unwrap();
+    assert_eq!(views.register(&mine, Timestamp::from_millis(0), Some(&cursor), 1).unwrap().items.len(), 1);
     let error = |answer: Result<_, ViewError>| answer.map(|_: usize| ()).unwrap_err().to_string();
-    let asked = |filter: &RegisterFilter| views.register(filter, Some(&cursor), 1).map(|page| page.items.len());
+    let asked = |filter: &RegisterFilter| views.register(filter, Timestamp::from_millis(0), Some(&cursor), 1).map(|page| page.items.len());
     assert!(error(asked(&RegisterFilter::default())).contains("another filter"));
     assert!(error(asked(&RegisterFilter { stages: vec![Stage::Active], ..mine.clone() })).contains("another filter"));
     let risks = views.risks(&faultline_views::RiskFilter::default(), Some(&cursor), 1).map(|page| page.items.len());
@@ -286,5 +296,5 @@ fn a_bad_entry_is_named_and_blocks_nobody() {
     let applied = views.apply(&batch).unwrap();
     assert_eq!((applied.applied, applied.unreadable), (1, 2));
     assert!(applied.named[0].reason.contains("no id"));
-    assert_eq!(views.register(&RegisterFilter::default(), None, 10).unwrap().items, [entry(1, &[])]);
+    assert_eq!(views.register(&RegisterFilter::default(), Timestamp::from_millis(0), None, 10).unwrap().items, [entry(1, &[])]);
 }

@@ -1,6 +1,7 @@
 //! The command line: nouns, then verbs.
 
 mod exceptions;
+mod registry;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use faultline_model::observation::Severity;
 use crate::service::Role;
 
 pub use exceptions::{Exceptions, Propose, ScopeArguments, TakeStep};
+pub use registry::{Format, Registry, Which};
 
 /// Turns the reports of security scanners into one short, explained list of risks.
 ///
@@ -85,6 +87,9 @@ pub enum Command {
     /// Risks that are accepted for a time, because somebody reviewed and somebody else approved it
     #[command(subcommand, after_help = "Example: faultline exceptions preview --vulnerability CVE-2021-44228 --within retail")]
     Exceptions(Exceptions),
+    /// The risk register: what is accepted, by whom, until when, and what is left
+    #[command(subcommand, after_help = "Example: faultline registry export --format csv > register.csv")]
+    Registry(Registry),
     /// The organisation: units, services, which place belongs to whom, the risk policy
     #[command(subcommand, after_help = "Example: faultline catalog apply catalog.yaml")]
     Catalog(Catalog),

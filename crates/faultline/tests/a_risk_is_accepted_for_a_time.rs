@@ -172,3 +172,81 @@ fn files_of_exceptions_are_planned_and_asked_for_and_people_grant_them() {
     let output = installation.run(&["exceptions", "plan", &path]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("\"one\" is there twice"));
 }
+
+/// The register as a list, an entry and files: what stands in each is of the risk that it covers, and an export says what it is not of.
+#[test]
+fn the_register_says_how_likely_and_bad_it_is_and_who_answers_for_it() {
+    let (installation, vulnerability) = Installation::with_risks();
+    let risk = installation.json(&["risks", "list"])["items"][0].clone();
+    let ends = in_days(10);
+    let owner = "=HYPERLINK(\"http://evil.example\")";
+    installation.does(&[
+        "propose",
+        "--vulnerability",
+        &vulnerability,
+        "--within",
+        "retail",
+        "--title",
+        "t",
+        "--reason",
+        "r",
+        "--covers-at-most",
+        "1",
+        "--ends",
+        &ends,
+        "--owner",
+        owner,
+        "--cost",
+        "2 days a month",
+        "--request",
+        "--actor",
+        "ana",
+    ]);
+    let id = installation.json(&["registry", "list"])["items"][0]["entry"].as_str().unwrap().to_owned();
+    assert_eq!(installation.json(&["registry", "show", &id])["assessment"]["completeness"], "not_counted");
+    installation.does(&["review", &id, "--actor", "ben"]);
+    installation.does(&["approve", &id, "--actor", "cem"]);
+
+    let entry = installation.json(&["registry", "show", &id[..8]]);
+    let assessment = &entry["assessment"];
+    let points = |factors: &[&str]| -> i64 {
+        let lines = risk["score"]["contributions"].as_array().unwrap().iter();
+        lines.filter(|line| factors.contains(&line["factor"].as_str().unwrap())).map(|line| line["points"].as_i64().unwrap()).sum()
+    };
+    assert_eq!(assessment["likelihood"], points(&["exploitation", "exposure", "evidence", "reachability"]));
+    assert_eq!(assessment["impact"], points(&["technical", "business", "data"]));
+    assert_eq!((&assessment["priority"], &assessment["category"]), (&risk["score"]["band"], &risk["family"]));
+    assert_eq!((&entry["inherent"], &entry["highest"]), (&risk["score"]["inherent"], &risk["score"]["total"]));
+    assert_eq!((&assessment["owner"], &assessment["response_cost"]), (&json!(owner), &json!("2 days a month")));
+    assert_eq!((&assessment["completeness"], &entry["attention"]), (&json!("counted"), &json!([])));
+
+    let told = |arguments: &[&str]| {
+        let output = installation.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (table, _) = told(&["registry", "list"]);
+    assert!(table.starts_with("entry") && table.contains(&id[..8]) && table.contains("accept"), "{table}");
+    assert!(told(&["registry", "show", &id]).0.contains("rated        "));
+    let (csv, statement) = told(&["registry", "export"]);
+    assert!(csv.contains("\"'=HYPERLINK(\"\"http://evil.example\"\")\""), "no formula: {csv}");
+    assert!(
+        statement.contains("1 entry at ") && statement.contains("Risks that are open, whether or not an entry names them: "),
+        "{statement}"
+    );
+    let open = installation.json(&["summary"])["open_by_band"].clone();
+    let exported: Value = serde_json::from_str(&told(&["registry", "export", "--format", "json"]).0).unwrap();
+    assert_eq!((&exported["entries"][0]["entry"], &exported["statement"]["open_risks"]), (&json!(id), &open));
+    let plan: Value = serde_json::from_str(&told(&["registry", "export", "--format", "oscal"]).0).unwrap();
+    let plan = &plan["plan-of-action-and-milestones"];
+    assert_eq!((plan["poam-items"].as_array().unwrap().len(), &plan["risks"][0]["status"]), (1, &json!("deviation-approved")));
+    assert!(plan["metadata"]["remarks"].as_str().unwrap().contains("whether or not an entry names them"));
+
+    // What was granted for is gone.
+    let verdict = ["decide", risk["risk"].as_str().unwrap(), "--verdict", "false-positive", "--reason", "never called"];
+    assert!(installation.run(&verdict).status.success());
+    assert_eq!(installation.json(&["registry", "list", "--attention", "orphan"])["items"][0]["attention"], json!(["orphan"]));
+    assert_eq!(installation.json(&["registry", "list", "--attention", "suspended,drift"])["items"], json!([]));
+    let wrong = installation.run(&["registry", "list", "--attention", "all"]);
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("suspended, review_due, ends, drift or orphan"));
+}

@@ -2,16 +2,17 @@
 
 use faultline_model::exception::Broken;
 use faultline_model::id::Id;
-use faultline_model::share::{RISKS_NAMED, Share, ShareRisk};
+use faultline_model::share::{RISKS_NAMED, Rating, Share, ShareRisk};
 
-use super::rows::{Row, Sums, Table, ranked, ranking};
+use super::rows::{self, Row, Sums, Table, ranked, ranking};
+use crate::row::pairs;
 use crate::stage::{Batch, StageError};
 use crate::store::Store;
 
 /// Takes a share over, or that there is none any more.
 pub fn replace(batch: &mut Batch<'_>, exception: Id, service: &str, now: Option<Share>) -> Result<(), StageError> {
     let key = Table::Shares.at(exception, service);
-    let before: Option<Share> = Table::Shares.get(&batch.state, &key)?;
+    let before = rows::share(&batch.state, &key)?;
     if before == now {
         return Ok(());
     }
@@ -24,16 +25,21 @@ pub fn replace(batch: &mut Batch<'_>, exception: Id, service: &str, now: Option<
         Some(share) => {
             sums = sums.with(share, 1);
             batch.state.put(ranked(share), Vec::new());
-            batch.state.put(key.as_slice(), Table::Shares.row(&key, share)?);
+            batch.state.put(key.as_slice(), rows::share_row(&key, share)?);
         }
         None => batch.state.delete(key),
     }
     put_sums(batch, exception, sums)
 }
 
-/// From now on only shares of this grant count: there are none yet.
+/// From now on only shares of this grant count. There are none yet, unless shares came before the step.
 pub fn begin(batch: &mut Batch<'_>, exception: Id, grant: i32) -> Result<(), StageError> {
-    put_sums(batch, exception, Sums { grant, ..Sums::default() })
+    let mut sums = Sums { grant, ..Sums::default() };
+    let all = Table::Shares.of(exception);
+    for (key, row) in pairs(&batch.state, &all, &all, usize::MAX)? {
+        sums = sums.with(&rows::read_share(&key, &row)?, 1);
+    }
+    put_sums(batch, exception, sums)
 }
 
 pub fn sums(state: &dyn Store, exception: Id) -> Result<Sums, StageError> {
@@ -65,14 +71,15 @@ pub fn first(state: &dyn Store, exception: Id, grant: i32) -> Result<Vec<ShareRi
     Ok(first)
 }
 
-/// The highest score that it covers; 0 if there is none.
-pub fn highest(state: &dyn Store, exception: Id, grant: i32) -> Result<i32, StageError> {
-    let mut highest = 0;
+/// The highest score that it covers, with what that is made of; 0 if there is none.
+pub fn highest(state: &dyn Store, exception: Id, grant: i32) -> Result<(i32, Option<Rating>), StageError> {
+    let mut leading = Vec::new();
     for is_whole in [false, true] {
         let services = ranking(state, exception, grant, is_whole, 1)?;
-        highest = shares(state, exception, services)?.into_iter().map(|share| share.highest).fold(highest, i32::max);
+        leading.extend(shares(state, exception, services)?);
     }
-    Ok(highest)
+    let highest = leading.into_iter().rev().max_by_key(|share| share.highest);
+    Ok(highest.map_or((0, None), |share| (share.highest, share.rating)))
 }
 
 /// The shares that lead: they hold the first risks of all, and what is broken if anything is.
@@ -84,8 +91,7 @@ fn leading(state: &dyn Store, exception: Id, grant: i32) -> Result<Vec<Share>, S
 fn shares(state: &dyn Store, exception: Id, services: Vec<String>) -> Result<Vec<Share>, StageError> {
     let share = |service: String| {
         let key = Table::Shares.at(exception, &service);
-        let share: Option<Share> = Table::Shares.get(state, &key)?;
-        share.ok_or_else(|| Table::Ranked.corrupt(&key, "ranked, and no share").into())
+        rows::share(state, &key)?.ok_or_else(|| Table::Ranked.corrupt(&key, "ranked, and no share").into())
     };
     services.into_iter().map(share).collect()
 }

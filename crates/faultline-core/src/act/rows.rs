@@ -3,6 +3,7 @@
 //! A key is the table's byte, then the exception, then what the table is ordered by. A row is a version byte and postcard.
 
 use faultline_model::decision::OutcomeStatus;
+use faultline_model::exception::Response;
 use faultline_model::id::Id;
 use faultline_model::register::Event;
 use faultline_model::share::{Share, ShareRisk};
@@ -18,6 +19,9 @@ use crate::store::{Store, StoreError};
 
 /// The version of rows.
 pub const ROW_VERSION: u8 = 1;
+/// Of what the register has beside that. An exception has it once the operator has finalised it. A share has it as soon as correlate says so, which it
+/// does once its own format is finalised, and this one with it: no older version takes over after that.
+pub const ASSESSED_VERSION: u8 = 2;
 
 /// The tables. The numbers are for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +41,13 @@ pub enum Table {
     Timers = 6,
     /// Copy of what the catalog allows.
     Rules = 7,
+    /// How far entries of before were said anew.
+    Said = 8,
 }
 
 impl Table {
     /// The one with the highest number.
-    const LAST: Self = Self::Rules;
+    const LAST: Self = Self::Said;
 
     fn name(self) -> &'static str {
         match self {
@@ -52,6 +58,7 @@ impl Table {
             Self::Ranked => "ranked",
             Self::Timers => "timers",
             Self::Rules => "rules",
+            Self::Said => "said",
         }
     }
 
@@ -79,7 +86,7 @@ impl Table {
         row::write(self.name(), key, ROW_VERSION, value)
     }
 
-    fn read<T: DeserializeOwned>(self, key: &[u8], row: &[u8]) -> Result<T, StoreError> {
+    pub fn read<T: DeserializeOwned>(self, key: &[u8], row: &[u8]) -> Result<T, StoreError> {
         row::read(self.name(), key, ROW_VERSION, row)
     }
 
@@ -106,6 +113,54 @@ pub struct Row {
     /// Of the register entry that was said last.
     #[serde(with = "crate::row::raw")]
     pub said: Id,
+    /// What goes with its terms.
+    #[serde(skip)]
+    pub response: Response,
+}
+
+impl Row {
+    pub fn get(state: &dyn Store, exception: Id) -> Result<Option<Self>, StoreError> {
+        let key = Table::Exceptions.of(exception);
+        state.get(&key)?.map(|row| Self::read(&key, &row)).transpose()
+    }
+
+    fn read(key: &[u8], row: &[u8]) -> Result<Self, StoreError> {
+        let Some((&ASSESSED_VERSION, body)) = row.split_first() else { return Table::Exceptions.read(key, row) };
+        let corrupt = |error| Table::Exceptions.corrupt(key, error);
+        let (row, rest): (Self, &[u8]) = postcard::take_from_bytes(body).map_err(corrupt)?;
+        Ok(Self { response: postcard::from_bytes(rest).map_err(corrupt)?, ..row })
+    }
+
+    pub fn row(&self, key: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let mut row = Table::Exceptions.row(key, self)?;
+        if !self.response.is_empty() {
+            row[0] = ASSESSED_VERSION;
+            row = postcard::to_extend(&self.response, row).map_err(|error| Table::Exceptions.corrupt(key, error))?;
+        }
+        Ok(row)
+    }
+}
+
+/// The share at a key.
+pub fn share(state: &dyn Store, key: &[u8]) -> Result<Option<Share>, StoreError> {
+    state.get(key)?.map(|row| read_share(key, &row)).transpose()
+}
+
+pub fn read_share(key: &[u8], row: &[u8]) -> Result<Share, StoreError> {
+    match row.split_first() {
+        Some((&ASSESSED_VERSION, body)) => postcard::from_bytes(body).map_err(|error| Table::Shares.corrupt(key, error)),
+        // Where a rating stands since there is a place for none.
+        _ => Table::Shares.read(key, &[row, &[0]].concat()),
+    }
+}
+
+/// A share as it is written: without a rating it is as before there was one.
+pub fn share_row(key: &[u8], share: &Share) -> Result<Vec<u8>, StoreError> {
+    let mut row = Table::Shares.row(key, share)?;
+    if share.rating.is_some() {
+        row[0] = ASSESSED_VERSION;
+    }
+    Ok(row)
 }
 
 /// What became of a step.
@@ -229,8 +284,10 @@ pub fn home_of(key: &[u8]) -> Result<Home, StoreError> {
     let (table, rest) = key.split_first().ok_or_else(|| corrupt("an empty key"))?;
     let exception = match *table {
         table if table == Table::Rules as u8 => return Ok(Home::Everywhere),
+        // Of other tasks it says nothing: they begin anew, which changes nothing that was done.
+        table if table == Table::Said as u8 => return Ok(Home::WithEach(Vec::new())),
         table if table == Table::Timers as u8 => rest.get(TIME_BYTES..),
-        table if (Table::Exceptions as u8..Table::LAST as u8).contains(&table) => Some(rest),
+        table if (Table::Exceptions as u8..=Table::LAST as u8).contains(&table) => Some(rest),
         _ => return Err(corrupt("no table of this program")),
     };
     let id = exception.and_then(|bytes| bytes.first_chunk::<16>()).ok_or_else(|| corrupt("a key without its exception"))?;
@@ -240,6 +297,7 @@ pub fn home_of(key: &[u8]) -> Result<Home, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{Changes, MemoryStore};
 
     #[test]
     fn every_table_says_where_a_row_belongs() {
@@ -252,12 +310,48 @@ mod tests {
             key.extend(id.0);
             let expected = match table {
                 7 => Some(Home::Everywhere),
+                8 => Some(Home::WithEach(Vec::new())),
                 1..=6 => Some(Home::With(id.to_string())),
                 _ => None,
             };
             assert_eq!(home_of(&key).ok(), expected, "table {table}");
         }
         assert!(home_of(&[]).is_err() && home_of(&[1, 2]).is_err());
+    }
+
+    /// A share of before there were ratings is read, and written, as it was.
+    #[test]
+    fn a_share_keeps_its_bytes_until_it_is_rated() {
+        let plain = Share {
+            subject: Id([1; 16]),
+            service: "shop".into(),
+            grant: 4,
+            risks: 1,
+            contested: 0,
+            loss: 5,
+            inherent_loss: 6,
+            highest: 700,
+            broken: vec![faultline_model::exception::Broken::InKev],
+            first: Vec::new(),
+            rating: None,
+        };
+        let rating = faultline_model::share::Rating {
+            likelihood: 300,
+            impact: 400,
+            band: faultline_model::observation::Severity::High,
+            family: "xss".into(),
+        };
+        let key = Table::Shares.at(plain.subject, &plain.service);
+        for (said, version) in [(plain.clone(), ROW_VERSION), (Share { rating: Some(rating), ..plain }, ASSESSED_VERSION)] {
+            let mut state = MemoryStore::default();
+            let row = share_row(&key, &said).unwrap();
+            assert_eq!(row[0], version);
+            state.apply(Changes::from([(key.clone(), Some(row))]));
+            assert_eq!(share(&state, &key).unwrap(), Some(said));
+        }
+        let mut cut = MemoryStore::default();
+        cut.apply(Changes::from([(key.clone(), Some(vec![ASSESSED_VERSION]))]));
+        assert!(share(&cut, &key).is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use faultline_model::audit;
 use faultline_model::avro;
 use faultline_model::catalog::{self, CatalogRecord};
 use faultline_model::decision::{Outcome, OutcomeStatus, REASON_BYTES};
-use faultline_model::exception::{Broken, Held, Stage as Standing, Step, StepKind, StepRecord};
+use faultline_model::exception::{Broken, Held, Response, Stage as Standing, Step, StepKind, StepRecord, TITLE_BYTES};
 use faultline_model::id::Id;
 use faultline_model::observation::Severity;
 use faultline_model::register::{Event, HISTORY};
@@ -15,9 +15,11 @@ use faultline_model::share::{self, Share};
 use faultline_model::time::Timestamp;
 use faultline_model::topic::{CATALOG, EXCEPTIONS, JUDGED, OUTCOMES, RISK_REGISTRY, SHARES, STEPS, Topic};
 
+use serde::Serialize;
+
 use super::exception::{Limits, Refusal, Taken, take};
 use super::policy::ExceptionPolicy;
-use super::rows::{Alarm, Asked, ROW_VERSION, Row, Rules, Table, read_timer, timer};
+use super::rows::{ASSESSED_VERSION, Alarm, Asked, ROW_VERSION, Row, Rules, Table, read_timer, timer};
 use super::{covered, entry};
 use crate::correlate::policy_of;
 use crate::row::{digest, keys};
@@ -28,17 +30,21 @@ use crate::store::Store;
 const ASKED_KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1000;
 /// Timers that a slice works on before it looks at its budget.
 const TIMERS_AT_ONCE: usize = 256;
+/// As many entries are said anew before it looks at its budget.
+const EXCEPTIONS_AT_ONCE: usize = 64;
 
 /// act, by subject: what is to be done about risks?
 #[derive(Clone, Copy, Debug)]
 pub struct Act {
     /// How long the key of a judged step is kept: as long as the same step may come again.
     pub asked_kept_ms: i64,
+    /// The format of its rows up to which the operator has finalised.
+    pub finalised: Option<u16>,
 }
 
 impl Default for Act {
     fn default() -> Self {
-        Self { asked_kept_ms: ASKED_KEPT_MS }
+        Self { asked_kept_ms: ASKED_KEPT_MS, finalised: None }
     }
 }
 
@@ -50,8 +56,12 @@ impl Stage for Act {
     const NAME: &'static str = "act";
     const INPUTS: &'static [Topic] = &[STEPS, SHARES];
     const GLOBALS: &'static [Topic] = &[CATALOG];
-    const FORMATS: Formats = Formats::only(ROW_VERSION as u16);
+    const FORMATS: Formats = Formats { oldest: ROW_VERSION as u16, newest: ASSESSED_VERSION as u16 };
     type Gathered = Gathered;
+
+    fn finalised(&self) -> Option<u16> {
+        self.finalised
+    }
 
     fn apply(&self, batch: &mut Batch<'_>, gathered: &mut Gathered, input: &Input<'_>) -> Result<(), StageError> {
         if input.topic == CATALOG {
@@ -91,8 +101,9 @@ impl Stage for Act {
     fn slice(&self, batch: &mut Batch<'_>, budget_bytes: usize) -> Result<Pending, StageError> {
         let end = batch.bytes() + budget_bytes;
         loop {
+            let is_said = say_anew(batch)?;
             let due = due(batch)?;
-            if due.is_empty() {
+            if due.is_empty() && is_said {
                 return Ok(Pending::None);
             }
             for key in due {
@@ -110,7 +121,7 @@ impl Stage for Act {
                 }
             }
             if batch.bytes() >= end {
-                let is_left = self.next_due(&batch.state)?.is_some_and(|due| due <= batch.now);
+                let is_left = !is_said || self.next_due(&batch.state)?.is_some_and(|due| due <= batch.now);
                 return Ok(if is_left { Pending::Some } else { Pending::None });
             }
         }
@@ -151,6 +162,9 @@ fn judge(batch: &mut Batch<'_>, record: &StepRecord, before: Option<Row>) -> Res
     if record.reason.len() > REASON_BYTES {
         return Ok(Err(format!("the reason has {} bytes: {REASON_BYTES} are kept", record.reason.len())));
     }
+    if let Err(refusal) = check(record.response.as_ref(), record.step.kind(), batch) {
+        return Ok(Err(refusal));
+    }
     let rules = rules(batch)?;
     let terms = match (&record.step, &before) {
         (Step::Propose(terms), _) => Some(&**terms),
@@ -179,7 +193,11 @@ fn judge(batch: &mut Batch<'_>, record: &StepRecord, before: Option<Row>) -> Res
         first: Vec::new(),
         history: Vec::new(),
         said: Id([0; 16]),
+        response: Response::default(),
     });
+    if kind == StepKind::Propose {
+        row.response = record.response.clone().unwrap_or_default();
+    }
     if kind == StepKind::Approve && !did_hold {
         row.grant = now.version;
         row.first = Vec::new();
@@ -190,6 +208,52 @@ fn judge(batch: &mut Batch<'_>, record: &StepRecord, before: Option<Row>) -> Res
     remember(&mut row, event);
     put(batch, record.subject, &row)?;
     Ok(Ok(()))
+}
+
+/// Whether what goes with terms may be said.
+fn check(response: Option<&Response>, step: StepKind, batch: &Batch<'_>) -> Result<(), String> {
+    let Some(Response { owner, cost }) = response else { return Ok(()) };
+    if step != StepKind::Propose {
+        return Err(format!("owner and cost go with the terms: propose says them, {} does not", step.name()));
+    }
+    if !is_assessed(batch) {
+        return Err("owner and cost are kept once the format of act's state is finalised: set state.format.act to 2".to_owned());
+    }
+    for (what, text, most) in [("owner", owner, TITLE_BYTES), ("cost", cost, REASON_BYTES)] {
+        if text.len() > most {
+            return Err(format!("the {what} has {} bytes: {most} are kept", text.len()));
+        }
+    }
+    Ok(())
+}
+
+/// Whether rows and records may say what an older program does not know of the register.
+fn is_assessed(batch: &Batch<'_>) -> bool {
+    batch.format >= u16::from(ASSESSED_VERSION)
+}
+
+/// Once entries may say more: says those of before anew, some at a time. Whether none is left.
+fn say_anew(batch: &mut Batch<'_>) -> Result<bool, StageError> {
+    let (all, done) = (Table::Exceptions.all(), Table::Said.all());
+    let from = batch.state.get(&done)?;
+    if !is_assessed(batch) || from.as_ref().is_some_and(Vec::is_empty) {
+        return Ok(true);
+    }
+    let mut left = keys(&batch.state, &all, from.as_ref().unwrap_or(&all), EXCEPTIONS_AT_ONCE + 1)?;
+    // Of a state without exceptions nothing needs to be remembered.
+    if from.is_none() && left.is_empty() {
+        return Ok(true);
+    }
+    let next = if left.len() > EXCEPTIONS_AT_ONCE { left.pop() } else { None };
+    for key in left {
+        let exception = key.get(1..).and_then(|id| id.try_into().ok()).map(Id);
+        let exception = exception.ok_or_else(|| Table::Exceptions.corrupt(&key, "no exception"))?;
+        suspend(batch, exception)?;
+        settle(batch, exception)?;
+    }
+    let is_done = next.is_none();
+    batch.state.put(done, next.unwrap_or_default());
+    Ok(is_done)
 }
 
 fn in_words(record: &StepRecord, refusal: Refusal) -> String {
@@ -240,7 +304,7 @@ fn settle(batch: &mut Batch<'_>, exception: Id) -> Result<(), StageError> {
     let due = known.due(batch.now, &limits);
     // While it has no time of its own to come, nothing of it can end either.
     let due = due.map(|due| control_ends.filter(|_| known.terms.assumptions.controls_in_place).map_or(due, |ends| due.min(ends)));
-    let entry = avro::encode(entry::entry(&batch.state, exception, &before, batch.now, &limits)?)?;
+    let entry = avro::encode(entry::entry(&batch.state, exception, &before, batch.now, &limits, is_assessed(batch))?)?;
     let now = Row { held: holds.then_some(before.grant), due, said: digest(&entry), ..before.clone() };
     if now.said != before.said {
         batch.emit_encoded(RISK_REGISTRY, exception.to_string(), entry);
@@ -261,12 +325,12 @@ fn limits(row: &Row) -> Limits {
 }
 
 fn get(batch: &Batch<'_>, exception: Id) -> Result<Option<Row>, StageError> {
-    Ok(Table::Exceptions.get(&batch.state, &Table::Exceptions.of(exception))?)
+    Ok(Row::get(&batch.state, exception)?)
 }
 
 fn put(batch: &mut Batch<'_>, exception: Id, row: &Row) -> Result<(), StageError> {
     let key = Table::Exceptions.of(exception);
-    let row = Table::Exceptions.row(&key, row)?;
+    let row = row.row(&key)?;
     batch.state.put(key, row);
     Ok(())
 }
@@ -339,10 +403,20 @@ fn say(batch: &mut Batch<'_>, record: &StepRecord, asked: Asked) -> Result<(), S
     batch.emit(OUTCOMES, record.key.clone(), outcome)
 }
 
+/// What somebody wanted, as it stands in accounts.
+#[derive(Serialize)]
+struct What {
+    #[serde(flatten)]
+    step: Step,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response: Option<Response>,
+}
+
 /// Tells what became of a step to who keeps account of it.
 fn tell(batch: &mut Batch<'_>, record: &StepRecord, asked: &Asked) -> Result<(), StageError> {
-    let StepRecord { key, subject, actor, reason, at, expected_version: _, step } = record.clone();
-    let what = serde_json::to_string(&step).map_err(|error| StageError::poison(format!("a step that is no JSON: {error}")))?;
+    let StepRecord { key, subject, actor, reason, at, expected_version: _, step, response } = record.clone();
+    let what =
+        serde_json::to_string(&What { step, response }).map_err(|error| StageError::poison(format!("a step that is no JSON: {error}")))?;
     let (status, because, subject) = (asked.status, asked.reason.clone(), subject.to_string());
     batch.emit(JUDGED, subject.clone(), audit::Act { actor, at, subject, what, reason, key, status, because })
 }

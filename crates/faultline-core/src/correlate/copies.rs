@@ -11,7 +11,8 @@ use faultline_model::topic::{CATALOG, INTEL, Topic};
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Intel, ServiceFacts, asset_id};
-use super::tables::{HEED_VERSION, Table, is_any, keys, put_text, service_of, take_text, with_id};
+use super::heed::rated_key;
+use super::tables::{HEED_VERSION, RATE_VERSION, Table, is_any, keys, put_text, service_of, take_text, with_id};
 use crate::catalog::places::place;
 use crate::stage::{Batch, Home, StageError};
 use crate::store::{Store, StoreError};
@@ -65,6 +66,11 @@ fn service_now(batch: &Batch<'_>, id: &str) -> Result<ServiceFacts, StageError> 
 /// Whether rows may say what an older program does not know of exceptions.
 pub fn heeds(batch: &Batch<'_>) -> bool {
     batch.format >= u16::from(HEED_VERSION)
+}
+
+/// Whether rows may say what an older program does not know of shares.
+pub fn rates(batch: &Batch<'_>) -> bool {
+    batch.format >= u16::from(RATE_VERSION)
 }
 
 /// The policy's text when it was last looked at; none where the catalog has none.
@@ -253,6 +259,8 @@ pub fn home_of(state: &dyn Store, key: &[u8]) -> Result<Home, StoreError> {
     let corrupt = |reason: &str| StoreError::corrupt("correlate", key, reason);
     match *key.first().ok_or_else(|| corrupt("an empty key"))? {
         table if table == Table::Pending as u8 => Ok(Home::Unfinished),
+        // Of other tasks it says nothing: they begin anew, which changes nothing that was done.
+        _ if *key == *rated_key() => Ok(Home::WithEach(Vec::new())),
         table if [Table::Policy, Table::Exceptions, Table::Heeded].iter().any(|of| *of as u8 == table) => Ok(Home::Everywhere),
         table if table == Table::Intel as u8 => {
             let (vulnerability, _) = take_text(&key[1..]).ok_or_else(|| corrupt("no vulnerability"))?;
@@ -315,6 +323,7 @@ mod tests {
             };
             assert_eq!(home, expected, "table {table}");
         }
+        assert_eq!(home_of(&state, &rated_key()).ok(), Some(Home::WithEach(Vec::new())));
         assert!(home_of(&state, &[]).is_err() && home_of(&state, &[1, 0]).is_err());
     }
 

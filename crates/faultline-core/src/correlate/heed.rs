@@ -7,7 +7,7 @@ use faultline_model::id::Id;
 use serde::{Deserialize, Serialize};
 
 use super::apply::Gathered;
-use super::copies::heeds;
+use super::copies::{heeds, rates};
 use super::covering::Index;
 use super::pending::Cause;
 use super::tables::{Table, pairs, rows_by};
@@ -66,31 +66,41 @@ pub fn changed(batch: &mut Batch<'_>, gathered: &mut Gathered, id: Id, now: Opti
     Ok(())
 }
 
-/// Once rows may say so: begins to heed what was copied meanwhile.
+/// Once rows may say so: begins to heed what was copied meanwhile, and to rate it.
 pub fn begin(batch: &mut Batch<'_>, gathered: &mut Gathered) -> Result<(), StageError> {
-    let Some(heeded) = not_yet(batch)? else { return Ok(()) };
-    let key = Table::Heeded.all();
+    if !is_to_begin(batch)? {
+        return Ok(());
+    }
     let all = Table::Exceptions.all();
     for (key, row) in pairs(&batch.state, &all, &all, usize::MAX)? {
         let Held { scope, .. } = Table::Exceptions.read(&key, &row)?;
         gathered.causes.insert(Cause::Scope { scope });
     }
+    let key = Table::Heeded.all();
+    let heeded: Heeded = Table::Heeded.get(&batch.state, &key)?.unwrap_or_default();
     let row = Table::Heeded.row(&key, &Heeded { is_heeded: true, ..heeded })?;
     batch.state.put(key, row);
+    if rates(batch) {
+        batch.state.put(rated_key(), Vec::new());
+    }
     Ok(())
 }
 
 /// Whether [`begin`] has something to do.
 pub fn is_to_begin(batch: &Batch<'_>) -> Result<bool, StageError> {
-    Ok(not_yet(batch)?.is_some())
-}
-
-fn not_yet(batch: &Batch<'_>) -> Result<Option<Heeded>, StageError> {
     if !heeds(batch) {
-        return Ok(None);
+        return Ok(false);
     }
     let row: Option<Heeded> = Table::Heeded.get(&batch.state, &Table::Heeded.all())?;
-    Ok(row.filter(|row| !row.is_heeded))
+    let Some(row) = row else { return Ok(false) };
+    Ok(!row.is_heeded || (rates(batch) && batch.state.get(&rated_key())?.is_none()))
+}
+
+/// There is a row once what is heeded was looked at with ratings.
+pub fn rated_key() -> Vec<u8> {
+    let mut key = Table::Heeded.all();
+    key.push(0);
+    key
 }
 
 /// Whether a scope names what only a look at each risk tells.

@@ -9,9 +9,10 @@ use faultline_model::time::Timestamp;
 use faultline_model::topic::RISKS;
 use serde::{Deserialize, Serialize};
 
+use super::copies;
 use super::covering::{Index, shown};
-use super::shares::{self, Part, Touched};
-use super::tables::{HEED_VERSION, Table, put_text, time_bytes, with_id};
+use super::shares::{self, Part, Rated, Told, Touched};
+use super::tables::{HEED_VERSION, RATE_VERSION, Table, put_text, time_bytes, with_id};
 use super::units::Grain;
 use crate::row::digest;
 use crate::stage::{Batch, StageError};
@@ -52,21 +53,35 @@ pub struct Said {
 impl Published {
     fn row(&self, key: &[u8]) -> Result<Vec<u8>, StoreError> {
         let mut row = Table::Published.row(key, self)?;
-        if self.said.iter().any(|said| !said.parts.is_empty()) {
-            let parts: Vec<&Vec<Part>> = self.said.iter().map(|said| &said.parts).collect();
-            row[0] = HEED_VERSION;
-            row = postcard::to_extend(&parts, row).map_err(|error| Table::Published.corrupt(key, error))?;
+        let parts = || self.said.iter().flat_map(|said| &said.parts);
+        if parts().next().is_none() {
+            return Ok(row);
+        }
+        let corrupt = |error| Table::Published.corrupt(key, error);
+        let all: Vec<&Vec<Part>> = self.said.iter().map(|said| &said.parts).collect();
+        row[0] = HEED_VERSION;
+        row = postcard::to_extend(&all, row).map_err(corrupt)?;
+        if parts().any(|part| part.rated.is_some()) {
+            let rated: Vec<Option<Rated>> = parts().map(|part| part.rated).collect();
+            row[0] = RATE_VERSION;
+            row = postcard::to_extend(&rated, row).map_err(corrupt)?;
         }
         Ok(row)
     }
 
     pub fn read(key: &[u8], row: &[u8]) -> Result<Self, StoreError> {
-        let Some((&HEED_VERSION, body)) = row.split_first() else { return Table::Published.read(key, row) };
+        let Some((&version @ (HEED_VERSION | RATE_VERSION), body)) = row.split_first() else { return Table::Published.read(key, row) };
         let corrupt = |error| Table::Published.corrupt(key, error);
         let (mut published, rest): (Self, &[u8]) = postcard::take_from_bytes(body).map_err(corrupt)?;
-        let parts: Vec<Vec<Part>> = postcard::from_bytes(rest).map_err(corrupt)?;
+        let (parts, rest): (Vec<Vec<Part>>, &[u8]) = postcard::take_from_bytes(rest).map_err(corrupt)?;
         for (said, parts) in published.said.iter_mut().zip(parts) {
             said.parts = parts;
+        }
+        if version == RATE_VERSION {
+            let rated: Vec<Option<Rated>> = postcard::from_bytes(rest).map_err(corrupt)?;
+            for (part, rated) in published.said.iter_mut().flat_map(|said| &mut said.parts).zip(rated) {
+                part.rated = rated;
+            }
         }
         Ok(published)
     }
@@ -96,12 +111,13 @@ pub fn publish(
     now: Yield,
 ) -> Result<(), StageError> {
     let due = now.risks.iter().filter_map(|risk| risk.score.changes_at).min();
+    let is_rated = copies::rates(batch);
     let mut left: BTreeMap<Id, Said> = before.iter().flat_map(|row| &row.said).map(|said| (said.founder, said.clone())).collect();
     let mut said = Vec::with_capacity(now.risks.len());
     for risk in now.risks {
         let (id, founder) = (risk.risk, risk.founder);
-        let parts = shares::parts(&risk, exceptions);
-        let title = if parts.is_empty() { String::new() } else { risk.title.clone() };
+        let parts = shares::parts(&risk, exceptions, is_rated);
+        let told = if parts.is_empty() { Told::default() } else { Told { title: risk.title.clone(), family: risk.family.clone() } };
         let value = avro::encode(shown(risk))?;
         let digest = digest(&value);
         let old = left.remove(&founder);
@@ -109,16 +125,16 @@ pub fn publish(
             batch.emit_encoded(RISKS, risk::key(service, id), value);
         }
         let old_parts = old.as_ref().map_or(&[][..], |old| &old.parts);
-        // A part says nothing that the record or the grant does not: where both stand, so does its title.
+        // A part says nothing that the record or the grant does not: where both stand, so does what is told of it.
         if old_parts != parts || (!parts.is_empty() && old.as_ref().map(|old| old.digest) != Some(digest)) {
-            shares::replace(batch, touched, service, (id, &title), old_parts, &parts)?;
+            shares::replace(batch, touched, service, (id, &told), old_parts, &parts)?;
         }
         said.push(Said { founder, digest, parts });
     }
     for (founder, old) in left {
         let risk = id_of(service, founder);
         batch.emit_gone(RISKS, risk::key(service, risk));
-        shares::replace(batch, touched, service, (risk, ""), &old.parts, &[])?;
+        shares::replace(batch, touched, service, (risk, &Told::default()), &old.parts, &[])?;
     }
     said.sort_unstable_by_key(|said| said.founder);
     let is_there = !now.is_empty;
@@ -159,7 +175,7 @@ pub fn founder_left(
     let Some(grain) = to else {
         let risk = id_of(service, founder);
         batch.emit_gone(RISKS, risk::key(service, risk));
-        return shares::replace(batch, touched, service, (risk, ""), &said.parts, &[]);
+        return shares::replace(batch, touched, service, (risk, &Told::default()), &said.parts, &[]);
     };
     let key = Table::Published.at(service, grain.id());
     let row = Published::get(&batch.state, &key)?;

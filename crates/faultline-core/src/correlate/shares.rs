@@ -6,13 +6,14 @@ use faultline_model::avro;
 use faultline_model::exception::Broken;
 use faultline_model::fixed::loss;
 use faultline_model::id::Id;
-use faultline_model::risk::{Covering, Risk};
-use faultline_model::share::{self, RISKS_NAMED, Share, ShareRisk};
+use faultline_model::observation::Severity;
+use faultline_model::risk::{Covering, Factor, Risk, Score};
+use faultline_model::share::{self, RISKS_NAMED, Rating, Share, ShareRisk};
 use faultline_model::topic::SHARES;
 use serde::{Deserialize, Serialize};
 
 use super::covering::Index;
-use super::tables::{Table, keys, pairs, with_id};
+use super::tables::{RATE_VERSION, Table, pairs, with_id};
 use crate::row::digest;
 use crate::stage::{Batch, StageError};
 use crate::store::{Store, StoreError};
@@ -30,10 +31,36 @@ pub struct Part {
     inherent: i32,
     is_contested: bool,
     broken: [bool; 3],
+    /// None as long as an older program may take over.
+    #[serde(skip)]
+    pub rated: Option<Rated>,
 }
 
-/// The parts of a risk, sorted by exception.
-pub fn parts(risk: &Risk, exceptions: &Index) -> Vec<Part> {
+/// What a risk's score is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rated {
+    likelihood: i32,
+    impact: i32,
+    band: Severity,
+}
+
+impl Rated {
+    fn of(score: &Score) -> Self {
+        let sum = |factors: &[Factor]| {
+            let lines = score.contributions.iter().filter(|line| factors.contains(&line.factor));
+            lines.map(|line| line.points).sum()
+        };
+        Self {
+            likelihood: sum(&[Factor::Exploitation, Factor::Exposure, Factor::Evidence, Factor::Reachability]),
+            impact: sum(&[Factor::Technical, Factor::Business, Factor::Data]),
+            band: score.band,
+        }
+    }
+}
+
+/// The parts of a risk, sorted by exception. Whether they are rated is for the operator to finalise.
+pub fn parts(risk: &Risk, exceptions: &Index, is_rated: bool) -> Vec<Part> {
+    let rated = is_rated.then(|| Rated::of(&risk.score));
     let part = |covering: &Covering| {
         Some(Part {
             exception: covering.exception,
@@ -42,6 +69,7 @@ pub fn parts(risk: &Risk, exceptions: &Index) -> Vec<Part> {
             inherent: risk.score.inherent,
             is_contested: !covering.at_anchor,
             broken: KNOWN.map(|known| covering.broken.contains(&known)),
+            rated,
         })
     };
     let mut parts: Vec<Part> = risk.exceptions.iter().filter_map(part).collect();
@@ -96,7 +124,7 @@ pub fn replace(
     batch: &mut Batch<'_>,
     touched: &mut Touched,
     service: &str,
-    (risk, title): (Id, &str),
+    (risk, told): (Id, &Told),
     before: &[Part],
     now: &[Part],
 ) -> Result<(), StageError> {
@@ -114,7 +142,14 @@ pub fn replace(
         if !part.is_contested {
             let key = rank_key(service, part, risk);
             if sign > 0 {
-                let row = Table::Shared.row(&key, &Shared { title: title.to_owned(), score: part.score, broken: part.broken })?;
+                let row = Shared {
+                    title: told.title.clone(),
+                    score: part.score,
+                    broken: part.broken,
+                    family: told.family.clone(),
+                    rated: part.rated,
+                };
+                let row = row.row(&key)?;
                 batch.state.put(key, row);
             } else {
                 batch.state.delete(key);
@@ -124,12 +159,47 @@ pub fn replace(
     Ok(())
 }
 
+/// What shares tell of a risk beside its parts.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    pub title: String,
+    pub family: String,
+}
+
 /// A risk of a share, as far as its key does not say it.
 #[derive(Serialize, Deserialize)]
 struct Shared {
     title: String,
     score: i32,
     broken: [bool; 3],
+    #[serde(skip)]
+    family: String,
+    #[serde(skip)]
+    rated: Option<Rated>,
+}
+
+impl Shared {
+    fn row(&self, key: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let mut row = Table::Shared.row(key, self)?;
+        if let Some(rated) = self.rated {
+            row[0] = RATE_VERSION;
+            row = postcard::to_extend(&(&self.family, rated), row).map_err(|error| Table::Shared.corrupt(key, error))?;
+        }
+        Ok(row)
+    }
+
+    fn read(key: &[u8], row: &[u8]) -> Result<Self, StoreError> {
+        let Some((&RATE_VERSION, body)) = row.split_first() else { return Table::Shared.read(key, row) };
+        let corrupt = |error| Table::Shared.corrupt(key, error);
+        let (shared, rest): (Self, &[u8]) = postcard::take_from_bytes(body).map_err(corrupt)?;
+        let (family, rated) = postcard::from_bytes(rest).map_err(corrupt)?;
+        Ok(Self { family, rated: Some(rated), ..shared })
+    }
+
+    fn rating(self) -> Option<Rating> {
+        let Rated { likelihood, impact, band } = self.rated?;
+        Some(Rating { likelihood, impact, band, family: self.family })
+    }
 }
 
 /// Says the shares that differ from what was said.
@@ -161,13 +231,13 @@ fn share(state: &dyn Store, service: &str, exception: Id, grant: i32) -> Result<
     let prefix = ranks(service, exception, grant);
     let mut first = Vec::new();
     for (key, row) in pairs(state, &prefix, &prefix, RISKS_NAMED)? {
-        let Shared { title, score, broken } = Table::Shared.read(&key, &row)?;
+        let Shared { title, score, broken, .. } = Shared::read(&key, &row)?;
         let risk = super::tables::last_id(&key).ok_or_else(|| Table::Shared.corrupt(&key, "no risk"))?;
         let broken = KNOWN.into_iter().zip(broken).filter(|(_, is_broken)| *is_broken).map(|(broken, _)| broken).collect();
         first.push(ShareRisk { risk, service: service.to_owned(), title, score, broken });
     }
     let Sums { risks, contested, loss, inherent_loss, .. } = sums;
-    let highest = highest(state, &prefix)?;
+    let (highest, rating) = highest(state, &prefix)?;
     Ok(Some(Share {
         subject: exception,
         service: service.to_owned(),
@@ -179,22 +249,24 @@ fn share(state: &dyn Store, service: &str, exception: Id, grant: i32) -> Result<
         highest,
         broken: sums.broken(),
         first,
+        rating,
     }))
 }
 
-/// The highest score of those that break something, and of the others.
-fn highest(state: &dyn Store, prefix: &[u8]) -> Result<i32, StoreError> {
-    let mut highest = 0;
+/// The highest score of those that break something, and of the others, with what that score is made of; of two the one that breaks something.
+fn highest(state: &dyn Store, prefix: &[u8]) -> Result<(i32, Option<Rating>), StoreError> {
+    let mut highest = None;
     for is_whole in [0, 1] {
         let mut below = prefix.to_vec();
         below.push(is_whole);
-        if let Some(key) = keys(state, &below, &below, 1)?.pop() {
-            let rank =
-                key.get(below.len()..).and_then(|rest| rest.first_chunk::<2>()).ok_or_else(|| Table::Shared.corrupt(&key, "no rank"))?;
-            highest = highest.max(1000 - i32::from(u16::from_be_bytes(*rank)));
+        if let Some((key, row)) = pairs(state, &below, &below, 1)?.pop() {
+            let shared = Shared::read(&key, &row)?;
+            if highest.as_ref().is_none_or(|(score, _)| shared.score > *score) {
+                highest = Some((shared.score, shared.rating()));
+            }
         }
     }
-    Ok(highest)
+    Ok(highest.unwrap_or_default())
 }
 
 fn sums_key(service: &str, exception: Id, grant: i32) -> Vec<u8> {
@@ -217,11 +289,11 @@ fn rank_key(service: &str, part: &Part, risk: Id) -> Vec<u8> {
     with_id(key, risk)
 }
 
-/// The shares of risks as one plain sum: what [`say`] is judged by.
+/// The shares of risks as one plain sum, rated: what [`say`] is judged by.
 pub fn reference<'r>(risks: impl Iterator<Item = &'r Risk>, exceptions: &Index) -> Vec<Share> {
     let mut all: BTreeMap<(Id, &str), Vec<(&Risk, Part)>> = BTreeMap::new();
     for risk in risks {
-        for part in parts(risk, exceptions) {
+        for part in parts(risk, exceptions, true) {
             all.entry((part.exception, &risk.service)).or_default().push((risk, part));
         }
     }
@@ -238,6 +310,11 @@ pub fn reference<'r>(risks: impl Iterator<Item = &'r Risk>, exceptions: &Index) 
             score: part.score,
             broken: part.broken(),
         };
+        let leads = |(risk, part): &&(&Risk, Part)| (std::cmp::Reverse(part.score), part.broken().is_empty(), risk.risk);
+        let rating = whole().min_by_key(leads).and_then(|(risk, part)| {
+            let Rated { likelihood, impact, band } = part.rated?;
+            Some(Rating { likelihood, impact, band, family: risk.family.clone() })
+        });
         let mut first: Vec<ShareRisk> = whole().map(of).collect();
         first.sort_by_key(ShareRisk::order);
         first.truncate(RISKS_NAMED);
@@ -252,6 +329,7 @@ pub fn reference<'r>(risks: impl Iterator<Item = &'r Risk>, exceptions: &Index) 
             highest: whole().map(|(_, part)| part.score).max().unwrap_or_default(),
             broken: sums.broken(),
             first,
+            rating,
         }
     };
     all.into_iter().map(share).collect()

@@ -23,7 +23,7 @@ use super::pending::{Cause, Looked, Task};
 use super::publish::{Published, publish, put_off, timer_key};
 use super::route_maps::RouteMaps;
 use super::shares;
-use super::tables::{HEED_VERSION, ROW_VERSION, Table, is_any, keys, last_id, pairs, take_text, take_time};
+use super::tables::{RATE_VERSION, ROW_VERSION, Table, is_any, keys, last_id, pairs, take_text, take_time};
 use super::units::Grain;
 use crate::policy::Policy;
 use crate::stage::{Batch, Formats, Input, Pending, Stage, StageError};
@@ -316,7 +316,7 @@ impl Stage for Correlate {
     const NAME: &'static str = "correlate";
     const INPUTS: &'static [Topic] = &[TRACKED];
     const GLOBALS: &'static [Topic] = &[CATALOG, INTEL, EXCEPTIONS];
-    const FORMATS: Formats = Formats { oldest: ROW_VERSION as u16, newest: HEED_VERSION as u16 };
+    const FORMATS: Formats = Formats { oldest: ROW_VERSION as u16, newest: RATE_VERSION as u16 };
     type Gathered = Gathered;
 
     fn finalised(&self) -> Option<u16> {

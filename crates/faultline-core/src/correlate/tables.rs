@@ -24,6 +24,8 @@ pub const SAID_VERSION: u8 = 3;
 /// Of what exceptions make of rows: where a service stands, and what shares have of a risk. A row is written so once it has something of that to
 /// say, and it has not before the operator finalised it.
 pub const HEED_VERSION: u8 = 4;
+/// Of what shares have of a risk, with what its score is made of. As for the version before.
+pub const RATE_VERSION: u8 = 5;
 
 /// The tables. The numbers are for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

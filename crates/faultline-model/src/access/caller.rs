@@ -38,7 +38,12 @@ impl Caller {
     /// Who runs the installation: on the machine itself, or with the token that it was started with. They may do everything, in anybody's
     /// name: what separates duties is then trust.
     pub fn operator(actor: impl Into<String>) -> Self {
-        Self { actor: actor.into(), roles: vec![HeldRole { role: Role::Admin, at: Where::Everywhere, up_to: None }], limits: None, is_operator: true }
+        Self {
+            actor: actor.into(),
+            roles: vec![HeldRole { role: Role::Admin, at: Where::Everywhere, up_to: None }],
+            limits: None,
+            is_operator: true,
+        }
     }
 
     /// The actor of a token, with the roles that the actor has now.

@@ -117,10 +117,10 @@ topic_values! {
     AccessRecord => AccessEnvelope, ACCESS;
     Act => Act, ACTS;
     AuditEntry => AuditEntry, AUDIT;
-    StepRecord => StepRecord, STEPS;
-    Share => Share, SHARES;
+    StepRecord => StepRecord, STEPS, version StepRecord::version;
+    Share => Share, SHARES, version Share::version;
     Held => Held, EXCEPTIONS;
-    RegisterEntry => RegisterEntry, RISK_REGISTRY;
+    RegisterEntry => RegisterEntry, RISK_REGISTRY, version RegisterEntry::version;
 }
 
 /// So that a record that is its own body needs no other trait.

@@ -143,8 +143,8 @@ subjects! {
     ACCESS = "access-value" of AccessRecord, "access.avsc" = 9, older [];
     ACTS = "acts-value" and "judged-value" of Act, "acts.avsc" = 10, older [];
     AUDIT = "audit-value" of AuditEntry, "audit.avsc" = 11, older [];
-    STEPS = "steps-value" of StepRecord, "steps.avsc" = 16, older [];
-    SHARES = "shares-value" of Share, "shares.avsc" = 17, older [];
+    STEPS = "steps-value" of StepRecord, "steps.avsc" = 20, older ["history/steps-value/1.avsc" = 16];
+    SHARES = "shares-value" of Share, "shares.avsc" = 21, older ["history/shares-value/1.avsc" = 17];
     EXCEPTIONS = "exceptions-value" of Held, "exceptions.avsc" = 18, older [];
-    RISK_REGISTRY = "risk-registry-value" of RegisterEntry, "risk-registry.avsc" = 19, older [];
+    RISK_REGISTRY = "risk-registry-value" of RegisterEntry, "risk-registry.avsc" = 22, older ["history/risk-registry-value/1.avsc" = 19];
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{Assumptions, Category, Control, Scope, Terms};
+use super::{Assumptions, Category, Control, Response, Scope, Terms};
 use crate::id::Id;
 use crate::time::Timestamp;
 
@@ -29,6 +29,12 @@ pub struct AskedTerms {
     pub review_at: Option<Moment>,
     pub ends: Moment,
     pub covers_at_most: i32,
+    /// As [`Response::owner`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub owner: String,
+    /// As [`Response::cost`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cost: String,
 }
 
 /// As [`Scope`]; risks stand for the findings that found them.
@@ -78,9 +84,20 @@ impl AskedAssumptions {
 }
 
 impl AskedTerms {
+    /// What goes with the terms; none if nothing does.
+    pub fn response(&self) -> Option<Response> {
+        Some(Response { owner: self.owner.clone(), cost: self.cost.clone() }).filter(|response| !response.is_empty())
+    }
+
+    /// With what goes with the terms.
+    #[must_use]
+    pub fn with(self, Response { owner, cost }: Response) -> Self {
+        Self { owner, cost, ..self }
+    }
+
     /// The terms, once it is known which scope is meant.
     pub fn terms(self, scope: Scope) -> Terms {
-        let Self { title, scope: _, category, reason, controls, assumptions, evidence, starts, review_at, ends, covers_at_most } = self;
+        let Self { title, category, reason, controls, assumptions, evidence, starts, review_at, ends, covers_at_most, .. } = self;
         let AskedAssumptions { not_internet_facing, not_in_kev, score_at_most, controls_in_place } = assumptions;
         let control = |AskedControl { name, ends }| Control { name, ends: ends.map(|ends| ends.0) };
         Terms {
@@ -116,6 +133,8 @@ impl From<Terms> for AskedTerms {
             review_at: Some(Moment(review_at)),
             ends: Moment(ends),
             covers_at_most,
+            owner: String::new(),
+            cost: String::new(),
         }
     }
 }

@@ -11,12 +11,13 @@ use faultline_model::asset::AssetId;
 use faultline_model::catalog;
 use faultline_model::decision::{Outcome, REASON_BYTES};
 use faultline_model::exception::{
-    AskedScope, AskedTerms, ENTRIES, Moment, NewEnd, Scope, Stage, Step, StepKind, StepRecord, id_of as id_of_name,
+    AskedScope, AskedTerms, ENTRIES, Moment, NewEnd, Response, Scope, Stage, Step, StepKind, StepRecord, id_of as id_of_name,
 };
 use faultline_model::id::Id;
 use faultline_model::purl;
-use faultline_model::register::RegisterEntry;
+use faultline_model::register::{Attention, RegisterEntry};
 use faultline_model::risk::Risk;
+use faultline_model::time::Timestamp;
 use faultline_views::{Named, RegisterFilter, Within};
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,7 @@ const HIGHEST: i32 = 1000;
 const PREVIEWED: usize = 20;
 const STAGES: &str =
     "draft, requested, reviewed, rejected, withdrawn, approved, active, expiring, suspended, expired or revoked, several by commas, or any";
+const ATTENTION: &str = "suspended, review_due, ends, drift or orphan, several by commas, or any";
 /// Those that may still come to hold, or do.
 const LIVE: [Stage; 7] =
     [Stage::Draft, Stage::Requested, Stage::Reviewed, Stage::Approved, Stage::Active, Stage::Expiring, Stage::Suspended];
@@ -44,18 +46,37 @@ pub(super) async fn list(
     State(app): State<Shared>,
     By(caller): By,
     RawQuery(query): RawQuery,
-) -> Result<Json<PageBody<RegisterEntry>>, Problem> {
-    let parameters = Parameters::read(query.as_deref(), &["stage", "node", "cursor", "limit"])?;
+) -> Result<Json<PageBody<EntryBody>>, Problem> {
+    let parameters = Parameters::read(query.as_deref(), &["stage", "node", "attention", "cursor", "limit"])?;
     let within = who::within(&caller, Action::Read)?;
     let stages = match parameters.one("stage") {
         Ok(None) => LIVE.to_vec(),
         Ok(Some("any")) => Vec::new(),
         _ => parameters.words("stage", STAGES)?,
     };
-    let filter = RegisterFilter { stages, node: node_of(&app, &parameters, &within).await?, within };
+    let attention = match parameters.one("attention") {
+        Ok(Some("any")) => Attention::ALL.to_vec(),
+        _ => parameters.words("attention", ATTENTION)?,
+    };
+    let filter = RegisterFilter { stages, node: node_of(&app, &parameters, &within).await?, attention, within };
     let (cursor, limit) = (parameters.one("cursor")?.map(ToOwned::to_owned), limit_of(&parameters)?);
-    let page = app.ask(move |views| views.register(&filter, cursor.as_deref(), limit)).await?;
-    Ok(Json(PageBody::of(page, |entry| entry)))
+    let now = app.doors.clock.now();
+    let page = app.ask(move |views| views.register(&filter, now, cursor.as_deref(), limit)).await?;
+    Ok(Json(PageBody::of(page, |entry| EntryBody::of(entry, now))))
+}
+
+/// An entry with why somebody is to look at it now.
+#[derive(Serialize)]
+pub(super) struct EntryBody {
+    #[serde(flatten)]
+    entry: RegisterEntry,
+    attention: Vec<Attention>,
+}
+
+impl EntryBody {
+    fn of(entry: RegisterEntry, now: Timestamp) -> Self {
+        Self { attention: entry.attention(now), entry }
+    }
 }
 
 pub(super) async fn show(
@@ -63,9 +84,9 @@ pub(super) async fn show(
     By(caller): By,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-) -> Result<Json<RegisterEntry>, Problem> {
+) -> Result<Json<EntryBody>, Problem> {
     Parameters::read(query.as_deref(), &[])?;
-    Ok(Json(seen(&app, &caller, &id).await?))
+    Ok(Json(EntryBody::of(seen(&app, &caller, &id).await?, app.doors.clock.now())))
 }
 
 /// What a scope would cover.
@@ -155,8 +176,9 @@ pub(super) async fn propose(
     json::text("name", name.as_deref().unwrap_or("-"), NAME_BYTES, true)?;
     let scope = scope(&app, &caller, terms.scope.clone()).await?;
     are_theirs(&app, &caller, &[Action::Except], &scope).await?;
+    let response = terms.response();
     let step = Step::Propose(Box::new(terms.terms(scope)));
-    let mut asked = Asked { actor, reason, key, expected_version };
+    let mut asked = Asked { actor, reason, key, expected_version, response };
     let key = asked.key_of(&app, &caller, &step, None)?;
     let exception = id_of_name(name.as_deref().unwrap_or(&key));
     let everything = Within::everything();
@@ -188,6 +210,7 @@ pub(super) async fn step(
     let score = if kind == StepKind::Approve { entry.terms.assumptions.score_at_most.unwrap_or(HIGHEST) } else { 0 };
     reach(&app, &caller, allowing(kind), score, &entry.terms.scope).await?;
     let end = ends.map(|ends| NewEnd { review_at: review_at.unwrap_or(ends).0, ends: ends.0 });
+    let response = terms.as_ref().and_then(AskedTerms::response);
     let step = match (kind, terms, end) {
         (StepKind::Propose, Some(terms), None) => {
             let scope = scope(&app, &caller, terms.scope.clone()).await?;
@@ -210,8 +233,15 @@ pub(super) async fn step(
         json::text("reason", &reason, REASON_BYTES, true)?;
     }
     // Nothing comes in between what is looked at here, the terms and who may grant them, and the grant.
-    let expected_version = expected_version.or((kind == StepKind::Approve).then_some(entry.version));
-    let asked = Asked { actor, reason, key, expected_version };
+    let expected_version = match (kind, expected_version) {
+        (StepKind::Approve, Some(expected)) if expected != entry.version => {
+            let detail = format!("{expected} steps are expected, and {} are known here.", entry.version);
+            return Err(Problem::conflict(detail, "Look at it again, then decide."));
+        }
+        (StepKind::Approve, None) => Some(entry.version),
+        (_, given) => given,
+    };
+    let asked = Asked { actor, reason, key, expected_version, response };
     let key = asked.key_of(&app, &caller, &step, Some(entry.entry))?;
     take(&app, &caller, entry.entry, step, asked, key, wait).await
 }
@@ -234,6 +264,7 @@ struct Asked {
     reason: String,
     key: Option<String>,
     expected_version: Option<i32>,
+    response: Option<Response>,
 }
 
 impl Asked {
@@ -244,7 +275,7 @@ impl Asked {
         let actor = who::actor(caller, self.actor.as_deref())?;
         json::text("actor", &actor, NAME_BYTES, true)?;
         let made_up = || {
-            let (step, at) = (format!("{step:?}"), app.doors.clock.now().millis().to_be_bytes());
+            let (step, at) = (format!("{step:?}{:?}", self.response), app.doors.clock.now().millis().to_be_bytes());
             let parts: [&[u8]; 5] = [&exception.map_or([0; 16], |id| id.0), step.as_bytes(), actor.as_bytes(), self.reason.as_bytes(), &at];
             Id::of("step key", &parts).to_string()
         };
@@ -262,11 +293,12 @@ async fn take(
     key: String,
     wait: Duration,
 ) -> Result<(StatusCode, Json<Answer>), Problem> {
-    let Asked { actor, reason, expected_version, .. } = asked;
+    let Asked { actor, reason, expected_version, response, .. } = asked;
     // The same key at another exception is another step.
     let key = format!("{key}/{exception}");
     let actor = who::actor(caller, actor.as_deref())?;
-    let record = StepRecord { key: key.clone(), subject: exception, actor, reason, at: app.doors.clock.now(), expected_version, step };
+    let at = app.doors.clock.now();
+    let record = StepRecord { key: key.clone(), subject: exception, actor, reason, at, expected_version, step, response };
     let door = app.doors.steps.clone();
     blocking(move || door.append(record)).await??;
     let outcome = app.outcomes(vec![key.clone()], wait, |_, outcome| Ok(Some(outcome))).await?.remove(&key);

@@ -2,6 +2,7 @@
 
 use faultline_model::id::Id;
 use faultline_model::register::RegisterEntry;
+use faultline_model::time::Timestamp;
 use rusqlite::OptionalExtension;
 
 use super::{Fault, Work, decoded};
@@ -17,11 +18,15 @@ impl Work<'_> {
     }
 
     fn put_entry(&self, id: Id, entry: &RegisterEntry, body: &[u8]) -> Result<(), Fault> {
-        let sql = "INSERT INTO entry (id, stage, rank, body) VALUES (?, ?, ?, ?) \
-                   ON CONFLICT DO UPDATE SET stage = excluded.stage, rank = excluded.rank, body = excluded.body RETURNING n";
+        let sql = "INSERT INTO entry (id, stage, rank, watch, review, body) VALUES (?, ?, ?, ?, ?, ?) \
+                   ON CONFLICT DO UPDATE SET stage = excluded.stage, rank = excluded.rank, watch = excluded.watch, review = excluded.review, \
+                   body = excluded.body RETURNING n";
         let (stage, ends) = (codes::code(&codes::STAGES, &entry.stage), entry.terms.ends.millis());
+        // Before all time, when no review is due.
+        let watch = codes::bits(&entry.attention(Timestamp::from_millis(i64::MIN)));
+        let review = if entry.stage.holds() { entry.terms.review_at.millis() } else { i64::MAX };
         let mut statement = self.connection.prepare_cached(sql)?;
-        let number: i64 = statement.query_row((id.0.as_slice(), stage, ends, body), |row| row.get(0))?;
+        let number: i64 = statement.query_row((id.0.as_slice(), stage, ends, watch, review, body), |row| row.get(0))?;
         self.forget_names(number)?;
         let mut statement = self.connection.prepare_cached("INSERT OR IGNORE INTO entry_within (entry, name) VALUES (?, ?)")?;
         for name in &entry.terms.scope.within {

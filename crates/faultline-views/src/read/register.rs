@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use faultline_model::catalog::service_key;
 use faultline_model::id::Id;
-use faultline_model::register::RegisterEntry;
+use faultline_model::register::{Attention, RegisterEntry};
+use faultline_model::time::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
@@ -20,15 +21,21 @@ use crate::views::Views;
 use crate::within::Within;
 use crate::words::Word;
 
-const SHAPE: Shape = Shape { table: "entry", index: "entry_list", columns: "n, stage, rank, id" };
+const SHAPE: Shape = Shape { table: "entry", index: "entry_list", columns: "n, stage, rank, id, watch, review" };
 
 impl Views {
-    /// Entries of the risk register, those that end first, then by id.
-    pub fn register(&self, filter: &RegisterFilter, cursor: Option<&str>, limit: usize) -> Result<Page<RegisterEntry>, ViewError> {
+    /// Entries of the risk register, those that end first, then by id. What asks for attention does so now.
+    pub fn register(
+        &self,
+        filter: &RegisterFilter,
+        now: Timestamp,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<RegisterEntry>, ViewError> {
         let after = cursor.map(|text| Position::from_cursor(text, &self.options.cursors, ListKind::Register, filter)).transpose()?;
         let reader = self.reader()?;
         let snapshot = reader.unchecked_transaction()?;
-        let query = query(self.options.bounds, filter);
+        let query = query(self.options.bounds, filter, now);
         let listed = query.page(&snapshot, after, limit.clamp(1, PAGE_ITEMS))?;
         let (items, unreadable) = bodies::all(listed.rows, |number| bodies::entry(&snapshot, number))?;
         let total = match after {
@@ -125,13 +132,17 @@ pub(super) fn seen(within: &Within) -> Conditions {
     seen
 }
 
-fn query(bounds: Bounds, filter: &RegisterFilter) -> Query<'static> {
+fn query(bounds: Bounds, filter: &RegisterFilter, now: Timestamp) -> Query<'static> {
     let stages = if filter.stages.is_empty() { codes::STAGES.as_slice() } else { filter.stages.as_slice() };
     let stages: BTreeSet<i64> = stages.iter().map(|stage| codes::code(&codes::STAGES, stage)).collect();
     let mut filters = seen(&filter.within);
     if let Some(node) = &filter.node {
         let near = near(node);
         filters.push(near.sql(), near.values());
+    }
+    if !filter.attention.is_empty() {
+        let review = if filter.attention.contains(&Attention::ReviewDue) { now.millis() } else { i64::MIN };
+        filters.push("(watch & ? <> 0 OR review <= ?)", [Value::from(codes::bits(&filter.attention)), Value::from(review)]);
     }
     Query {
         shape: &SHAPE,

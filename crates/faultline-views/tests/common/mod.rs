@@ -268,6 +268,7 @@ pub fn entry(number: u32, within: &[&str]) -> RegisterEntry {
         highest: 500,
         first: Vec::new(),
         history: Vec::new(),
+        assessment: None,
     }
 }
 

@@ -154,6 +154,12 @@ pub struct Propose {
     /// Where it can be read up; may be given often
     #[arg(long, value_name = "ADDRESS")]
     pub evidence: Vec<String>,
+    /// Who answers for the risk [default: who approves it]
+    #[arg(long, default_value = "", value_name = "WHO")]
+    pub owner: String,
+    /// What it costs to live with it
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub cost: String,
     /// A name for it: the same name is the same exception [default: made up]
     #[arg(long)]
     pub name: Option<String>,

@@ -1,7 +1,7 @@
 //! `faultline exceptions`: risks that are accepted for a time, by hand and by files.
 
 mod files;
-mod told;
+pub(super) mod told;
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -72,7 +72,7 @@ fn preview(common: &Common, client: &Client, scope: &ScopeArguments) -> Result<E
 fn propose(common: &Common, client: &Client, arguments: &Propose) -> Result<Exit, Failure> {
     let Propose { scope, title, reason, category, ends, review_at, starts, covers_at_most, evidence, .. } = arguments;
     let control = |name: &String| json!({ "name": name, "ends": arguments.controls_end });
-    let terms = json!({
+    let mut terms = json!({
         "title": title,
         "scope": scope_of(client, scope)?,
         "category": category,
@@ -90,6 +90,12 @@ fn propose(common: &Common, client: &Client, arguments: &Propose) -> Result<Exit
         "ends": ends,
         "covers_at_most": covers_at_most,
     });
+    // A service of a version before knows neither.
+    for (name, text) in [("owner", &arguments.owner), ("cost", &arguments.cost)] {
+        if !text.is_empty() {
+            terms[name] = text.as_str().into();
+        }
+    }
     let actor = client.actor(arguments.actor.as_deref());
     let mut answers = vec![proposed(client, &terms, arguments.name.as_deref(), actor.as_deref())?];
     if arguments.request && is_done(&answers[0]) {

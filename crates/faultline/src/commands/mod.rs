@@ -12,6 +12,7 @@ mod intel;
 mod migrate;
 mod planned;
 mod publish;
+mod registry;
 mod repartition;
 mod risks;
 mod summary;
@@ -45,6 +46,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Retract(arguments) => decide::retract(&common, &arguments),
         Command::Retire(arguments) => decide::retire(&common, &arguments),
         Command::Exceptions(command) => exceptions::run(&common, &command),
+        Command::Registry(command) => registry::run(&common, &command),
         Command::Catalog(command) => catalog::run(&common, &command),
         Command::Tickets(command) => tickets::run(&common, &command),
         Command::Intel(command) => intel::run(&common, &command),

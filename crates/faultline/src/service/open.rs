@@ -206,7 +206,7 @@ fn millis(span: Duration) -> i64 {
 }
 
 pub fn act(settings: &Settings) -> Act {
-    Act { asked_kept_ms: millis(settings.retention_decisions) }
+    Act { asked_kept_ms: millis(settings.retention_decisions), finalised: settings.format_act }
 }
 
 pub fn track(settings: &Settings) -> Track {

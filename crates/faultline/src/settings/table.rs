@@ -214,7 +214,14 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "state.format.correlate",
         "",
-        "The same of stage correlate. From 4 on exceptions are heeded.",
+        "The same of stage correlate. From 4 on exceptions are heeded. From 5 on that of act is 2 at least.",
+        "a number, or nothing",
+        is_format_number,
+    ),
+    setting(
+        "state.format.act",
+        "",
+        "The same of stage act. From 2 on the register has its assessment.",
         "a number, or nothing",
         is_format_number,
     ),

@@ -37,6 +37,7 @@ pub struct Settings {
     /// The format up to which a stage's state is finalised.
     pub format_track: Option<u16>,
     pub format_correlate: Option<u16>,
+    pub format_act: Option<u16>,
     pub secrets_key: Option<Secret>,
     pub log_level: String,
     pub log_is_json: bool,
@@ -107,6 +108,9 @@ impl Settings {
         let number = |key: &str| layers[key].0.parse::<u32>().expect("the table accepted it");
         let secret = |key: &str| Some(text(key)).filter(|text| !text.is_empty()).map(Secret::new);
         let file = |key: &str| Some(text(key)).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let format = |key: &str| text(key).parse::<u16>().ok();
+        let format_track = format("state.format.track");
+        let format_correlate = format("state.format.correlate").max(correlate_with(format_track));
         Self {
             data_folder: text("data.folder").into(),
             listen: text("http.listen").parse().expect("the table accepted it"),
@@ -128,8 +132,9 @@ impl Settings {
             retention_tombstones: span("retention.tombstones"),
             scan_timeout: span("track.scan_timeout"),
             // Empty is no number.
-            format_track: text("state.format.track").parse().ok(),
-            format_correlate: text("state.format.correlate").parse().ok().max(correlate_with(text("state.format.track").parse().ok())),
+            format_track,
+            format_correlate,
+            format_act: format("state.format.act").max(act_with(format_correlate)),
             secrets_key: secret("secrets.key"),
             log_level: text("log.level"),
             log_is_json: text("log.format") == "json",
@@ -165,6 +170,11 @@ impl Settings {
 /// The format of correlate's state that goes with one of track's: from 4 on track says what correlate writes in 3.
 fn correlate_with(track: Option<u16>) -> Option<u16> {
     track.filter(|track| *track >= 4).map(|_| 3)
+}
+
+/// The format of act's state that goes with one of correlate's: from 5 on correlate says what act writes in 2.
+fn act_with(correlate: Option<u16>) -> Option<u16> {
+    correlate.filter(|correlate| *correlate >= 5).map(|_| 2)
 }
 
 fn client_options(layers: &Layers) -> BTreeMap<String, Secret> {

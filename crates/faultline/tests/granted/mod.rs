@@ -27,7 +27,7 @@ pub fn steps(slot: u8, scope: Scope, at: Timestamp, ends: Timestamp, many: usize
     let all = [("ana", Step::Propose(Box::new(terms))), ("ana", Step::Request), ("ben", Step::Review), ("cem", Step::Approve)];
     let record = |(number, (actor, step)): (usize, (&str, Step))| {
         let (subject, key, actor, reason) = (exception(slot), format!("{slot}/{number}"), actor.to_owned(), String::new());
-        (subject.to_string(), StepRecord { key, subject, actor, reason, at, expected_version: Some(number as i32), step })
+        (subject.to_string(), StepRecord { key, subject, actor, reason, at, expected_version: Some(number as i32), step, response: None })
     };
     all.into_iter().take(many).enumerate().map(record).collect()
 }

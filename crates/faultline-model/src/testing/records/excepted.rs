@@ -4,9 +4,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::{id_lists, ids, lists, maybe, numbers, texts, timestamps};
-use crate::exception::{Assumptions, Broken, Category, Control, Held, NewEnd, Scope, Stage, Step, StepRecord, Terms};
-use crate::register::{AskedEnd, Event, RegisterEntry};
-use crate::share::{Share, ShareRisk};
+use crate::exception::{Assumptions, Broken, Category, Control, Held, NewEnd, Response, Scope, Stage, Step, StepRecord, Terms};
+use crate::observation::Severity;
+use crate::register::{AskedEnd, Assessment, Completeness, Event, RegisterEntry, ResponseType};
+use crate::share::{Rating, Share, ShareRisk};
 
 fn scopes() -> impl Strategy<Value = Scope> + Clone {
     (id_lists(), texts(), texts(), texts(), texts(), lists()).prop_map(|(founders, vulnerability, package, asset, family, within)| Scope {
@@ -55,8 +56,18 @@ pub fn steps() -> impl Strategy<Value = StepRecord> {
         1 => new_ends().prop_map(Step::Renew),
         3 => prop::sample::select(vec![Step::Request, Step::Review, Step::Approve, Step::Reject, Step::Withdraw, Step::Revoke]),
     ];
-    (texts(), ids(), texts(), texts(), timestamps(), maybe(numbers()), step).prop_map(
-        |(key, subject, actor, reason, at, expected_version, step)| StepRecord { key, subject, actor, reason, at, expected_version, step },
+    let response = (texts(), texts()).prop_map(|(owner, cost)| Response { owner, cost });
+    (texts(), ids(), texts(), texts(), timestamps(), maybe(numbers()), step, maybe(response)).prop_map(
+        |(key, subject, actor, reason, at, expected_version, step, response)| StepRecord {
+            key,
+            subject,
+            actor,
+            reason,
+            at,
+            expected_version,
+            step,
+            response,
+        },
     )
 }
 
@@ -83,10 +94,30 @@ fn share_risks() -> impl Strategy<Value = ShareRisk> + Clone {
 /// Values of `shares`.
 pub fn shares() -> impl Strategy<Value = Share> {
     let counts = (numbers(), numbers(), numbers(), any::<i64>(), any::<i64>(), numbers());
-    (ids(), texts(), counts, broken(), vec(share_risks(), 0..3)).prop_map(|(subject, service, counts, broken, first)| {
-        let (grant, risks, contested, loss, inherent_loss, highest) = counts;
-        Share { subject, service, grant, risks, contested, loss, inherent_loss, highest, broken, first }
-    })
+    let rating =
+        (numbers(), numbers(), bands(), texts()).prop_map(|(likelihood, impact, band, family)| Rating { likelihood, impact, band, family });
+    (ids(), texts(), counts, broken(), vec(share_risks(), 0..3), maybe(rating)).prop_map(
+        |(subject, service, counts, broken, first, rating)| {
+            let (grant, risks, contested, loss, inherent_loss, highest) = counts;
+            Share { subject, service, grant, risks, contested, loss, inherent_loss, highest, broken, first, rating }
+        },
+    )
+}
+
+fn bands() -> impl Strategy<Value = Severity> + Clone {
+    prop::sample::select(Severity::ALL.to_vec())
+}
+
+fn assessments() -> impl Strategy<Value = Assessment> + Clone {
+    let responses = prop::sample::select(vec![ResponseType::Accept, ResponseType::Transfer, ResponseType::Mitigate]);
+    let completeness = prop::sample::select(vec![Completeness::Counted, Completeness::Awaited, Completeness::NotCounted]);
+    let rated = (maybe(bands()), texts(), maybe(numbers()), maybe(numbers()));
+    (rated, responses, texts(), (texts(), any::<bool>()), completeness).prop_map(
+        |(rated, response_type, response_cost, (owner, is_owner_named), completeness)| {
+            let (priority, category, likelihood, impact) = rated;
+            Assessment { priority, category, likelihood, impact, response_type, response_cost, owner, is_owner_named, completeness }
+        },
+    )
 }
 
 /// Values of `risk-registry`.
@@ -96,7 +127,7 @@ pub fn register_entries() -> impl Strategy<Value = RegisterEntry> {
     let stands = (ids(), prop::sample::select(Stage::ALL.to_vec()), terms(), numbers(), broken(), lists());
     let people = (lists(), texts(), texts(), texts(), maybe(timestamps()), maybe(renewal));
     let covered = (numbers(), numbers(), numbers(), numbers(), numbers(), numbers(), vec(share_risks(), 0..3));
-    (stands, people, covered, vec(event, 0..3)).prop_map(|(stands, people, covered, history)| {
+    (stands, people, covered, vec(event, 0..3), maybe(assessments())).prop_map(|(stands, people, covered, history, assessment)| {
         let (entry, stage, terms, version, broken, possible) = stands;
         let (authors, requested_by, reviewed_by, approved_by, approved_at, renewal) = people;
         let (risks, services, contested, residual, inherent, highest, first) = covered;
@@ -121,6 +152,7 @@ pub fn register_entries() -> impl Strategy<Value = RegisterEntry> {
             highest,
             first,
             history,
+            assessment,
         }
     })
 }

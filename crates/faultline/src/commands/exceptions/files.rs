@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use axum::http::Method;
-use faultline_model::exception::{AskedTerms, NewEnd, Scope, Stage, Terms, id_of};
+use faultline_model::exception::{AskedTerms, NewEnd, Response, Scope, Stage, Terms, id_of};
 use faultline_model::register::RegisterEntry;
 use serde_json::{Value, json};
 use serde_yaml_ng::Value as Yaml;
@@ -114,7 +114,8 @@ pub fn export(common: &Common, client: &Client) -> Result<Exit, Failure> {
 /// An entry as a file would have it: its id is its name.
 fn as_asked(entry: &RegisterEntry) -> Result<Value, Failure> {
     let mut one = json!({ "name": entry.entry });
-    let terms = serde_json::to_value(AskedTerms::from(entry.terms.clone())).map_err(|error| Failure::of(Exit::Failed, &error, ""))?;
+    let terms = serde_json::to_value(AskedTerms::from(entry.terms.clone()).with(entry.response()))
+        .map_err(|error| Failure::of(Exit::Failed, &error, ""))?;
     if let (Value::Object(one), Value::Object(terms)) = (&mut one, terms) {
         one.extend(terms);
     }
@@ -165,19 +166,21 @@ fn due(client: &Client, wanted: &Wanted) -> Result<(u64, Value, Due), Failure> {
     let asked = serde_json::to_value(&wanted.asked).map_err(as_json)?;
     let preview = client.send(&Method::POST, "/v1/exceptions/preview", &[], Body::Json(&json!({ "scope": asked["scope"] })))?;
     let scope: Scope = serde_json::from_value(preview["scope"].clone()).map_err(as_json)?;
+    let response = wanted.asked.response().unwrap_or_default();
     let terms = wanted.asked.clone().terms(scope);
     let known = match client.get(&format!("/v1/exceptions/{}", id_of(&wanted.name)), &[]) {
         Ok(entry) => Some(entry_of(&entry)?),
         Err(failure) if failure.exit() == Exit::Failed => None,
         Err(failure) => return Err(failure),
     };
-    Ok((preview["risks"].as_u64().unwrap_or(0), asked, decided(known.as_ref(), &terms)))
+    Ok((preview["risks"].as_u64().unwrap_or(0), asked, decided(known.as_ref(), &terms, &response)))
 }
 
 /// What leads from what is there to what is wanted.
-fn decided(known: Option<&RegisterEntry>, terms: &Terms) -> Due {
+fn decided(known: Option<&RegisterEntry>, terms: &Terms, response: &Response) -> Due {
     let Some(entry) = known else { return Due::Propose };
-    let (is_same, stage) = (entry.terms == *terms, entry.stage);
+    let is_answered_so = entry.response() == *response;
+    let (is_same, stage) = (is_answered_so && entry.terms == *terms, entry.stage);
     let with_end = Terms { review_at: terms.review_at, ends: terms.ends, ..entry.terms.clone() };
     let end = NewEnd { review_at: terms.review_at, ends: terms.ends };
     match stage {
@@ -190,7 +193,7 @@ fn decided(known: Option<&RegisterEntry>, terms: &Terms) -> Due {
             Due::Blocked("an assumption broke: ask for it again with `faultline exceptions request`, or revoke it".to_owned())
         }
         _ if is_same => Due::Nothing(stage),
-        Stage::Active | Stage::Expiring | Stage::Expired if with_end == *terms => match &entry.renewal {
+        Stage::Active | Stage::Expiring | Stage::Expired if is_answered_so && with_end == *terms => match &entry.renewal {
             None => Due::Renew(end),
             Some(renewal) if renewal.end == end => Due::Nothing(stage),
             Some(_) => Due::Blocked("another renewal is under way: withdraw or reject that first".to_owned()),

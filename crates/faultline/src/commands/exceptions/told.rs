@@ -61,6 +61,10 @@ pub fn entry(entry: &Value) -> String {
     line("assumes", assumptions(terms).join(", "));
     line("controls", terms["controls"].as_array().into_iter().flatten().map(control).collect::<Vec<_>>().join(", "));
     line("evidence", words(&terms["evidence"]).join(", "));
+    for (name, value) in assessed(&entry["assessment"]) {
+        line(name, value);
+    }
+    line("attention", words(&entry["attention"]).join(", ").replace('_', " "));
     line("term", term(terms));
     line("people", people(entry));
     line("renewal", renewal(&entry["renewal"]));
@@ -96,6 +100,21 @@ pub fn entry(entry: &Value) -> String {
         let _ = writeln!(text, "  {at:<24} {}{by}{reason}", word(&event["what"]));
     }
     text
+}
+
+/// What a register says of it beside that.
+fn assessed(assessment: &Value) -> Vec<(&'static str, String)> {
+    let (likelihood, impact) = (assessment["likelihood"].as_i64(), assessment["impact"].as_i64());
+    let rating = likelihood.zip(impact).map(|(likelihood, impact)| {
+        let (priority, category) = (word(&assessment["priority"]), clean(&word(&assessment["category"])));
+        format!("{priority}, {category}: likelihood {likelihood}, impact {impact} points")
+    });
+    vec![
+        ("rated", rating.unwrap_or_default()),
+        ("response", word(&assessment["response_type"])),
+        ("cost", clean(&word(&assessment["response_cost"]))),
+        ("owner", clean(&word(&assessment["owner"]))),
+    ]
 }
 
 fn stage(entry: &Value) -> String {

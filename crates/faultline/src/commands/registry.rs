@@ -1,0 +1,179 @@
+//! `faultline registry`: the risk register as a list, an entry, a file.
+
+use std::collections::HashSet;
+
+use faultline_model::register::RegisterEntry;
+use faultline_model::time::Timestamp;
+use faultline_server::doors::{Clock, SystemClock};
+use faultline_views::report::{csv::CsvReport, oscal};
+use serde_json::{Value, json};
+
+use super::exceptions::told;
+use crate::cli::{Common, Format, Registry, Which};
+use crate::client::Client;
+use crate::commands::{print_json, print_text};
+use crate::failure::{Exit, Failure, say_aside};
+use crate::show::{Table, counted, short, short_id};
+
+/// What an export asks for at once.
+const PAGE: &str = "500";
+
+pub fn run(common: &Common, command: &Registry) -> Result<Exit, Failure> {
+    let client = Client::connect(common)?;
+    match command {
+        Registry::List { which, limit, cursor } => list(common, &client, which, [Some(limit.to_string()), cursor.clone()])?,
+        Registry::Show { id } => {
+            let entry = client.get(&format!("/v1/exceptions/{id}"), &[])?;
+            if common.json {
+                print_json(&entry);
+            } else {
+                print_text(&told::entry(&entry));
+            }
+        }
+        Registry::Export { which, format } => export(&client, which, *format)?,
+    }
+    client.end()?;
+    Ok(Exit::Done)
+}
+
+fn query(which: &Which, [limit, cursor]: [Option<String>; 2]) -> Vec<(&'static str, String)> {
+    let Which { stage, node, attention } = which.clone();
+    let given = [("stage", stage), ("node", node), ("attention", attention), ("limit", limit), ("cursor", cursor)];
+    given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+fn list(common: &Common, client: &Client, which: &Which, page: [Option<String>; 2]) -> Result<(), Failure> {
+    let answer = client.get("/v1/exceptions", &query(which, page))?;
+    if common.json {
+        print_json(&answer);
+        return Ok(());
+    }
+    let mut table = Table::new(&[
+        "entry",
+        "priority",
+        ">likelihood",
+        ">impact",
+        ">inherent",
+        ">residual",
+        "response",
+        "owner",
+        "status",
+        "ends",
+        "attention",
+        "risk",
+    ]);
+    let entries = answer["items"].as_array().into_iter().flatten().map(entry_of).collect::<Result<Vec<_>, _>>()?;
+    for (entry, attention) in &entries {
+        let assessment = entry.assessment.as_ref();
+        let points = |points: Option<i32>| points.map_or_else(|| "-".to_owned(), |points| points.to_string());
+        let counts = |score: i32| if entry.risks > 0 { score.to_string() } else { "-".to_owned() };
+        table.row([
+            short_id(&entry.entry.to_string()),
+            assessment.and_then(|assessment| assessment.priority).map_or("-", |band| band.name()).to_owned(),
+            points(assessment.and_then(|assessment| assessment.likelihood)),
+            points(assessment.and_then(|assessment| assessment.impact)),
+            counts(entry.inherent),
+            counts(entry.residual),
+            assessment.map_or("", |assessment| assessment.response_type.name()).to_owned(),
+            short(assessment.map_or("", |assessment| &assessment.owner), 24),
+            entry.stage.name().to_owned(),
+            entry.terms.ends.date(),
+            attention.join(", "),
+            short(&entry.terms.title, 48),
+        ]);
+    }
+    print_text(&table.to_string());
+    if let Some(next) = answer["next"].as_str() {
+        print_text(&format!("there are more: --cursor {next}\n"));
+    }
+    Ok(())
+}
+
+/// An entry of an answer, with why somebody is to look at it.
+fn entry_of(item: &Value) -> Result<(RegisterEntry, Vec<String>), Failure> {
+    let hint = "the service is of another version";
+    let entry = serde_json::from_value(item.clone()).map_err(|error| Failure::of(Exit::Failed, &error, hint))?;
+    let attention = item["attention"].as_array().into_iter().flatten();
+    Ok((entry, attention.map(|why| why.as_str().unwrap_or_default().replace('_', " ")).collect()))
+}
+
+fn export(client: &Client, which: &Which, format: Format) -> Result<(), Failure> {
+    let (mut items, mut seen, mut unreadable, mut cursor) = (Vec::new(), HashSet::new(), 0, None);
+    loop {
+        let mut page = client.get("/v1/exceptions", &query(which, [Some(PAGE.to_owned()), cursor]))?;
+        // One whose end moves between two pages may be on both.
+        let come = page["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        items.extend(come.into_iter().filter(|item| seen.insert(item["entry"].as_str().unwrap_or_default().to_owned())));
+        unreadable += page["unreadable"].as_u64().unwrap_or(0);
+        cursor = page["next"].as_str().map(str::to_owned);
+        if cursor.is_none() {
+            break;
+        }
+    }
+    let at = SystemClock.now();
+    let statement = statement(client, which, at, items.len(), unreadable)?;
+    match format {
+        Format::Json => print_json(&json!({ "statement": statement, "entries": items })),
+        Format::Csv => {
+            let mut out = CsvReport::new(Vec::new()).map_err(failed)?;
+            for item in &items {
+                out.entry(&entry_of(item)?.0, at).map_err(failed)?;
+            }
+            print_text(&String::from_utf8_lossy(&out.finish().map_err(failed)?));
+        }
+        Format::Oscal => {
+            let entries = items.iter().map(|item| Ok(entry_of(item)?.0)).collect::<Result<Vec<_>, Failure>>()?;
+            let system = which.node.as_deref().unwrap_or("faultline");
+            let plan = oscal::poam(&entries, system, &told_statement(&statement), at).ok_or_else(nothing_fits)?;
+            print_json(&plan);
+        }
+    }
+    say_aside(&told_statement(&statement));
+    Ok(())
+}
+
+fn nothing_fits() -> Failure {
+    let what = "no entry was requested or more, and OSCAL has no plan without an item".to_owned();
+    Failure::new(Exit::Failed, what, "--format json has all entries")
+}
+
+fn failed(error: std::io::Error) -> Failure {
+    Failure::of(Exit::Failed, &error, "")
+}
+
+/// What an export is of, and what it does not show: how many risks are open.
+fn statement(client: &Client, which: &Which, at: Timestamp, entries: usize, unreadable: u64) -> Result<Value, Failure> {
+    let node: Vec<(&str, String)> = which.node.iter().map(|node| ("node", node.clone())).collect();
+    let summary = client.get("/v1/summary", &node)?;
+    let whoami = client.get("/v1/whoami", &[])?;
+    Ok(json!({
+        "at": at.to_string(),
+        "actor": whoami["actor"],
+        "stage": which.stage,
+        "node": which.node,
+        "attention": which.attention,
+        "entries": entries,
+        "unreadable": unreadable,
+        "open_risks": summary["open_by_band"],
+    }))
+}
+
+fn told_statement(statement: &Value) -> String {
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    let bands = ["critical", "high", "medium", "low", "info"];
+    let open: Vec<String> = bands.iter().map(|band| format!("{} {band}", number(&statement["open_risks"][*band]))).collect();
+    let text = |name: &str| statement[name].as_str();
+    let only: Vec<String> = ["stage", "node", "attention"].iter().filter_map(|name| Some(format!("{name} {}", text(name)?))).collect();
+    let only = if only.is_empty() { "all that may come to hold, or do".to_owned() } else { format!("only {}", only.join(", ")) };
+    let unreadable = match number(&statement["unreadable"]) {
+        0 => String::new(),
+        count => format!("; {count} left out, as a newer version wrote them"),
+    };
+    format!(
+        "{} at {}, as {} may see them ({only}){unreadable}. Risks that are open, whether or not an entry names them: {}.",
+        counted(number(&statement["entries"]), "entry", "entries"),
+        text("at").unwrap_or_default(),
+        text("actor").unwrap_or_default(),
+        open.join(", "),
+    )
+}
