@@ -9,6 +9,7 @@ pub mod audit;
 pub mod catalog;
 pub mod correlate;
 pub mod description;
+pub mod notify;
 pub mod policy;
 pub mod precision;
 mod row;

@@ -150,6 +150,8 @@ pub fn home_of(stage: &[u8], state: &dyn Store, key: &[u8]) -> Result<Home, Stor
         crate::act::home_of(key)
     } else if stage == crate::audit::Audit::NAME.as_bytes() {
         crate::audit::home_of(key)
+    } else if stage == crate::notify::Notify::NAME.as_bytes() {
+        crate::notify::home_of(state, key)
     } else {
         Err(StoreError::corrupt("unknown", key, format!("a row of stage {:?}", String::from_utf8_lossy(stage))))
     }
@@ -162,6 +164,9 @@ pub fn one_copy(stage: &[u8], key: &[u8], copies: Vec<Vec<u8>>) -> Result<Vec<u8
     }
     if stage == crate::audit::Audit::NAME.as_bytes() {
         return crate::audit::one_copy(key, copies);
+    }
+    if stage == crate::notify::Notify::NAME.as_bytes() {
+        return crate::notify::one_copy(key, &copies);
     }
     copies.into_iter().next().ok_or_else(|| StoreError::corrupt("copies", key, "no copy"))
 }

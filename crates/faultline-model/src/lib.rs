@@ -21,6 +21,7 @@ pub mod fixed;
 pub mod id;
 pub mod intel;
 pub mod locus;
+pub mod notice;
 pub mod observation;
 pub mod partition;
 pub mod purl;

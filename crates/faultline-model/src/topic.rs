@@ -69,6 +69,10 @@ pub const SHARES: Topic = Topic::keyed("shares", Kept::ByKey);
 pub const EXCEPTIONS: Topic = Topic::global("exceptions");
 /// The risk register, by entry.
 pub const RISK_REGISTRY: Topic = Topic::keyed("risk-registry", Kept::ByKey);
+/// What happened that people want to be told of, by notice.
+pub const NOTICES: Topic = Topic::keyed("notices", Kept::ByTime);
+/// What became of telling somebody, by what the notice comes of, notice and destination.
+pub const DELIVERIES: Topic = Topic::keyed("deliveries", Kept::ByTime);
 /// What became of reports, decisions and steps, by the asker's id.
 pub const OUTCOMES: Topic = Topic::keyed("outcomes", Kept::ByTime);
 /// What people did at a door that is no decision, or were refused there, by actor.
@@ -81,7 +85,7 @@ pub const AUDIT: Topic = Topic::keyed("audit", Kept::ByTime);
 pub const DEAD_LETTERS: Topic = Topic::keyed("dead-letters", Kept::ByTime);
 
 /// All topics.
-pub const ALL: [Topic; 17] = [
+pub const ALL: [Topic; 19] = [
     FINDINGS,
     FINDINGS_BULK,
     TRACKED,
@@ -94,6 +98,8 @@ pub const ALL: [Topic; 17] = [
     SHARES,
     EXCEPTIONS,
     RISK_REGISTRY,
+    NOTICES,
+    DELIVERIES,
     OUTCOMES,
     ACTS,
     JUDGED,

@@ -14,6 +14,7 @@ use faultline_model::dead_letter::DeadLetter;
 use faultline_model::decision::{Decision, Outcome};
 use faultline_model::exception::{Held, StepRecord};
 use faultline_model::intel::IntelRecord;
+use faultline_model::notice::{Delivery, Notice};
 use faultline_model::record::FindingsRecord;
 use faultline_model::register::RegisterEntry;
 use faultline_model::risk::{Factor, Risk, id_of};
@@ -154,6 +155,8 @@ fn every_example_is_a_record_of_its_topic() {
         records::<Share>("shares").len(),
         records::<Held>("exceptions").len(),
         records::<RegisterEntry>("risk-registry").len(),
+        records::<Notice>("notices").len(),
+        records::<Delivery>("deliveries").len(),
     ];
     let files = std::fs::read_dir(schemas().join("examples")).unwrap().count();
     assert_eq!(counts.iter().sum::<usize>(), files, "every file of examples is of a topic");

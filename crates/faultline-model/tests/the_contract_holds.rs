@@ -23,6 +23,8 @@ macro_rules! for_every_topic {
         $promise(records::held());
         $promise(records::shares());
         $promise(records::register_entries());
+        $promise(records::notices());
+        $promise(records::deliveries());
         $promise(records::dead_letters());
     };
 }

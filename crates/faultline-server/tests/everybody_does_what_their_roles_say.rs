@@ -54,7 +54,7 @@ fn becomes(method: &str, path: &str, role: &str, at: &str) -> Becomes {
                 Hidden
             }
         }
-        ("GET", "/v1/catalog" | "/metrics" | "/v1/tickets/plan") | ("POST", "/v1/tickets/plan") => allowed(is_everywhere),
+        ("GET", "/v1/catalog" | "/metrics" | "/v1/sinks" | "/v1/tickets/plan") | ("POST", "/v1/tickets/plan") => allowed(is_everywhere),
         ("POST", "/v1/decisions" | "/v1/exceptions") if decides && !has_shop => Hidden,
         ("POST", "/v1/exceptions/{id}/steps") if !has_shop => Hidden,
         ("POST", "/v1/decisions" | "/v1/exceptions" | "/v1/exceptions/{id}/steps") => allowed(decides),

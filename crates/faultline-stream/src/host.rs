@@ -7,6 +7,7 @@ use faultline_core::stage::Stage;
 
 use crate::at_hand::Room;
 use crate::clock::Clock;
+use crate::courier::Courier;
 use crate::error::{Failure, HostError};
 use crate::gate::{Gate, Open, SameHost};
 use crate::log::{Log, Place};
@@ -47,6 +48,11 @@ impl Host {
 
     /// Adds a stage: a task for each partition of its inputs.
     pub fn add<S: Stage>(&mut self, stage: S) -> Result<&mut Self, HostError> {
+        self.add_with(stage, None)
+    }
+
+    /// The same, with somebody who does what the state of its tasks asks for.
+    pub fn add_with<S: Stage>(&mut self, stage: S, courier: Option<Arc<dyn Courier>>) -> Result<&mut Self, HostError> {
         if self.pool.has_stage(S::NAME) {
             return Err(HostError::StageTwice { stage: S::NAME });
         }
@@ -63,6 +69,7 @@ impl Host {
                 gate.clone(),
                 self.room.clone(),
             )?;
+            let task = task.with_courier(courier.clone())?;
             let id = task.id();
             self.telemetry.add(id, meter);
             self.pool.add(id, Mutex::new(Box::new(task) as Box<dyn Work>));

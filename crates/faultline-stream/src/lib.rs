@@ -6,7 +6,8 @@
 //!
 //! The way through it: a door [`append`]s and may say "accepted" when that returns. A worker of the host's goes round its tasks
 //! (`pool.rs`) and steps each ([`Task`], `task.rs`): an attempt at a batch over an overlay (`attempt.rs`), and its commit, which may go on
-//! while the next batch is attempted (ADR 10). What is poison or misplaced is set aside on the way (`intake.rs`). A keeper drops what is old (`retain.rs`). What they count is in `telemetry.rs`.
+//! while the next batch is attempted (ADR 10). What is poison or misplaced is set aside on the way (`intake.rs`). A keeper drops what is old (`retain.rs`), and a
+//! [`Courier`] does in the world what committed state asks for. What they count is in `telemetry.rs`.
 //!
 //! **Rows of a task's state whose key begins with 0 are the host's; a stage's tables begin with 1 or above.**
 //!
@@ -26,6 +27,7 @@ mod budget;
 mod carried;
 mod clock;
 mod commit;
+mod courier;
 mod door;
 mod embedded;
 mod error;
@@ -53,6 +55,7 @@ pub use budget::{MemoryBudget, resident_bytes};
 pub use carried::TRACEPARENT;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use commit::{Commit, Ending, InFlight, TaskId};
+pub use courier::{Courier, Seat};
 pub use door::append;
 pub use embedded::EmbeddedLog;
 pub use error::{Failure, HostError};

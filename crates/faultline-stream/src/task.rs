@@ -23,6 +23,7 @@ use crate::at_hand::{Room, Rows};
 use crate::attempt::{Attempt, Done};
 use crate::clock::Clock;
 use crate::commit::{Commit, InFlight, TaskId};
+use crate::courier::{Courier, Seat};
 use crate::error::{Failure, HostError};
 use crate::gate::{Gate, Open};
 use crate::intake::{Intake, Refused, newest};
@@ -91,6 +92,21 @@ pub struct Task<S: Stage> {
     /// Whether bulk may be read.
     pub(crate) gate: Arc<dyn Gate>,
     bulk_waits: bool,
+    shows: Option<Shows>,
+}
+
+/// Who is shown what is committed.
+struct Shows {
+    courier: Arc<dyn Courier>,
+    seat: Seat,
+    /// Places that had more to read when the task was opened, up to where.
+    until: Vec<(Place, u64)>,
+}
+
+impl Drop for Shows {
+    fn drop(&mut self) {
+        self.courier.leave(self.seat);
+    }
 }
 
 /// Where a task stands after a commit.
@@ -178,7 +194,32 @@ impl<S: Stage> Task<S> {
         // Whether something is pending only the stage knows: the first step asks.
         let standing = Standing { inputs, now, next_due, has_pending: true, says_format };
         let (flight, partitions, rows) = (None, Vec::new(), RefCell::new(Rows::new(room)));
-        Ok(Self { id, stage, log, options, format, standing, flight, partitions, meter, rows, gate, bulk_waits: false })
+        Ok(Self { id, stage, log, options, format, standing, flight, partitions, meter, rows, gate, bulk_waits: false, shows: None })
+    }
+
+    /// With somebody who does what its state asks for.
+    pub fn with_courier(mut self, courier: Option<Arc<dyn Courier>>) -> Result<Self, HostError> {
+        let Some(courier) = courier else { return Ok(self) };
+        let mut until = Vec::new();
+        for input in &self.standing.inputs {
+            let end = self.log.end_offset(input.place.0, input.place.1)?;
+            if end > input.position {
+                until.push((input.place, end));
+            }
+        }
+        self.shows = Some(Shows { courier, seat: Seat::next(self.id), until });
+        self.shown();
+        Ok(self)
+    }
+
+    /// Shows what is committed to who acts on it.
+    fn shown(&mut self) {
+        let Some(Shows { courier, seat, until }) = &mut self.shows else { return };
+        let inputs = &self.standing.inputs;
+        until.retain(|(place, end)| inputs.iter().any(|input| input.place == *place && input.position < *end));
+        if until.is_empty() {
+            courier.look(*seat, &*self.log.state(self.id), self.standing.now);
+        }
     }
 
     /// Where the next batch begins: behind the one in flight.
@@ -276,6 +317,7 @@ impl<S: Stage> Task<S> {
         let Begun { at, age, after, counted } = batch;
         let Counted { positions, times, consumed, by_topic, misplaced, dead, produced, read, apply } = counted;
         self.standing = after;
+        self.shown();
         let mut meter = held(&self.meter);
         (meter.has_pending, meter.now) = (self.standing.has_pending, self.standing.now);
         meter.commits.observe(at.elapsed());
@@ -385,6 +427,8 @@ impl<S: Stage> Work for Task<S> {
     }
 
     fn give_up(&mut self) {
+        // What ends now is for who has it next to act on.
+        self.shows = None;
         let Some(Flight { commit, batch }) = self.flight.take() else { return };
         match commit.ending.give_up() {
             Ok(_) => drop(self.ended(batch)),

@@ -63,7 +63,9 @@ impl TopicPlan {
         let plan = if topic.is_compacted() { Self::by_key(topic.name) } else { Self::by_time(topic.name) };
         let plan = Self { is_global: topic.is_global, ..plan };
         match topic {
-            topic::DECISIONS | topic::STEPS | topic::OUTCOMES | topic::ACTS | topic::JUDGED => plan.kept_for(DAY.saturating_mul(90)),
+            topic::DECISIONS | topic::STEPS | topic::OUTCOMES | topic::ACTS | topic::JUDGED | topic::NOTICES | topic::DELIVERIES => {
+                plan.kept_for(DAY.saturating_mul(90))
+            }
             topic::AUDIT => plan.kept_for(DAY.saturating_mul(3 * 365)),
             topic::DEAD_LETTERS => plan.kept_for(DAY.saturating_mul(30)),
             _ => plan,

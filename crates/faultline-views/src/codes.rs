@@ -2,6 +2,7 @@
 
 use faultline_model::decision::Verdict;
 use faultline_model::exception::Stage;
+use faultline_model::notice::DeliveryStatus;
 use faultline_model::observation::{ScanKind, Severity};
 use faultline_model::register::Attention;
 use faultline_model::risk::{EvidenceState, RiskState};
@@ -27,6 +28,8 @@ pub(crate) const STAGES: [Stage; 11] = [
     Stage::Expired,
     Stage::Revoked,
 ];
+/// What becomes of telling somebody, by code.
+pub(crate) const DELIVERIES: [DeliveryStatus; 3] = [DeliveryStatus::Delivered, DeliveryStatus::Failed, DeliveryStatus::GivenUp];
 /// Kinds of tools, by the bit that they have in a set.
 pub(crate) const KINDS: [ScanKind; 7] =
     [ScanKind::Sast, ScanKind::Sca, ScanKind::Secret, ScanKind::Iac, ScanKind::Dast, ScanKind::Posture, ScanKind::Other];

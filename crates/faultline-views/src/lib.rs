@@ -42,6 +42,7 @@ pub use read::findings::ListedFinding;
 pub use read::named::Named;
 pub use read::summary::Summary;
 pub use read::times::{Moment, Step};
+pub use read::told::Told;
 pub use read::trace::Trace;
 pub use views::{Positions, TOPICS, Views};
 pub use within::Within;

@@ -7,7 +7,7 @@
 use rusqlite::{Connection, ErrorCode};
 
 /// Raised with every change of a table's meaning.
-pub(crate) const VERSION: i64 = 6;
+pub(crate) const VERSION: i64 = 7;
 
 pub(crate) const TABLES: &str = "
 CREATE TABLE position (topic TEXT NOT NULL, part INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, part)) WITHOUT ROWID;
@@ -76,6 +76,14 @@ CREATE TABLE outcome (
     body BLOB NOT NULL
 );
 CREATE UNIQUE INDEX outcome_id ON outcome (id);
+-- Who was to be told which notice, and what became of it: of one that was not tried yet, or whose notice is not here yet, a part.
+CREATE TABLE told (
+    n INTEGER PRIMARY KEY AUTOINCREMENT, notice BLOB NOT NULL, destination TEXT NOT NULL,
+    at INTEGER, -- of the notice
+    attempts INTEGER NOT NULL DEFAULT 0, status INTEGER, reason TEXT, tried INTEGER, again INTEGER
+);
+CREATE UNIQUE INDEX told_notice ON told (notice, destination);
+CREATE INDEX told_destination ON told (destination, status, tried, at);
 CREATE TABLE catalog (key TEXT NOT NULL PRIMARY KEY, kind TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 -- Names that the catalog's services stand below: the nodes above each, and `service/<id>` for itself.
 CREATE TABLE service_of_node (node TEXT NOT NULL, service INTEGER NOT NULL, PRIMARY KEY (node, service)) WITHOUT ROWID;

@@ -14,7 +14,8 @@ use crate::options::Options;
 use crate::schema;
 
 /// The topics that the views are made of.
-pub const TOPICS: [Topic; 5] = [topic::CATALOG, topic::TRACKED, topic::RISKS, topic::RISK_REGISTRY, topic::OUTCOMES];
+pub const TOPICS: [Topic; 7] =
+    [topic::CATALOG, topic::TRACKED, topic::RISKS, topic::RISK_REGISTRY, topic::NOTICES, topic::DELIVERIES, topic::OUTCOMES];
 
 /// The next offset to read of each topic and partition.
 pub type Positions = BTreeMap<(String, u32), u64>;

@@ -96,6 +96,9 @@ pub enum Command {
     /// Which risks deserve a ticket
     #[command(subcommand, after_help = "Example: faultline tickets plan tickets.yaml")]
     Tickets(Tickets),
+    /// What leaves for other programs, and whether it got there
+    #[command(subcommand, after_help = "Example: faultline sinks status")]
+    Sinks(Sinks),
     /// Threat intelligence
     #[command(subcommand, after_help = "Example: faultline intel load kev.json epss.csv.gz")]
     Intel(Intel),
@@ -398,6 +401,13 @@ pub enum Tickets {
         /// A description with `tickets` [default: what the catalog has]
         file: Option<PathBuf>,
     },
+}
+
+#[derive(Subcommand)]
+pub enum Sinks {
+    /// Where each destination stands: what waits, since when, and why
+    #[command(after_help = "Example: faultline sinks status")]
+    Status,
 }
 
 #[derive(Subcommand)]

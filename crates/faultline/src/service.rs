@@ -18,6 +18,7 @@ mod reports;
 mod roles;
 mod table;
 mod tokens;
+pub mod told;
 mod topics;
 mod watch;
 
@@ -31,6 +32,7 @@ use faultline_model::topic::{self, Topic};
 use faultline_server::doors::Doors;
 use faultline_server::health::Health;
 use faultline_server::{Server, StartError};
+use faultline_sinks::webhook::Postman;
 use faultline_stream::{EmbeddedLog, Host, HostError, Log, MemoryBudget, SystemClock};
 use faultline_views::{Bodies, TOPICS, Views};
 
@@ -54,6 +56,8 @@ pub enum ServiceError {
     Start(#[from] StartError),
     #[error("access.roles cannot be used: {0}")]
     Access(#[from] crate::access::AccessError),
+    #[error("notify.webhooks cannot be used: {0}")]
+    Told(#[from] told::ToldError),
     #[error("a thread cannot be started: {0}")]
     Thread(#[source] std::io::Error),
     #[error("the service stopped working: {0}")]
@@ -69,11 +73,13 @@ pub struct Service {
     views: Arc<Views>,
     doors: Doors,
     roles: Roles,
+    postman: Option<Arc<Postman>>,
 }
 
 impl Service {
     /// Opens the folder, which is made if there is none, and begins to work: embedded, or as one process of several on Kafka.
-    pub fn open(settings: &Settings, roles: &Roles) -> Result<Self, ServiceError> {
+    /// Who tells others what happens does so only where it `tells`: a command that is over in a moment does not begin calls.
+    pub fn open(settings: &Settings, roles: &Roles, tells: bool) -> Result<Self, ServiceError> {
         let folder = &settings.data_folder;
         make(folder).map_err(|source| ServiceError::Folder { path: folder.clone(), source })?;
         let MemoryBudget { total_bytes, rocksdb_bytes, buffer_bytes, at_hand_bytes, views_writer_bytes, views_reader_bytes, batch_bytes } =
@@ -89,26 +95,32 @@ impl Service {
             "memory.budget"
         );
         match &settings.kafka {
-            None => Self::embedded(settings),
-            Some(kafka) => Self::on_kafka(settings, kafka, roles),
+            None => Self::embedded(settings, tells),
+            Some(kafka) => Self::on_kafka(settings, kafka, roles, tells),
         }
     }
 
-    fn embedded(settings: &Settings) -> Result<Self, ServiceError> {
+    fn embedded(settings: &Settings, tells: bool) -> Result<Self, ServiceError> {
         let log = Arc::new(open::log(settings)?);
         let bodies = Bodies::Elsewhere(Arc::new(bodies::LogBodies::new(log.clone())));
         let options = faultline_views::Options { bodies, ..open::views_options(settings) };
         let views = Arc::new(Views::open(&settings.data_folder.join("views.sqlite"), options)?);
         let mut host = Host::new(log.clone(), open::host_options(settings));
         host.add(open::track(settings))?.add(open::correlate(settings))?.add(open::act(settings))?.add(Audit)?;
+        let postman = if tells { told::postman(settings.webhooks.as_deref(), log.clone())?.map(Arc::new) } else { None };
+        host.add_with(open::notify(settings)?, postman.as_ref().map(|postman| postman.courier()))?;
         let running = host.start(Arc::new(SystemClock))?;
         let followed = Followed::new(log.clone(), None, &TOPICS, running.readers());
-        Self::over(settings, Roles::all(), log.clone(), Some(log), AtWork::Embedded(running), views, followed)
+        Self::over(settings, Roles::all(), log.clone(), Some(log), (AtWork::Embedded(running), postman), views, followed)
     }
 
-    fn on_kafka(settings: &Settings, kafka: &Kafka, roles: &Roles) -> Result<Self, ServiceError> {
+    fn on_kafka(settings: &Settings, kafka: &Kafka, roles: &Roles, tells: bool) -> Result<Self, ServiceError> {
         let log = Arc::new(open::kafka_log(settings, kafka, roles)?);
-        let running = if roles.has_stages() { Some(open::kafka_host(&log, settings, roles)?.start(Arc::new(SystemClock))?) } else { None };
+        let postman =
+            if tells && roles.has(Role::Notify) { told::postman(settings.webhooks.as_deref(), log.clone())?.map(Arc::new) } else { None };
+        let courier = postman.as_ref().map(|postman| postman.courier());
+        let host = || open::kafka_host(&log, settings, roles, courier);
+        let running = if roles.has_stages() { Some(host()?.start(Arc::new(SystemClock))?) } else { None };
         // A gateway answers what became of reports, and needs no more for that.
         let (topics, file): (&'static [Topic], _) =
             if roles.has(Role::Views) { (&TOPICS, "views.sqlite") } else { (&[topic::OUTCOMES], "outcomes.sqlite") };
@@ -119,7 +131,7 @@ impl Service {
             Views::in_memory()?
         };
         let followed = Followed::new(log.clone(), Some(log.follow()?), topics, Arc::default());
-        Self::over(settings, roles.clone(), log.clone(), None, AtWork::Kafka { log, running }, Arc::new(views), followed)
+        Self::over(settings, roles.clone(), log.clone(), None, (AtWork::Kafka { log, running }, postman), Arc::new(views), followed)
     }
 
     fn over(
@@ -127,7 +139,7 @@ impl Service {
         roles: Roles,
         log: Arc<dyn Log>,
         embedded: Option<Arc<EmbeddedLog>>,
-        at_work: AtWork,
+        (at_work, postman): (AtWork, Option<Arc<Postman>>),
         views: Arc<Views>,
         followed: Followed,
     ) -> Result<Self, ServiceError> {
@@ -143,14 +155,14 @@ impl Service {
             steps: Arc::new(decisions::DecisionDoor::new(log.clone())),
             catalog: Arc::new(catalog::CatalogDoor::new(log.clone())),
             intel: Arc::new(intel::IntelDoor::new(log.clone())),
-            pulse: Arc::new(pulse::HostPulse::new(watch.clone(), quotas, settings.memory)),
+            pulse: Arc::new(pulse::HostPulse::new(watch.clone(), quotas, settings.memory, postman.clone())),
             topics: Arc::new(topics::TopicDoor::new(log.clone())),
             tokens: Arc::new(tokens::TokenDoor::new(log.clone())),
             acts: Arc::new(acts::ActDoor::new(log.clone())),
             dead_letters: Arc::new(dead_letters::LetterDoor::new(log)),
             clock: Arc::new(faultline_server::doors::SystemClock),
         };
-        Ok(Self { embedded, watch, projector, views, doors, roles })
+        Ok(Self { embedded, watch, projector, views, doors, roles, postman })
     }
 
     /// The API's routes, for requests from inside this process.
@@ -218,12 +230,14 @@ impl Service {
 
     /// Ends what has begun, makes all of it durable, and gives the folder free.
     pub fn stop(self) -> Result<(), ServiceError> {
-        let Self { embedded, watch, projector, doors, .. } = self;
+        let Self { embedded, watch, projector, doors, postman, .. } = self;
         if let Some(projector) = projector {
             projector.stop();
         }
-        // The doors hold the watch as well.
+        // The doors hold the watch and the postman as well.
         drop(doors);
+        // While the log takes down what became of its last calls.
+        drop(postman);
         if let Some(watch) = Arc::into_inner(watch) {
             watch.at_work.stop()?;
         }

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_avro_fast::{Schema, de, ser};
 
 pub use subjects::{
-    ACCESS, ACTS, AUDIT, CATALOG, DEAD_LETTERS, DECISIONS, EXCEPTIONS, FINDINGS, INTEL, OUTCOMES, RISK_REGISTRY, RISKS, SHARES, STEPS,
-    SUBJECTS, Subject, TRACKED, Version,
+    ACCESS, ACTS, AUDIT, CATALOG, DEAD_LETTERS, DECISIONS, DELIVERIES, EXCEPTIONS, FINDINGS, INTEL, NOTICES, OUTCOMES, RISK_REGISTRY,
+    RISKS, SHARES, STEPS, SUBJECTS, Subject, TRACKED, Version,
 };
 
 use crate::access::{AccessEnvelope, AccessRecord};
@@ -23,6 +23,7 @@ use crate::dead_letter::DeadLetter;
 use crate::decision::{Decision, Outcome};
 use crate::exception::{Held, StepRecord};
 use crate::intel::{IntelEnvelope, IntelRecord};
+use crate::notice::{Delivery, Notice};
 use crate::record::{EnvelopeError, FindingsEnvelope, FindingsRecord};
 use crate::register::RegisterEntry;
 use crate::risk::Risk;
@@ -120,6 +121,8 @@ topic_values! {
     StepRecord => StepRecord, STEPS, version StepRecord::version;
     Share => Share, SHARES, version Share::version;
     Held => Held, EXCEPTIONS;
+    Notice => Notice, NOTICES;
+    Delivery => Delivery, DELIVERIES;
     RegisterEntry => RegisterEntry, RISK_REGISTRY, version RegisterEntry::version;
 }
 

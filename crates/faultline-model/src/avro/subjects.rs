@@ -12,6 +12,7 @@ use crate::dead_letter::DeadLetter;
 use crate::decision::{Decision, Outcome};
 use crate::exception::{Held, StepRecord};
 use crate::intel::IntelRecord;
+use crate::notice::{Delivery, Notice};
 use crate::record::FindingsRecord;
 use crate::register::RegisterEntry;
 use crate::risk::Risk;
@@ -147,4 +148,6 @@ subjects! {
     SHARES = "shares-value" of Share, "shares.avsc" = 21, older ["history/shares-value/1.avsc" = 17];
     EXCEPTIONS = "exceptions-value" of Held, "exceptions.avsc" = 18, older [];
     RISK_REGISTRY = "risk-registry-value" of RegisterEntry, "risk-registry.avsc" = 22, older ["history/risk-registry-value/1.avsc" = 19];
+    NOTICES = "notices-value" of Notice, "notices.avsc" = 23, older [];
+    DELIVERIES = "deliveries-value" of Delivery, "deliveries.avsc" = 24, older [];
 }

@@ -13,6 +13,7 @@ mod reports;
 mod retractions;
 mod risks;
 mod services;
+mod sinks;
 mod summary;
 mod tickets;
 mod tokens;
@@ -80,6 +81,7 @@ fn table() -> Vec<(Side, Needs, &'static str, &'static str, MethodRouter<Shared>
         (Side::Lists, Somewhere(Read), "GET", "/v1/nodes", get(services::nodes)),
         (Side::Lists, Everywhere(Read), "GET", "/v1/tickets/plan", get(tickets::plan)),
         (Side::Lists, Everywhere(Read), "POST", "/v1/tickets/plan", post(tickets::plan_of)),
+        (Side::Lists, Everywhere(Read), "GET", "/v1/sinks", get(sinks::list)),
         (Side::Lists, Somewhere(Read), "GET", "/v1/trace/{id}", get(trace::show)),
         (Side::Both, Everywhere(Administer), "GET", "/v1/dead-letters", get(dead_letters::list)),
         (Side::Both, Everywhere(Administer), "GET", "/v1/dead-letters/{id}", get(dead_letters::show)),

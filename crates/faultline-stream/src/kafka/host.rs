@@ -22,6 +22,7 @@ use super::unfenced::{Mender, Mends};
 use super::{Guarantee, KafkaError, KafkaLog, LOOK, Membership};
 use crate::clock::Clock;
 use crate::commit::TaskId;
+use crate::courier::Courier;
 use crate::error::HostError;
 use crate::gate::{self, Gate};
 use crate::host::Host;
@@ -71,6 +72,11 @@ impl KafkaHost {
 
     /// Adds a stage; its group will say which of its tasks are worked on here.
     pub fn add<S: Stage>(&mut self, stage: S) -> Result<&mut Self, HostError> {
+        self.add_with(stage, None)
+    }
+
+    /// The same, with somebody who does what the state of its tasks asks for.
+    pub fn add_with<S: Stage>(&mut self, stage: S, courier: Option<Arc<dyn Courier>>) -> Result<&mut Self, HostError> {
         if self.kinds.contains_key(S::NAME) {
             return Err(HostError::StageTwice { stage: S::NAME });
         }
@@ -84,7 +90,7 @@ impl KafkaHost {
         };
         let open: Open = Box::new(move |partition, meter| {
             let task = Task::metered(log.clone() as Arc<dyn Log>, stage.clone(), partition, options, meter, gate.clone(), room.clone())?;
-            Ok(Box::new(task) as Box<dyn Work>)
+            Ok(Box::new(task.with_courier(courier.clone())?) as Box<dyn Work>)
         });
         self.kinds.insert(S::NAME, Kind { open, inputs: S::INPUTS.to_vec(), globals: S::GLOBALS.to_vec(), bulk });
         Ok(self)

@@ -6,6 +6,7 @@ mod outcomes;
 mod register;
 mod risks;
 mod slim;
+mod told;
 mod tracked;
 
 use std::collections::BTreeMap;
@@ -105,6 +106,7 @@ pub(crate) fn apply(writer: &mut Writer, options: &Options, batch: &[ViewRecord<
     let mut work = Work { connection: &transaction, words, holds_bodies, tallies: BTreeMap::new() };
     let applied = work.batch(batch).and_then(|applied| {
         outcomes::prune(&transaction, options)?;
+        told::prune(&transaction, options)?;
         moments::prune(&transaction)?;
         Ok(applied)
     });
@@ -152,6 +154,8 @@ impl Work<'_> {
             Some(topic::TRACKED) => self.tracked(key, record.value),
             Some(topic::CATALOG) => self.catalog(key, record.value),
             Some(topic::RISK_REGISTRY) => self.entry(key, record.value),
+            Some(topic::NOTICES) => self.notice(record.value),
+            Some(topic::DELIVERIES) => self.delivery(record.value),
             Some(topic::OUTCOMES) => self.outcome(key, record),
             _ => Err(Fault::record("the views are not made of this topic")),
         }

@@ -12,4 +12,5 @@ mod register;
 mod risks;
 pub(crate) mod summary;
 pub(crate) mod times;
+pub(crate) mod told;
 pub(crate) mod trace;

@@ -22,7 +22,7 @@ pub struct Here {
 
 impl Here {
     pub fn open(settings: &Settings) -> Result<Self, Failure> {
-        let service = Service::open(settings, &Roles::all()).map_err(|error| of_service(&error))?;
+        let service = Service::open(settings, &Roles::all(), false).map_err(|error| of_service(&error))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

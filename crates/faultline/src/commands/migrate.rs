@@ -3,6 +3,7 @@
 use faultline_core::act::Act;
 use faultline_core::audit::Audit;
 use faultline_core::correlate::Correlate;
+use faultline_core::notify::Notify;
 use faultline_core::track::Track;
 use faultline_stream::{Difference, HostError, KafkaError, Moved, MovedStage, compare_topics, migrate};
 use serde_json::json;
@@ -16,8 +17,13 @@ use crate::settings::Settings;
 use crate::show::{Table, counted};
 
 /// All stages: their state moves where an installation does, and where its partition count changes.
-pub const STAGES: [MovedStage; 4] =
-    [MovedStage::of::<Track>(), MovedStage::of::<Correlate>(), MovedStage::of::<Act>(), MovedStage::of::<Audit>()];
+pub const STAGES: [MovedStage; 5] = [
+    MovedStage::of::<Track>(),
+    MovedStage::of::<Correlate>(),
+    MovedStage::of::<Act>(),
+    MovedStage::of::<Audit>(),
+    MovedStage::of::<Notify>(),
+];
 
 pub fn run(common: &Common) -> Result<Exit, Failure> {
     let settings = settings(common)?;

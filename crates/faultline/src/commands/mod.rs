@@ -15,6 +15,7 @@ mod publish;
 mod registry;
 mod repartition;
 mod risks;
+mod sinks;
 mod summary;
 mod tickets;
 mod tokens;
@@ -49,6 +50,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Registry(command) => registry::run(&common, &command),
         Command::Catalog(command) => catalog::run(&common, &command),
         Command::Tickets(command) => tickets::run(&common, &command),
+        Command::Sinks(command) => sinks::run(&common, &command),
         Command::Intel(command) => intel::run(&common, &command),
         Command::Summary(arguments) => summary::run(&common, &arguments),
         Command::Adapters(command) => adapters::run(&common, &command),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use faultline_core::act::Act;
 use faultline_core::audit::Audit;
 use faultline_core::correlate::Correlate;
+use faultline_core::notify::Notify;
 use faultline_core::stage::Stage;
 use faultline_core::track::Track;
 use faultline_stream::{
@@ -153,7 +154,7 @@ fn planned_as(settings: &Settings, names: &Names) -> Vec<PlannedTopic> {
     let topics = planned_topics(
         names,
         &plans(settings),
-        &[Track::NAME, Correlate::NAME, Act::NAME, Audit::NAME],
+        &[Track::NAME, Correlate::NAME, Act::NAME, Audit::NAME, Notify::NAME],
         settings.partitions,
         replicas,
         MAX_RECORD_BYTES,
@@ -206,7 +207,19 @@ impl Uses {
                 stage: None,
             },
             Role::Views => Self {
-                reads: &["tracked", "risks", "risk-registry", "outcomes", "dead-letters", "findings", "findings.bulk", "access", "audit"],
+                reads: &[
+                    "tracked",
+                    "risks",
+                    "risk-registry",
+                    "notices",
+                    "deliveries",
+                    "outcomes",
+                    "dead-letters",
+                    "findings",
+                    "findings.bulk",
+                    "access",
+                    "audit",
+                ],
                 writes: &["decisions", "steps", "acts"],
                 stage: None,
             },
@@ -222,6 +235,11 @@ impl Uses {
             Role::Correlate => {
                 Self { reads: &["tracked"], writes: &["tracked", "risks", "shares", "dead-letters"], stage: Some(Correlate::NAME) }
             }
+            Role::Notify => Self {
+                reads: &["risks", "risk-registry", "deliveries"],
+                writes: &["risks", "risk-registry", "notices", "deliveries", "dead-letters"],
+                stage: Some(Notify::NAME),
+            },
             Role::Act => Self {
                 reads: &["steps", "shares"],
                 writes: &["steps", "shares", "exceptions", "risk-registry", "outcomes", "judged", "dead-letters"],

@@ -36,7 +36,7 @@ fn serve(common: &Common, listen: Option<&str>, roles: &Roles, needs_kafka: bool
     }
     service::log_to_stderr(&settings);
     let fails = |error: &(dyn std::error::Error + 'static)| Failure::of(Exit::Failed, error, "");
-    let service = Service::open(&settings, roles).map_err(|error| fails(&error))?;
+    let service = Service::open(&settings, roles, true).map_err(|error| fails(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|error| fails(&error))?;
     let folder = settings.data_folder.clone();
     let is_open_here = settings.token.is_none() && !common.quiet;

@@ -7,16 +7,17 @@ use std::time::{Duration, Instant};
 use faultline_core::act::Act;
 use faultline_core::audit::Audit;
 use faultline_core::correlate::Correlate;
+use faultline_core::notify::Notify;
 use faultline_core::track::Track;
 use faultline_model::topic;
 use faultline_server::{Limits, Serves, Settings as ServerSettings, TlsFiles, Token};
 use faultline_stream::{
-    CertificateFiles, EmbeddedLog, Guarantee, Host, HostError, HostOptions, KafkaHost, KafkaLog, KafkaOptions, Options, RegistryAuth,
-    RegistryOptions, SystemClock, TopicPlan, topic_plans,
+    CertificateFiles, Courier, EmbeddedLog, Guarantee, Host, HostError, HostOptions, KafkaHost, KafkaLog, KafkaOptions, Options,
+    RegistryAuth, RegistryOptions, SystemClock, TopicPlan, topic_plans,
 };
 
-use super::ServiceError;
 use super::roles::{Role, Roles};
+use super::{ServiceError, told};
 use crate::settings::{Kafka, Secret, Settings};
 
 /// How long a command waits for another one to give the folder free: commands of one pipeline meet, and mostly last moments.
@@ -33,10 +34,10 @@ pub fn log(settings: &Settings) -> Result<EmbeddedLog, HostError> {
 }
 
 /// The log of a folder, with the partition count that it was made with, once its stages have nothing left to do.
-pub fn log_at_rest(settings: &Settings) -> Result<Arc<EmbeddedLog>, HostError> {
+pub fn log_at_rest(settings: &Settings) -> Result<Arc<EmbeddedLog>, ServiceError> {
     let log = Arc::new(opened(settings, true)?);
     let mut host = Host::new(log.clone(), host_options(settings));
-    host.add(track(settings))?.add(correlate(settings))?.add(act(settings))?.add(Audit)?;
+    host.add(track(settings))?.add(correlate(settings))?.add(act(settings))?.add(Audit)?.add(notify(settings)?)?;
     host.run_until_quiet(&SystemClock, &mut |_| ())?;
     log.sync()?;
     Ok(log)
@@ -122,7 +123,8 @@ pub fn kafka_log(settings: &Settings, kafka: &Kafka, roles: &Roles) -> Result<Ka
         Some(instance) => instance.clone(),
         None => super::instance::kept(&settings.data_folder)?,
     };
-    let writers = if roles.has_stages() { settings.workers } else { 0 } + if roles.has_api() { DOOR_WRITERS } else { 0 };
+    let doors = if roles.has_api() || roles.has(Role::Notify) { DOOR_WRITERS } else { 0 };
+    let writers = if roles.has_stages() { settings.workers } else { 0 } + doors;
     let path = settings.data_folder.join("kafka");
     let options = kafka_options(settings, kafka, instance);
     options.check()?;
@@ -147,7 +149,12 @@ pub fn views_file(folder: &Path, name: &str, generation: u32) -> PathBuf {
 }
 
 /// The stages of these roles.
-pub fn kafka_host(log: &Arc<KafkaLog>, settings: &Settings, roles: &Roles) -> Result<KafkaHost, HostError> {
+pub fn kafka_host(
+    log: &Arc<KafkaLog>,
+    settings: &Settings,
+    roles: &Roles,
+    courier: Option<Arc<dyn Courier>>,
+) -> Result<KafkaHost, ServiceError> {
     let mut host = KafkaHost::new(log.clone(), host_options(settings));
     if roles.has(Role::Track) {
         host.add(track(settings))?;
@@ -161,13 +168,16 @@ pub fn kafka_host(log: &Arc<KafkaLog>, settings: &Settings, roles: &Roles) -> Re
     if roles.has(Role::Audit) {
         host.add(Audit)?;
     }
+    if roles.has(Role::Notify) {
+        host.add_with(notify(settings)?, courier)?;
+    }
     Ok(host)
 }
 
 pub fn plans(settings: &Settings) -> Vec<TopicPlan> {
     let kept = |plan: TopicPlan| match plan.name {
         "findings" | "findings.bulk" => settings.retention_findings,
-        "decisions" | "steps" | "outcomes" | "acts" | "judged" => settings.retention_decisions,
+        "decisions" | "steps" | "outcomes" | "acts" | "judged" | "notices" | "deliveries" => settings.retention_decisions,
         "audit" => settings.retention_audit,
         "dead-letters" => settings.retention_dead_letters,
         _ => settings.retention_tombstones,
@@ -203,6 +213,10 @@ pub fn correlate(settings: &Settings) -> Correlate {
 
 fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+pub fn notify(settings: &Settings) -> Result<Notify, ServiceError> {
+    Ok(Notify { destinations: told::destinations(settings.webhooks.as_deref())?, kept_ms: millis(settings.retention_dead_letters) })
 }
 
 pub fn act(settings: &Settings) -> Act {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faultline_server::doors::{Backlog, DoorError, Pulse};
+use faultline_sinks::webhook::Postman;
 use faultline_stream::MemoryBudget;
 
 use super::quota::Quotas;
@@ -13,11 +14,12 @@ pub struct HostPulse {
     watch: Arc<Watch>,
     quotas: Arc<Quotas>,
     budget: MemoryBudget,
+    postman: Option<Arc<Postman>>,
 }
 
 impl HostPulse {
-    pub fn new(watch: Arc<Watch>, quotas: Arc<Quotas>, budget: MemoryBudget) -> Self {
-        Self { watch, quotas, budget }
+    pub fn new(watch: Arc<Watch>, quotas: Arc<Quotas>, budget: MemoryBudget, postman: Option<Arc<Postman>>) -> Self {
+        Self { watch, quotas, budget, postman }
     }
 }
 
@@ -33,6 +35,7 @@ impl Pulse for HostPulse {
             None => faultline_stream::gauges(&*self.watch.log),
         };
         families.extend(self.quotas.families());
+        families.extend(self.postman.iter().flat_map(|postman| super::told::families(&postman.standings())));
         families.extend(super::memory::families(self.budget));
         faultline_stream::text(&families)
     }

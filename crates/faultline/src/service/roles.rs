@@ -17,10 +17,12 @@ pub enum Role {
     Act,
     /// What people did goes into chains.
     Audit,
+    /// Who is to be told what happened is told.
+    Notify,
 }
 
 impl Role {
-    pub const ALL: [Self; 6] = [Self::Gateway, Self::Views, Self::Track, Self::Correlate, Self::Act, Self::Audit];
+    pub const ALL: [Self; 7] = [Self::Gateway, Self::Views, Self::Track, Self::Correlate, Self::Act, Self::Audit, Self::Notify];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -30,6 +32,7 @@ impl Role {
             Self::Correlate => "correlate",
             Self::Act => "act",
             Self::Audit => "audit",
+            Self::Notify => "notify",
         }
     }
 }
@@ -74,7 +77,7 @@ impl Roles {
     }
 
     pub fn has_stages(&self) -> bool {
-        [Role::Track, Role::Correlate, Role::Act, Role::Audit].iter().any(|stage| self.has(*stage))
+        [Role::Track, Role::Correlate, Role::Act, Role::Audit, Role::Notify].iter().any(|stage| self.has(*stage))
     }
 }
 

@@ -10,6 +10,7 @@ use faultline_model::dead_letter::DeadLetter;
 use faultline_model::decision::{Decision, Outcome};
 use faultline_model::exception::{Held, StepRecord};
 use faultline_model::intel::{IntelEnvelope, IntelRecord};
+use faultline_model::notice::{Delivery, Notice};
 use faultline_model::record::{FindingsEnvelope, FindingsRecord};
 use faultline_model::register::RegisterEntry;
 use faultline_model::risk::Risk;
@@ -89,6 +90,8 @@ pub(super) fn decoded(topic: &str, value: &[u8]) -> Result<Value, AvroError> {
         "shares" => body::<Share, Share>(value),
         "exceptions" => body::<Held, Held>(value),
         "risk-registry" => body::<RegisterEntry, RegisterEntry>(value),
+        "notices" => body::<Notice, Notice>(value),
+        "deliveries" => body::<Delivery, Delivery>(value),
         "acts" | "judged" => body::<Act, Act>(value),
         "audit" => body::<AuditEntry, AuditEntry>(value),
         // The one that is left; a test has all of them.

@@ -4,7 +4,7 @@ use faultline_server::doors::TOKEN_PREFIX;
 use faultline_server::{StartError, TlsFiles};
 
 use super::{Layers, Problem, Settings, SettingsError};
-use crate::service::{Role, Roles, kafka_options};
+use crate::service::{Role, Roles, kafka_options, told};
 
 const CERTIFICATE: &str = "http.tls_certificate";
 const KEY: &str = "http.tls_key";
@@ -40,6 +40,12 @@ pub fn serving(layers: &Layers, roles: &Roles) -> Result<(), SettingsError> {
         if layers["kafka.registry.certificate"].0.is_empty() != layers["kafka.registry.key"].0.is_empty() {
             wrong("kafka.registry.certificate", "and kafka.registry.key go together; set both or none".to_owned());
         }
+    }
+    if roles.has(Role::Notify)
+        && let Some(path) = &settings.webhooks
+        && let Err(error) = told::webhooks(path).and_then(|webhooks| told::endpoints(&webhooks))
+    {
+        wrong("notify.webhooks", format!("cannot be used: {error}"));
     }
     if !roles.has_api() {
         return if problems.is_empty() { Ok(()) } else { Err(SettingsError { problems }) };

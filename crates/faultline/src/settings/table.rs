@@ -142,6 +142,13 @@ pub const SETTINGS: &[Setting] = &[
         is_any,
     ),
     setting(
+        "notify.webhooks",
+        "",
+        "YAML file that says who is told what happened (docs/notices.md), read at the start; empty: nobody.",
+        "a path",
+        is_any,
+    ),
+    setting(
         "http.report_limit",
         "512MiB",
         "The largest report or feed as it is sent; once unpacked it may be 8 times that.",
@@ -190,7 +197,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "retention.decisions",
         "90d",
-        "How long records of `decisions`, `steps`, `judged`, `acts` and `outcomes` stay. Decisions and exceptions live on in state.",
+        "How long records of `decisions`, `steps`, `judged`, `acts`, `outcomes`, `notices` and `deliveries` stay. Decisions and exceptions live on in state.",
         "a duration such as 90d",
         is_duration,
     ),

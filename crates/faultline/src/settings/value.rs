@@ -18,6 +18,8 @@ pub struct Settings {
     pub token: Option<Secret>,
     /// Who is what, and where; none for nobody but the operator.
     pub access_roles: Option<PathBuf>,
+    /// Who is told what happened; none for nobody.
+    pub webhooks: Option<PathBuf>,
     pub report_limit_bytes: u64,
     /// Records a minute; 0 for no bound.
     pub source_quota: u64,
@@ -117,6 +119,7 @@ impl Settings {
             tls: file("http.tls_certificate").zip(file("http.tls_key")),
             token: secret("http.token"),
             access_roles: file("access.roles"),
+            webhooks: file("notify.webhooks"),
             report_limit_bytes: size("http.report_limit"),
             source_quota: number("http.source_quota").into(),
             partitions: number("stream.partitions"),

@@ -4,6 +4,7 @@
 //! a history that hangs together draw it from [`super::scale`] or make their own.
 
 mod excepted;
+mod noticed;
 mod observed;
 mod organised;
 mod scored;
@@ -14,6 +15,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 pub use excepted::{broken, held, register_entries, shares, steps};
+pub use noticed::{deliveries, notices};
 pub use observed::{findings_records, loci, observations, scan_kinds, severities};
 pub use organised::{catalog_records, dead_letters, decisions, intel_records, outcomes};
 pub use scored::risks;
