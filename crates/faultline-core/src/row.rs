@@ -2,12 +2,13 @@
 
 pub(crate) mod raw;
 
+use std::fmt::Display;
 use std::ops::ControlFlow;
 
 use faultline_model::id::Id;
 use faultline_model::time::Timestamp;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::store::{Store, StoreError};
 
@@ -16,6 +17,58 @@ const ROOM: usize = 768;
 
 /// How long a time is in a key.
 pub const TIME_BYTES: usize = 8;
+
+/// A table of a stage whose rows are a version byte and postcard.
+pub trait StageTable: Copy {
+    /// Of rows, but for those that have more to say.
+    const VERSION: u8;
+
+    /// The first byte of its keys.
+    fn byte(self) -> u8;
+
+    /// What it is called where something is wrong with it.
+    fn name(self) -> &'static str;
+
+    /// The key of all rows.
+    fn all(self) -> Vec<u8> {
+        vec![self.byte()]
+    }
+
+    fn corrupt(self, key: &[u8], reason: impl Display) -> StoreError {
+        StoreError::corrupt(self.name(), key, reason.to_string())
+    }
+
+    /// A row as it is written.
+    fn row<T: Serialize>(self, key: &[u8], value: &T) -> Result<Vec<u8>, StoreError> {
+        write(self.name(), key, Self::VERSION, value)
+    }
+
+    /// A row as it was written.
+    fn read<T: DeserializeOwned>(self, key: &[u8], row: &[u8]) -> Result<T, StoreError> {
+        read(self.name(), key, Self::VERSION, row)
+    }
+
+    /// The row of a key, if there is one.
+    fn get<T: DeserializeOwned>(self, state: &dyn Store, key: &[u8]) -> Result<Option<T>, StoreError> {
+        state.get(key)?.map(|row| self.read(key, &row)).transpose()
+    }
+
+    /// A row with what a later version has behind it: so an older row is read as one that has nothing there.
+    fn extended<T: Serialize>(self, key: &[u8], mut row: Vec<u8>, version: u8, more: &T) -> Result<Vec<u8>, StoreError> {
+        row[0] = version;
+        postcard::to_extend(more, row).map_err(|error| self.corrupt(key, error))
+    }
+
+    /// The first value of a body without its version, and what stands behind it.
+    fn take<'r, T: Deserialize<'r>>(self, key: &[u8], body: &'r [u8]) -> Result<(T, &'r [u8]), StoreError> {
+        postcard::take_from_bytes(body).map_err(|error| self.corrupt(key, error))
+    }
+
+    /// What stands behind that, to the end.
+    fn rest<'r, T: Deserialize<'r>>(self, key: &[u8], body: &'r [u8]) -> Result<T, StoreError> {
+        postcard::from_bytes(body).map_err(|error| self.corrupt(key, error))
+    }
+}
 
 /// A row as it is written.
 pub fn write<T: Serialize>(table: &'static str, key: &[u8], version: u8, value: &T) -> Result<Vec<u8>, StoreError> {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::Id;
-use crate::partition::SEPARATOR;
+use crate::partition::{SEPARATOR, first_part};
 use crate::time::Timestamp;
 
 /// What happened.
@@ -109,8 +109,7 @@ impl DeliveryStatus {
 impl Notice {
     /// The key of what becomes of it at a destination: it belongs where the notice comes of.
     pub fn delivery_key(&self, destination: &str) -> String {
-        let belongs = self.origin.split(SEPARATOR).next().unwrap_or_default();
-        format!("{belongs}{SEPARATOR}{}/{destination}", self.id)
+        format!("{}{SEPARATOR}{}/{destination}", first_part(&self.origin), self.id)
     }
 }
 

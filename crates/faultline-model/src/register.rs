@@ -167,12 +167,6 @@ impl Attention {
             Self::Orphan => "orphan",
         }
     }
-
-    /// The one of that name; `-` counts as `_`.
-    pub fn named(name: &str) -> Option<Self> {
-        let name = name.replace('-', "_");
-        Self::ALL.into_iter().find(|attention| attention.name() == name)
-    }
 }
 
 impl RegisterEntry {

@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use faultline_core::notify::{Notify, Webhook as Described, read};
+use faultline_core::store::Store;
 use faultline_model::avro;
 use faultline_model::id::Id;
 use faultline_model::notice::{Delivery, DeliveryStatus};
@@ -22,7 +23,7 @@ use faultline_model::testing::records;
 use faultline_model::time::Timestamp;
 use faultline_model::topic::{DELIVERIES, RISKS};
 use faultline_sinks::webhook::{Answers, Endpoint, Options, Postman};
-use faultline_stream::{Clock, Host, HostOptions, ManualClock, MemoryLog, Running, append, topic_plans};
+use faultline_stream::{Clock, Courier, Host, HostOptions, ManualClock, MemoryLog, Running, Seat, append, topic_plans};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use standardwebhooks::Webhook;
@@ -146,11 +147,29 @@ impl Answers for Door {
     }
 }
 
+/// Counts the looks of a courier.
+struct Looking {
+    courier: Arc<dyn Courier>,
+    looks: Arc<Watched<u64>>,
+}
+
+impl Courier for Looking {
+    fn look(&self, seat: Seat, state: &dyn Store, now: Timestamp) {
+        self.courier.look(seat, state, now);
+        self.looks.change(|looks| *looks += 1);
+    }
+
+    fn leave(&self, seat: Seat) {
+        self.courier.leave(seat);
+    }
+}
+
 /// A log with the stage at work on it.
 struct World {
     kept: Arc<Kept>,
     described: Vec<Described>,
     at_work: Option<(Running, Postman)>,
+    looks: Arc<Watched<u64>>,
     _folder: TempDir,
 }
 
@@ -173,7 +192,7 @@ impl World {
         let log = Arc::new(MemoryLog::new(topic_plans(), 3).unwrap());
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_760_000_000_000)));
         let kept = Arc::new(Kept { log, clock, refusals: AtomicUsize::new(0), said: Watched::default() });
-        let mut world = Self { kept, described: described(&folder, to), at_work: None, _folder: folder };
+        let mut world = Self { kept, described: described(&folder, to), at_work: None, looks: Arc::default(), _folder: folder };
         world.begin();
         world
     }
@@ -189,7 +208,11 @@ impl World {
         let postman = Postman::start(endpoints, Arc::new(Door(self.kept.clone())), self.kept.clock.clone(), options).unwrap();
         let destinations = self.described.iter().map(|described| described.destination.clone()).collect();
         let mut host = Host::new(self.kept.log.clone(), HostOptions { tick: Duration::from_millis(20), ..HostOptions::default() });
-        host.add_with(Notify { destinations, ..Notify::default() }, Some(postman.courier())).unwrap();
+        host.add_with(
+            Notify { destinations, ..Notify::default() },
+            Some(Arc::new(Looking { courier: postman.courier(), looks: self.looks.clone() })),
+        )
+        .unwrap();
         self.at_work = Some((host.start(self.kept.clock.clone()).unwrap(), postman));
     }
 
@@ -221,11 +244,8 @@ impl World {
 
     /// Until nothing is to be told any more, by committed state.
     fn is_at_rest(&self) {
-        let begun = std::time::Instant::now();
-        while self.postman().standings().iter().any(|standing| standing.undelivered > 0) {
-            assert!(begun.elapsed() < PATIENCE, "something stays undelivered");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let is_so = |_: &u64| self.postman().standings().iter().all(|standing| standing.undelivered == 0);
+        self.looks.wait("rest", is_so);
     }
 
     fn postman(&self) -> &Postman {

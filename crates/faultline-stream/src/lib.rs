@@ -58,7 +58,7 @@ pub use commit::{Commit, Ending, InFlight, TaskId};
 pub use courier::{Courier, Seat};
 pub use door::append;
 pub use embedded::EmbeddedLog;
-pub use error::{Failure, HostError};
+pub use error::{Failure, HostError, chain};
 pub use host::{Host, Progress};
 #[cfg(feature = "kafka")]
 pub use kafka::{

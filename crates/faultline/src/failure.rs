@@ -4,6 +4,8 @@ use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
+use faultline_stream::chain;
+
 /// How a command ended. The numbers are documented in `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -63,21 +65,6 @@ impl Failure {
 /// and there is nowhere left to say so.
 pub fn say_aside(line: &str) {
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
-}
-
-/// An error with all its causes, each said once.
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut what = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let said = cause.to_string();
-        if !what.contains(&said) {
-            what.push_str(": ");
-            what.push_str(&said);
-        }
-        source = cause.source();
-    }
-    what
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use faultline_model::id::Id;
 use faultline_model::share::{RISKS_NAMED, Rating, Share, ShareRisk};
 
 use super::rows::{self, Row, Sums, Table, ranked, ranking};
-use crate::row::pairs;
+use crate::row::{StageTable, pairs};
 use crate::stage::{Batch, StageError};
 use crate::store::Store;
 

@@ -8,12 +8,11 @@ use faultline_model::id::Id;
 use faultline_model::register::Event;
 use faultline_model::share::{Share, ShareRisk};
 use faultline_model::time::Timestamp;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::exception::{Exception, Longest};
 use crate::policy::Bands;
-use crate::row::{self, TIME_BYTES, keys, take_time, time_bytes};
+use crate::row::{StageTable, TIME_BYTES, keys, take_time, time_bytes};
 use crate::stage::Home;
 use crate::store::{Store, StoreError};
 
@@ -45,9 +44,12 @@ pub enum Table {
     Said = 8,
 }
 
-impl Table {
-    /// The one with the highest number.
-    const LAST: Self = Self::Said;
+impl StageTable for Table {
+    const VERSION: u8 = ROW_VERSION;
+
+    fn byte(self) -> u8 {
+        self as u8
+    }
 
     fn name(self) -> &'static str {
         match self {
@@ -61,10 +63,11 @@ impl Table {
             Self::Said => "said",
         }
     }
+}
 
-    pub fn all(self) -> Vec<u8> {
-        vec![self as u8]
-    }
+impl Table {
+    /// The one with the highest number.
+    const LAST: Self = Self::Said;
 
     pub fn of(self, exception: Id) -> Vec<u8> {
         let mut key = self.all();
@@ -76,22 +79,6 @@ impl Table {
         let mut key = self.of(exception);
         key.extend(rest.as_bytes());
         key
-    }
-
-    pub fn corrupt(self, key: &[u8], reason: impl std::fmt::Display) -> StoreError {
-        StoreError::corrupt(self.name(), key, reason.to_string())
-    }
-
-    pub fn row<T: Serialize>(self, key: &[u8], value: &T) -> Result<Vec<u8>, StoreError> {
-        row::write(self.name(), key, ROW_VERSION, value)
-    }
-
-    pub fn read<T: DeserializeOwned>(self, key: &[u8], row: &[u8]) -> Result<T, StoreError> {
-        row::read(self.name(), key, ROW_VERSION, row)
-    }
-
-    pub fn get<T: DeserializeOwned>(self, state: &dyn Store, key: &[u8]) -> Result<Option<T>, StoreError> {
-        state.get(key)?.map(|row| self.read(key, &row)).transpose()
     }
 }
 
@@ -126,18 +113,13 @@ impl Row {
 
     fn read(key: &[u8], row: &[u8]) -> Result<Self, StoreError> {
         let Some((&ASSESSED_VERSION, body)) = row.split_first() else { return Table::Exceptions.read(key, row) };
-        let corrupt = |error| Table::Exceptions.corrupt(key, error);
-        let (row, rest): (Self, &[u8]) = postcard::take_from_bytes(body).map_err(corrupt)?;
-        Ok(Self { response: postcard::from_bytes(rest).map_err(corrupt)?, ..row })
+        let (row, rest): (Self, _) = Table::Exceptions.take(key, body)?;
+        Ok(Self { response: Table::Exceptions.rest(key, rest)?, ..row })
     }
 
     pub fn row(&self, key: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let mut row = Table::Exceptions.row(key, self)?;
-        if !self.response.is_empty() {
-            row[0] = ASSESSED_VERSION;
-            row = postcard::to_extend(&self.response, row).map_err(|error| Table::Exceptions.corrupt(key, error))?;
-        }
-        Ok(row)
+        let row = Table::Exceptions.row(key, self)?;
+        if self.response.is_empty() { Ok(row) } else { Table::Exceptions.extended(key, row, ASSESSED_VERSION, &self.response) }
     }
 }
 
@@ -148,7 +130,7 @@ pub fn share(state: &dyn Store, key: &[u8]) -> Result<Option<Share>, StoreError>
 
 pub fn read_share(key: &[u8], row: &[u8]) -> Result<Share, StoreError> {
     match row.split_first() {
-        Some((&ASSESSED_VERSION, body)) => postcard::from_bytes(body).map_err(|error| Table::Shares.corrupt(key, error)),
+        Some((&ASSESSED_VERSION, body)) => Table::Shares.rest(key, body),
         // Where a rating stands since there is a place for none.
         _ => Table::Shares.read(key, &[row, &[0]].concat()),
     }

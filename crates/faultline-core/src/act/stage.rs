@@ -22,7 +22,7 @@ use super::policy::ExceptionPolicy;
 use super::rows::{ASSESSED_VERSION, Alarm, Asked, ROW_VERSION, Row, Rules, Table, read_timer, timer};
 use super::{covered, entry};
 use crate::correlate::policy_of;
-use crate::row::{digest, keys};
+use crate::row::{StageTable, digest, keys};
 use crate::stage::{Batch, Formats, Input, Pending, Stage, StageError};
 use crate::store::Store;
 

@@ -36,3 +36,4 @@ pub use crate::description::{DescriptionError, FAULTS_TOLD, Fault};
 pub use plan::{Plan, digest, plan};
 pub use read::{File, Organisation, read};
 pub use show::show;
+pub(crate) use units::DEPTH;

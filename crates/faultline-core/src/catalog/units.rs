@@ -9,7 +9,7 @@ use crate::description::cursor::{Cursor, LIST_ENTRIES, Place};
 use crate::description::fault::shown;
 
 /// The most nodes above a service.
-const DEPTH: usize = 16;
+pub const DEPTH: usize = 16;
 /// The most owners of a node or service.
 const OWNERS: usize = 64;
 /// The most kinds of data of a service.

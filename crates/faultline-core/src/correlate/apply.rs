@@ -12,6 +12,7 @@ use super::shares::Touched;
 use super::tables::{Location, Placed, Table, is_any, keys, last_id, path_key, put_text, template_key, with_id};
 use super::templates::file_key;
 use super::units::Grain;
+use crate::row::StageTable;
 use crate::stage::{Batch, StageError};
 use crate::store::Store;
 

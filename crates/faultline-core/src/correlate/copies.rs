@@ -14,6 +14,7 @@ use super::facts::{Intel, ServiceFacts, asset_id};
 use super::heed::rated_key;
 use super::tables::{HEED_VERSION, RATE_VERSION, Table, is_any, keys, put_text, service_of, take_text, with_id};
 use crate::catalog::places::place;
+use crate::row::StageTable;
 use crate::stage::{Batch, Home, StageError};
 use crate::store::{Store, StoreError};
 

@@ -20,6 +20,7 @@ use super::route_maps::RouteMaps;
 use super::tables::{Table, rows_by};
 use super::units::{FINDINGS_MOST, Grain};
 use crate::policy::Policy;
+use crate::row::StageTable;
 use crate::stage::{Batch, StageError};
 use crate::store::{Overlay, Store, StoreError};
 

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::raw;
 use super::tables::{HEED_VERSION, SAID_VERSION, Table};
+use crate::row::StageTable;
 use crate::score::{Exposure, Kev};
 use crate::store::StoreError;
 
@@ -415,12 +416,9 @@ impl ServiceFacts {
 
     /// The row, in the version that has to say what there is.
     pub fn row(&self, key: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let mut row = Table::Services.row(key, self)?;
-        if let Some(above) = &self.above {
-            row[0] = HEED_VERSION;
-            row = postcard::to_extend(above, row).map_err(|error| Table::Services.corrupt(key, error))?;
-        }
-        Ok(row)
+        let row = Table::Services.row(key, self)?;
+        let Some(above) = &self.above else { return Ok(row) };
+        Table::Services.extended(key, row, HEED_VERSION, above)
     }
 
     /// A row as [`ServiceFacts::row`] wrote it.
@@ -428,9 +426,8 @@ impl ServiceFacts {
         let Some((&HEED_VERSION, body)) = row.split_first() else {
             return Ok(Self { above: None, ..Table::Services.read(key, row)? });
         };
-        let corrupt = |error| Table::Services.corrupt(key, error);
-        let (facts, rest): (Self, &[u8]) = postcard::take_from_bytes(body).map_err(corrupt)?;
-        Ok(Self { above: Some(postcard::from_bytes(rest).map_err(corrupt)?), ..facts })
+        let (facts, rest): (Self, _) = Table::Services.take(key, body)?;
+        Ok(Self { above: Some(Table::Services.rest(key, rest)?), ..facts })
     }
 }
 

@@ -11,7 +11,7 @@ use super::copies::{heeds, rates};
 use super::covering::Index;
 use super::pending::Cause;
 use super::tables::{Table, pairs, rows_by};
-use crate::row::digest;
+use crate::row::{StageTable, digest};
 use crate::stage::{Batch, StageError};
 use crate::store::{Store, StoreError};
 

@@ -16,6 +16,7 @@ use super::publish::Published;
 use super::tables::{Location, Placed, Table, last_id, pairs, paths_prefix, put_text, read_path_key, take_text, with_id};
 use super::templates::{file_key, matches};
 use super::units::Grain;
+use crate::row::StageTable;
 use crate::store::{Store, StoreError};
 
 /// Why units are to be looked at again.

@@ -14,7 +14,7 @@ use super::covering::{Index, shown};
 use super::shares::{self, Part, Rated, Told, Touched};
 use super::tables::{HEED_VERSION, RATE_VERSION, Table, put_text, time_bytes, with_id};
 use super::units::Grain;
-use crate::row::digest;
+use crate::row::{StageTable, digest};
 use crate::stage::{Batch, StageError};
 use crate::store::{Store, StoreError};
 
@@ -52,33 +52,30 @@ pub struct Said {
 
 impl Published {
     fn row(&self, key: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let mut row = Table::Published.row(key, self)?;
+        let table = Table::Published;
+        let row = table.row(key, self)?;
         let parts = || self.said.iter().flat_map(|said| &said.parts);
         if parts().next().is_none() {
             return Ok(row);
         }
-        let corrupt = |error| Table::Published.corrupt(key, error);
         let all: Vec<&Vec<Part>> = self.said.iter().map(|said| &said.parts).collect();
-        row[0] = HEED_VERSION;
-        row = postcard::to_extend(&all, row).map_err(corrupt)?;
-        if parts().any(|part| part.rated.is_some()) {
-            let rated: Vec<Option<Rated>> = parts().map(|part| part.rated).collect();
-            row[0] = RATE_VERSION;
-            row = postcard::to_extend(&rated, row).map_err(corrupt)?;
+        let row = table.extended(key, row, HEED_VERSION, &all)?;
+        if parts().all(|part| part.rated.is_none()) {
+            return Ok(row);
         }
-        Ok(row)
+        let rated: Vec<Option<Rated>> = parts().map(|part| part.rated).collect();
+        table.extended(key, row, RATE_VERSION, &rated)
     }
 
     pub fn read(key: &[u8], row: &[u8]) -> Result<Self, StoreError> {
         let Some((&version @ (HEED_VERSION | RATE_VERSION), body)) = row.split_first() else { return Table::Published.read(key, row) };
-        let corrupt = |error| Table::Published.corrupt(key, error);
-        let (mut published, rest): (Self, &[u8]) = postcard::take_from_bytes(body).map_err(corrupt)?;
-        let (parts, rest): (Vec<Vec<Part>>, &[u8]) = postcard::take_from_bytes(rest).map_err(corrupt)?;
+        let (mut published, rest): (Self, _) = Table::Published.take(key, body)?;
+        let (parts, rest): (Vec<Vec<Part>>, _) = Table::Published.take(key, rest)?;
         for (said, parts) in published.said.iter_mut().zip(parts) {
             said.parts = parts;
         }
         if version == RATE_VERSION {
-            let rated: Vec<Option<Rated>> = postcard::from_bytes(rest).map_err(corrupt)?;
+            let rated: Vec<Option<Rated>> = Table::Published.rest(key, rest)?;
             for (part, rated) in published.said.iter_mut().flat_map(|said| &mut said.parts).zip(rated) {
                 part.rated = rated;
             }

@@ -8,6 +8,7 @@ use super::copies;
 use super::facts::{Entry, Finding, Learned, NAMES_MOST, Place, Visit};
 use super::tables::{PATH_END, Table, is_any, keys, put_any, put_literal, put_rest, put_text, take_text};
 use super::templates::{ANY, REST, SEGMENTS_MOST, methods_agree, segments};
+use crate::row::StageTable;
 use crate::stage::{Batch, StageError};
 use crate::store::{Store, StoreError};
 

@@ -12,6 +12,7 @@ use super::pending::located;
 use super::tables::{Table, is_any, keys, last_id, template_key};
 use super::templates::{file_key, handles};
 use super::units::Grain;
+use crate::row::StageTable;
 use crate::store::{Store, StoreError};
 
 /// The most units of code that the entries of one route are looked for in, in the order of their keys. What is cut is counted.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::covering::Index;
 use super::tables::{RATE_VERSION, Table, pairs, with_id};
-use crate::row::digest;
+use crate::row::{StageTable, digest};
 use crate::stage::{Batch, StageError};
 use crate::store::{Store, StoreError};
 
@@ -180,19 +180,15 @@ struct Shared {
 
 impl Shared {
     fn row(&self, key: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let mut row = Table::Shared.row(key, self)?;
-        if let Some(rated) = self.rated {
-            row[0] = RATE_VERSION;
-            row = postcard::to_extend(&(&self.family, rated), row).map_err(|error| Table::Shared.corrupt(key, error))?;
-        }
-        Ok(row)
+        let row = Table::Shared.row(key, self)?;
+        let Some(rated) = self.rated else { return Ok(row) };
+        Table::Shared.extended(key, row, RATE_VERSION, &(&self.family, rated))
     }
 
     fn read(key: &[u8], row: &[u8]) -> Result<Self, StoreError> {
         let Some((&RATE_VERSION, body)) = row.split_first() else { return Table::Shared.read(key, row) };
-        let corrupt = |error| Table::Shared.corrupt(key, error);
-        let (shared, rest): (Self, &[u8]) = postcard::take_from_bytes(body).map_err(corrupt)?;
-        let (family, rated) = postcard::from_bytes(rest).map_err(corrupt)?;
+        let (shared, rest): (Self, _) = Table::Shared.take(key, body)?;
+        let (family, rated) = Table::Shared.rest(key, rest)?;
         Ok(Self { family, rated: Some(rated), ..shared })
     }
 

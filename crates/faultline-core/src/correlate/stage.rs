@@ -26,6 +26,7 @@ use super::shares;
 use super::tables::{RATE_VERSION, ROW_VERSION, Table, is_any, keys, last_id, pairs, take_text, take_time};
 use super::units::Grain;
 use crate::policy::Policy;
+use crate::row::StageTable;
 use crate::stage::{Batch, Formats, Input, Pending, Stage, StageError};
 use crate::store::{Store, StoreError};
 

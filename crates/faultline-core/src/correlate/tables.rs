@@ -8,11 +8,10 @@ use std::ops::ControlFlow;
 use faultline_model::id::Id;
 use faultline_model::time::Timestamp;
 use faultline_model::tracked::FindingState;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::templates::{ANY, REST, segments};
-use crate::row;
+use crate::row::StageTable;
 pub use crate::row::{TIME_BYTES, is_any, keys, pairs, take_time, time_bytes};
 use crate::store::{Store, StoreError};
 
@@ -85,9 +84,12 @@ pub enum Table {
     ShareSaid = 26,
 }
 
-impl Table {
-    /// The one with the highest number.
-    pub const LAST: Self = Self::ShareSaid;
+impl StageTable for Table {
+    const VERSION: u8 = ROW_VERSION;
+
+    fn byte(self) -> u8 {
+        self as u8
+    }
 
     fn name(self) -> &'static str {
         match self {
@@ -119,11 +121,11 @@ impl Table {
             Self::ShareSaid => "share-said",
         }
     }
+}
 
-    /// The key of all rows.
-    pub fn all(self) -> Vec<u8> {
-        vec![self as u8]
-    }
+impl Table {
+    /// The one with the highest number.
+    pub const LAST: Self = Self::ShareSaid;
 
     /// The key of a service's rows.
     pub fn of(self, service: &str) -> Vec<u8> {
@@ -148,25 +150,6 @@ impl Table {
     /// The key of a service's row of one id.
     pub fn at(self, service: &str, id: Id) -> Vec<u8> {
         with_id(self.of(service), id)
-    }
-
-    pub fn corrupt(self, key: &[u8], reason: impl std::fmt::Display) -> StoreError {
-        StoreError::corrupt(self.name(), key, reason.to_string())
-    }
-
-    /// A row as it is written.
-    pub fn row<T: Serialize>(self, key: &[u8], value: &T) -> Result<Vec<u8>, StoreError> {
-        row::write(self.name(), key, ROW_VERSION, value)
-    }
-
-    /// A row as it was written.
-    pub fn read<T: DeserializeOwned>(self, key: &[u8], row: &[u8]) -> Result<T, StoreError> {
-        row::read(self.name(), key, ROW_VERSION, row)
-    }
-
-    /// The row of a key, if there is one.
-    pub fn get<T: DeserializeOwned>(self, state: &dyn Store, key: &[u8]) -> Result<Option<T>, StoreError> {
-        state.get(key)?.map(|row| self.read(key, &row)).transpose()
     }
 
     /// The rows below a key, at most so many.

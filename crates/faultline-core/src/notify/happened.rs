@@ -1,5 +1,6 @@
 //! What came about, out of a record and what was known before.
 
+use faultline_model::catalog::service_key;
 use faultline_model::exception::Stage as Standing;
 use faultline_model::id::Id;
 use faultline_model::notice::{Notice, NoticeKind};
@@ -25,7 +26,7 @@ pub fn verified(key: &str, risk: &Risk, at: Timestamp) -> Notice {
         title: cut(&risk.title),
         because: format!("proved at runtime and located in code, {} of {}", of(risk.findings_total, "finding"), risk.service),
         score: risk.score.total,
-        within: vec![format!("service/{}", risk.service)],
+        within: vec![service_key(&risk.service)],
         to: Vec::new(),
     }
 }
@@ -76,11 +77,7 @@ fn of(count: i32, what: &str) -> String {
 
 /// At a character's end.
 fn cut(text: &str) -> String {
-    let mut end = text.len().min(TEXT_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].to_owned()
+    text[..text.floor_char_boundary(TEXT_BYTES)].to_owned()
 }
 
 #[cfg(test)]

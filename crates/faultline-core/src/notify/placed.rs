@@ -5,17 +5,16 @@ use std::collections::BTreeSet;
 use faultline_model::catalog::{CatalogRecord, node_key, service_key};
 use faultline_model::topic::CATALOG;
 
+use crate::catalog::DEPTH;
 use crate::stage::{Batch, StageError};
-
-/// The most names above one that are looked at: the catalog refuses a deeper organisation.
-const DEPTH: usize = 64;
 
 /// Names, with all that the catalog has above each now.
 pub fn places(batch: &Batch<'_>, names: &[String]) -> Result<Vec<String>, StageError> {
     let mut places = BTreeSet::new();
     for name in names {
         let mut next = Some(name.clone());
-        for _ in 0..DEPTH {
+        // A service stands below the deepest node; more than that is a circle amid an apply.
+        for _ in 0..=DEPTH {
             let Some(name) = next.filter(|name| !name.is_empty()) else { break };
             next = above(batch, &name)?;
             places.insert(name);

@@ -9,10 +9,9 @@ use faultline_model::id::Id;
 use faultline_model::notice::Notice;
 use faultline_model::partition::first_part;
 use faultline_model::time::Timestamp;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::row::{self, take_time, time_bytes};
+use crate::row::{self, StageTable, take_time, time_bytes};
 use crate::stage::Home;
 use crate::store::{Store, StoreError};
 
@@ -37,7 +36,13 @@ pub enum Table {
     Timers = 6,
 }
 
-impl Table {
+impl StageTable for Table {
+    const VERSION: u8 = ROW_VERSION;
+
+    fn byte(self) -> u8 {
+        self as u8
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Begun => "begun",
@@ -48,11 +53,9 @@ impl Table {
             Self::Timers => "timers",
         }
     }
+}
 
-    pub fn all(self) -> Vec<u8> {
-        vec![self as u8]
-    }
-
+impl Table {
     pub fn of(self, rest: &[u8]) -> Vec<u8> {
         [&[self as u8], rest].concat()
     }
@@ -60,22 +63,6 @@ impl Table {
     /// Of a destination.
     pub fn to(self, destination: &str) -> Vec<u8> {
         [&[self as u8], destination.as_bytes(), &[0]].concat()
-    }
-
-    pub fn corrupt(self, key: &[u8], reason: impl std::fmt::Display) -> StoreError {
-        StoreError::corrupt(self.name(), key, reason.to_string())
-    }
-
-    pub fn row<T: Serialize>(self, key: &[u8], value: &T) -> Result<Vec<u8>, StoreError> {
-        row::write(self.name(), key, ROW_VERSION, value)
-    }
-
-    pub fn read<T: DeserializeOwned>(self, key: &[u8], row: &[u8]) -> Result<T, StoreError> {
-        row::read(self.name(), key, ROW_VERSION, row)
-    }
-
-    pub fn get<T: DeserializeOwned>(self, state: &dyn Store, key: &[u8]) -> Result<Option<T>, StoreError> {
-        state.get(key)?.map(|row| self.read(key, &row)).transpose()
     }
 }
 

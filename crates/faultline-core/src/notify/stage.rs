@@ -12,7 +12,7 @@ use faultline_model::topic::{CATALOG, DELIVERIES, NOTICES, RISK_REGISTRY, RISKS,
 use super::happened::{excepted, is_verified, kind_of, verified};
 use super::placed;
 use super::rows::{Due, ROW_VERSION, Stood, Table, Waits, outbox, read_place, read_timer, ready, timer};
-use crate::row::keys;
+use crate::row::{StageTable, keys};
 use crate::stage::{Batch, Formats, Input, Pending, Stage, StageError};
 use crate::store::Store;
 

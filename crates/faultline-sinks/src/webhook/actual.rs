@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
+use faultline_stream::chain;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use reqwest::redirect::Policy;
@@ -66,7 +67,11 @@ impl Client {
         match request.send().await {
             Ok(response) => answer(&response),
             // An address may be a secret.
-            Err(error) => Answer::Failed { reason: cut(&chain(&error.without_url())), after: None },
+            Err(error) => {
+                let mut reason = chain(&error.without_url());
+                reason.truncate(reason.floor_char_boundary(REASON_BYTES));
+                Answer::Failed { reason, after: None }
+            }
         }
     }
 }
@@ -124,28 +129,6 @@ impl Resolve for Guarded {
             Ok(Box::new(public.into_iter()) as Addrs)
         })
     }
-}
-
-/// An error with its causes, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text
-}
-
-fn cut(text: &str) -> String {
-    let mut end = text.len().min(REASON_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].to_owned()
 }
 
 #[cfg(test)]

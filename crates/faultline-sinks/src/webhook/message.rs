@@ -3,6 +3,7 @@
 //! Source: the specification of Standard Webhooks, 1.0.
 
 use faultline_model::notice::Notice;
+use faultline_model::partition::SEPARATOR;
 use faultline_model::time::Timestamp;
 use serde::Serialize;
 use standardwebhooks::{Webhook, WebhookError};
@@ -50,7 +51,7 @@ struct Data<'n> {
 
 /// The message of a notice, signed for an attempt at a time.
 pub fn message(secret: &Webhook, notice: &Notice, at: Timestamp) -> Result<Message, MessageError> {
-    let subject = notice.origin.rsplit('\u{1f}').next().unwrap_or_default();
+    let subject = notice.origin.rsplit(SEPARATOR).next().unwrap_or_default();
     let data = Data {
         id: notice.id.to_string(),
         subject,

@@ -4,24 +4,17 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::registry::{EntryPage, Which};
+
 #[derive(Subcommand)]
 pub enum Exceptions {
     /// The list, those that end first
     #[command(after_help = "Example: faultline exceptions list --stage requested,reviewed")]
     List {
-        /// draft, requested, reviewed, rejected, withdrawn, approved, active, expiring, suspended, expired or revoked, several by commas, or any
-        /// [default: all that may come to hold, or do]
-        #[arg(long)]
-        stage: Option<String>,
-        /// A unit of the organisation: what reaches it, or something below it
-        #[arg(long)]
-        node: Option<String>,
-        /// How many, 1 to 500
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
-        limit: u32,
-        /// Where the last page ended
-        #[arg(long)]
-        cursor: Option<String>,
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        page: EntryPage,
     },
     /// One exception: what it covers, why, who did what, and what may follow
     #[command(after_help = "Example: faultline exceptions show 3f2a…")]

@@ -9,12 +9,8 @@ pub enum Registry {
     List {
         #[command(flatten)]
         which: Which,
-        /// How many, 1 to 500
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
-        limit: u32,
-        /// Where the last page ended
-        #[arg(long)]
-        cursor: Option<String>,
+        #[command(flatten)]
+        page: EntryPage,
     },
     /// One entry in full
     #[command(after_help = "Example: faultline registry show 3f2a…")]
@@ -45,6 +41,17 @@ pub struct Which {
     /// What somebody is to look at: suspended, review-due, ends, drift or orphan, several by commas, or any
     #[arg(long)]
     pub attention: Option<String>,
+}
+
+/// Which page of them.
+#[derive(Args, Clone)]
+pub struct EntryPage {
+    /// How many, 1 to 500
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub limit: u32,
+    /// Where the last page ended
+    #[arg(long)]
+    pub cursor: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

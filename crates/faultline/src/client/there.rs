@@ -8,7 +8,7 @@ use faultline_server::doors::TOKEN_PREFIX;
 use serde::{Deserialize, Serialize};
 
 use super::Body;
-use crate::failure::{Exit, Failure, chain};
+use crate::failure::{Exit, Failure};
 use crate::settings::{Secret, Settings};
 
 /// The note's file in the data folder.
@@ -99,7 +99,11 @@ impl There {
         };
         let not_reachable = |error: reqwest::Error| {
             let next = "is `faultline up` running there? `--server` or the data folder's service.json say where";
-            Failure::new(Exit::NotReachable, format!("{} cannot be reached: {}", self.base, chain(&error.without_url())), next)
+            Failure::new(
+                Exit::NotReachable,
+                format!("{} cannot be reached: {}", self.base, faultline_stream::chain(&error.without_url())),
+                next,
+            )
         };
         let answer = request.send().map_err(not_reachable)?;
         let status = answer.status();

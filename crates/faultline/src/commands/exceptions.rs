@@ -6,7 +6,8 @@ pub(super) mod told;
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::cli::{Common, Exceptions, Propose, ScopeArguments, TakeStep};
+use super::registry;
+use crate::cli::{Common, EntryPage, Exceptions, Propose, ScopeArguments, TakeStep, Which};
 use crate::client::{Body, Client};
 use crate::commands::{print_json, print_line, print_text};
 use crate::failure::{Exit, Failure};
@@ -15,7 +16,7 @@ use crate::show::clean;
 pub fn run(common: &Common, command: &Exceptions) -> Result<Exit, Failure> {
     let client = Client::connect(common)?;
     let done = match command {
-        Exceptions::List { stage, node, limit, cursor } => list(common, &client, [stage, node, &Some(limit.to_string()), cursor]),
+        Exceptions::List { which, page } => list(common, &client, which, page),
         Exceptions::Show { id } => show(common, &client, id),
         Exceptions::Preview(scope) => preview(common, &client, scope),
         Exceptions::Propose(arguments) => propose(common, &client, arguments),
@@ -37,10 +38,8 @@ pub fn run(common: &Common, command: &Exceptions) -> Result<Exit, Failure> {
     done
 }
 
-fn list(common: &Common, client: &Client, [stage, node, limit, cursor]: [&Option<String>; 4]) -> Result<Exit, Failure> {
-    let given = [("stage", stage), ("node", node), ("limit", limit), ("cursor", cursor)];
-    let query: Vec<(&str, String)> = given.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
-    let answer = client.get("/v1/exceptions", &query)?;
+fn list(common: &Common, client: &Client, which: &Which, page: &EntryPage) -> Result<Exit, Failure> {
+    let answer = registry::page(client, which, page)?;
     if common.json {
         print_json(&answer);
     } else {

@@ -9,19 +9,19 @@ use faultline_views::report::{csv::CsvReport, oscal};
 use serde_json::{Value, json};
 
 use super::exceptions::told;
-use crate::cli::{Common, Format, Registry, Which};
+use crate::cli::{Common, EntryPage, Format, Registry, Which};
 use crate::client::Client;
 use crate::commands::{print_json, print_text};
 use crate::failure::{Exit, Failure, say_aside};
 use crate::show::{Table, counted, short, short_id};
 
 /// What an export asks for at once.
-const PAGE: &str = "500";
+const LARGEST_PAGE: u32 = 500;
 
 pub fn run(common: &Common, command: &Registry) -> Result<Exit, Failure> {
     let client = Client::connect(common)?;
     match command {
-        Registry::List { which, limit, cursor } => list(common, &client, which, [Some(limit.to_string()), cursor.clone()])?,
+        Registry::List { which, page } => list(common, &client, which, page)?,
         Registry::Show { id } => {
             let entry = client.get(&format!("/v1/exceptions/{id}"), &[])?;
             if common.json {
@@ -36,14 +36,38 @@ pub fn run(common: &Common, command: &Registry) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn query(which: &Which, [limit, cursor]: [Option<String>; 2]) -> Vec<(&'static str, String)> {
-    let Which { stage, node, attention } = which.clone();
-    let given = [("stage", stage), ("node", node), ("attention", attention), ("limit", limit), ("cursor", cursor)];
-    given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+/// A page of entries as the service answers it.
+pub(super) fn page(client: &Client, which: &Which, page: &EntryPage) -> Result<Value, Failure> {
+    let (Which { stage, node, attention }, EntryPage { limit, cursor }) = (which.clone(), page.clone());
+    let given = [("stage", stage), ("node", node), ("attention", attention), ("limit", Some(limit.to_string())), ("cursor", cursor)];
+    let query: Vec<(&str, String)> = given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    client.get("/v1/exceptions", &query)
 }
 
-fn list(common: &Common, client: &Client, which: &Which, page: [Option<String>; 2]) -> Result<(), Failure> {
-    let answer = client.get("/v1/exceptions", &query(which, page))?;
+/// All entries as the service answers them, and how many it could not read.
+pub(super) fn every(client: &Client, which: &Which) -> Result<(Vec<Value>, u64), Failure> {
+    let (mut items, mut seen, mut unreadable) = (Vec::new(), HashSet::new(), 0);
+    let mut next = EntryPage { limit: LARGEST_PAGE, cursor: None };
+    loop {
+        let mut answer = page(client, which, &next)?;
+        // One whose end moves between two pages may be on both.
+        let come = answer["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        items.extend(come.into_iter().filter(|item| seen.insert(item["entry"].as_str().unwrap_or_default().to_owned())));
+        unreadable += answer["unreadable"].as_u64().unwrap_or(0);
+        next.cursor = answer["next"].as_str().map(str::to_owned);
+        if next.cursor.is_none() {
+            return Ok((items, unreadable));
+        }
+    }
+}
+
+/// An entry of an answer.
+pub(super) fn entry_of(item: &Value) -> Result<RegisterEntry, Failure> {
+    serde_json::from_value(item.clone()).map_err(|error| Failure::of(Exit::Failed, &error, "the service is of another version"))
+}
+
+fn list(common: &Common, client: &Client, which: &Which, asked: &EntryPage) -> Result<(), Failure> {
+    let answer = page(client, which, asked)?;
     if common.json {
         print_json(&answer);
         return Ok(());
@@ -62,8 +86,10 @@ fn list(common: &Common, client: &Client, which: &Which, page: [Option<String>; 
         "attention",
         "risk",
     ]);
-    let entries = answer["items"].as_array().into_iter().flatten().map(entry_of).collect::<Result<Vec<_>, _>>()?;
-    for (entry, attention) in &entries {
+    for item in answer["items"].as_array().into_iter().flatten() {
+        let entry = entry_of(item)?;
+        let attention = item["attention"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let attention: Vec<String> = attention.map(|why| why.replace('_', " ")).collect();
         let assessment = entry.assessment.as_ref();
         let points = |points: Option<i32>| points.map_or_else(|| "-".to_owned(), |points| points.to_string());
         let counts = |score: i32| if entry.risks > 0 { score.to_string() } else { "-".to_owned() };
@@ -89,27 +115,8 @@ fn list(common: &Common, client: &Client, which: &Which, page: [Option<String>; 
     Ok(())
 }
 
-/// An entry of an answer, with why somebody is to look at it.
-fn entry_of(item: &Value) -> Result<(RegisterEntry, Vec<String>), Failure> {
-    let hint = "the service is of another version";
-    let entry = serde_json::from_value(item.clone()).map_err(|error| Failure::of(Exit::Failed, &error, hint))?;
-    let attention = item["attention"].as_array().into_iter().flatten();
-    Ok((entry, attention.map(|why| why.as_str().unwrap_or_default().replace('_', " ")).collect()))
-}
-
 fn export(client: &Client, which: &Which, format: Format) -> Result<(), Failure> {
-    let (mut items, mut seen, mut unreadable, mut cursor) = (Vec::new(), HashSet::new(), 0, None);
-    loop {
-        let mut page = client.get("/v1/exceptions", &query(which, [Some(PAGE.to_owned()), cursor]))?;
-        // One whose end moves between two pages may be on both.
-        let come = page["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
-        items.extend(come.into_iter().filter(|item| seen.insert(item["entry"].as_str().unwrap_or_default().to_owned())));
-        unreadable += page["unreadable"].as_u64().unwrap_or(0);
-        cursor = page["next"].as_str().map(str::to_owned);
-        if cursor.is_none() {
-            break;
-        }
-    }
+    let (items, unreadable) = every(client, which)?;
     let at = SystemClock.now();
     let statement = statement(client, which, at, items.len(), unreadable)?;
     match format {
@@ -117,12 +124,12 @@ fn export(client: &Client, which: &Which, format: Format) -> Result<(), Failure>
         Format::Csv => {
             let mut out = CsvReport::new(Vec::new()).map_err(failed)?;
             for item in &items {
-                out.entry(&entry_of(item)?.0, at).map_err(failed)?;
+                out.entry(&entry_of(item)?, at).map_err(failed)?;
             }
             print_text(&String::from_utf8_lossy(&out.finish().map_err(failed)?));
         }
         Format::Oscal => {
-            let entries = items.iter().map(|item| Ok(entry_of(item)?.0)).collect::<Result<Vec<_>, Failure>>()?;
+            let entries = items.iter().map(entry_of).collect::<Result<Vec<_>, _>>()?;
             let system = which.node.as_deref().unwrap_or("faultline");
             let plan = oscal::poam(&entries, system, &told_statement(&statement), at).ok_or_else(nothing_fits)?;
             print_json(&plan);

@@ -65,5 +65,5 @@ impl Intel for IntelDoor {
 
 /// A feed that cannot be read is its sender's to mend.
 fn refusal(error: FeedError) -> DoorError {
-    DoorError::Refused(crate::failure::chain(&error))
+    DoorError::Refused(faultline_stream::chain(&error))
 }

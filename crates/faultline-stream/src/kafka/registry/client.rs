@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::error::RegistryError;
 use super::options::{CertificateFiles, RegistryAuth, RegistryOptions};
+use crate::error::chain;
 use crate::sync::held;
 
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
@@ -271,14 +272,4 @@ fn words(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let cut = text.floor_char_boundary(REASON_BYTES);
     text[..cut].chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -8,8 +8,9 @@ use faultline_model::register::RegisterEntry;
 use serde_json::{Value, json};
 use serde_yaml_ng::Value as Yaml;
 
+use super::registry::{self, entry_of};
 use super::{is_done, proposed, stepped, tell};
-use crate::cli::Common;
+use crate::cli::{Common, Which};
 use crate::client::{Body, Client, no_file};
 use crate::commands::{print_json, print_line, print_text};
 use crate::failure::{Exit, Failure};
@@ -89,19 +90,8 @@ pub fn apply(common: &Common, client: &Client, files: &[PathBuf], actor: Option<
 }
 
 pub fn export(common: &Common, client: &Client) -> Result<Exit, Failure> {
-    let mut cursor: Option<String> = None;
-    let mut all = Vec::new();
-    loop {
-        let query: Vec<(&str, String)> = [("limit", "500".to_owned())].into_iter().chain(cursor.map(|cursor| ("cursor", cursor))).collect();
-        let page = client.get("/v1/exceptions", &query)?;
-        for item in page["items"].as_array().into_iter().flatten() {
-            all.push(as_asked(&entry_of(item)?)?);
-        }
-        cursor = page["next"].as_str().map(str::to_owned);
-        if cursor.is_none() {
-            break;
-        }
-    }
+    let (items, _) = registry::every(client, &Which::default())?;
+    let all = items.iter().map(|item| as_asked(&entry_of(item)?)).collect::<Result<Vec<_>, Failure>>()?;
     if common.json {
         print_json(&json!({ "exceptions": all }));
         return Ok(Exit::Done);
@@ -120,10 +110,6 @@ fn as_asked(entry: &RegisterEntry) -> Result<Value, Failure> {
         one.extend(terms);
     }
     Ok(one)
-}
-
-fn entry_of(value: &Value) -> Result<RegisterEntry, Failure> {
-    serde_json::from_value(value.clone()).map_err(|error| Failure::of(Exit::Failed, &error, "the service is of another version"))
 }
 
 fn read(files: &[PathBuf]) -> Result<Vec<Wanted>, Failure> {
