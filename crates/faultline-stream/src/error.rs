@@ -15,23 +15,11 @@ pub struct Failure {
 
 impl Failure {
     pub(crate) fn of(task: TaskId, error: &HostError) -> Self {
-        Self { task, reason: with_causes(error) }
+        Self { task, reason: chain(error) }
     }
 }
 
-/// An error, and what caused it.
-pub(crate) fn with_causes(error: &HostError) -> String {
-    let mut reason = error.to_string();
-    for text in causes(error).skip(1).map(ToString::to_string) {
-        // A transparent error says what its cause says.
-        if !reason.ends_with(&text) {
-            reason = format!("{reason}: {text}");
-        }
-    }
-    reason
-}
-
-/// Any error with all its causes, each said once.
+/// An error with all its causes, each said once: a transparent one says what its cause says.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut said = error.to_string();
     for cause in causes(error).skip(1).map(ToString::to_string) {

@@ -214,20 +214,15 @@ impl Finding {
 
     /// The row: of the version before unless people said what that has no place for.
     pub fn row(&self, key: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let mut row = Table::Findings.row(key, self)?;
-        if self.said != Said::default() {
-            row[0] = SAID_VERSION;
-            row = postcard::to_extend(&self.said, row).map_err(|error| Table::Findings.corrupt(key, error))?;
-        }
-        Ok(row)
+        let row = Table::Findings.row(key, self)?;
+        if self.said == Said::default() { Ok(row) } else { Table::Findings.extended(key, row, SAID_VERSION, &self.said) }
     }
 
     /// A row as [`Finding::row`] wrote it.
     pub fn read(key: &[u8], row: &[u8]) -> Result<Self, StoreError> {
         let Some((&SAID_VERSION, body)) = row.split_first() else { return Table::Findings.read(key, row) };
-        let corrupt = |error| Table::Findings.corrupt(key, error);
-        let (finding, rest): (Self, &[u8]) = postcard::take_from_bytes(body).map_err(corrupt)?;
-        Ok(Self { said: postcard::from_bytes(rest).map_err(corrupt)?, ..finding })
+        let (finding, rest): (Self, _) = Table::Findings.take(key, body)?;
+        Ok(Self { said: Table::Findings.rest(key, rest)?, ..finding })
     }
 
     /// How severe it is: what a person says, else its tool.

@@ -13,7 +13,7 @@ use super::context::{Context, Reader, ask};
 use super::generation::{GENERATIONS, Names, parts};
 use super::options::{Guarantee, KafkaOptions};
 use super::{CHANGELOG, KafkaError};
-use crate::error::{HostError, with_causes};
+use crate::error::{HostError, chain};
 use crate::topics::TopicPlan;
 
 const CALL: Duration = Duration::from_secs(30);
@@ -164,7 +164,7 @@ pub(super) fn check_topics(asking: &Reader, options: &KafkaOptions, planned: &[P
                     }
                 }
             }
-            Err(error) => unseen("all", &with_causes(&error)),
+            Err(error) => unseen("all", &chain(&error)),
         }
     }
     for all in differences.values_mut() {

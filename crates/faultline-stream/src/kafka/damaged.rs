@@ -54,7 +54,7 @@ pub(super) fn open(folder: &Path, plans: &[TopicPlan], options: &Options) -> Res
             drop(log);
             "a task met something in it that cannot be read".to_owned()
         }
-        Err(error) if error.is_damage() => crate::error::with_causes(&error),
+        Err(error) if error.is_damage() => crate::error::chain(&error),
         Err(error) => return Err(error),
     };
     Ok((open_anew(folder, plans, options, &format!("it is damaged: {why}"))?, true))

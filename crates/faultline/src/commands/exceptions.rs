@@ -44,6 +44,7 @@ fn list(common: &Common, client: &Client, which: &Which, page: &EntryPage) -> Re
         print_json(&answer);
     } else {
         print_text(&told::list(&answer));
+        registry::tell_unreadable(answer["unreadable"].as_u64().unwrap_or(0));
     }
     Ok(Exit::Done)
 }

@@ -61,6 +61,17 @@ pub(super) fn every(client: &Client, which: &Which) -> Result<(Vec<Value>, u64),
     }
 }
 
+/// Says how many entries the service could not read, if there are any: what is shown is not all.
+pub(super) fn tell_unreadable(count: u64) {
+    if let Some(left_out) = left_out(count) {
+        say_aside(&format!("note: {left_out}"));
+    }
+}
+
+fn left_out(count: u64) -> Option<String> {
+    (count > 0).then(|| format!("{count} left out, as a newer version wrote them"))
+}
+
 /// An entry of an answer.
 pub(super) fn entry_of(item: &Value) -> Result<RegisterEntry, Failure> {
     serde_json::from_value(item.clone()).map_err(|error| Failure::of(Exit::Failed, &error, "the service is of another version"))
@@ -112,6 +123,7 @@ fn list(common: &Common, client: &Client, which: &Which, asked: &EntryPage) -> R
     if let Some(next) = answer["next"].as_str() {
         print_text(&format!("there are more: --cursor {next}\n"));
     }
+    tell_unreadable(answer["unreadable"].as_u64().unwrap_or(0));
     Ok(())
 }
 
@@ -172,10 +184,7 @@ fn told_statement(statement: &Value) -> String {
     let text = |name: &str| statement[name].as_str();
     let only: Vec<String> = ["stage", "node", "attention"].iter().filter_map(|name| Some(format!("{name} {}", text(name)?))).collect();
     let only = if only.is_empty() { "all that may come to hold, or do".to_owned() } else { format!("only {}", only.join(", ")) };
-    let unreadable = match number(&statement["unreadable"]) {
-        0 => String::new(),
-        count => format!("; {count} left out, as a newer version wrote them"),
-    };
+    let unreadable = left_out(number(&statement["unreadable"])).map_or_else(String::new, |left_out| format!("; {left_out}"));
     format!(
         "{} at {}, as {} may see them ({only}){unreadable}. Risks that are open, whether or not an entry names them: {}.",
         counted(number(&statement["entries"]), "entry", "entries"),

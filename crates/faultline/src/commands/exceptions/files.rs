@@ -90,7 +90,8 @@ pub fn apply(common: &Common, client: &Client, files: &[PathBuf], actor: Option<
 }
 
 pub fn export(common: &Common, client: &Client) -> Result<Exit, Failure> {
-    let (items, _) = registry::every(client, &Which::default())?;
+    let (items, unreadable) = registry::every(client, &Which::default())?;
+    registry::tell_unreadable(unreadable);
     let all = items.iter().map(|item| as_asked(&entry_of(item)?)).collect::<Result<Vec<_>, Failure>>()?;
     if common.json {
         print_json(&json!({ "exceptions": all }));
