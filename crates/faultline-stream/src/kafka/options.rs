@@ -29,6 +29,15 @@ const IDLE: Duration = Duration::from_secs(5);
 /// do came to be without its coordinator for most of the time.
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
+/// So often a producer asks for metadata, which keeps a connection from becoming idle. [`IDLE`] needs one that stands: librdkafka asks for a
+/// group's coordinator once a second at most, and counts a change at which it has nobody to ask. Where its last connection became idle, and
+/// that to the coordinator of its transactions within the second behind it, each time anew as it looks for idle ones each second, no
+/// question was ever asked, and positions waited for minutes.
+const METADATA: Duration = Duration::from_secs(2);
+
+/// How long metadata and coordinators are known, which is what librdkafka takes by itself; of [`METADATA`] it would make 6 s.
+const METADATA_HOLDS: Duration = Duration::from_mins(15);
+
 /// Of what may wait, as much is fetched of a partition at once.
 const FETCHES_THAT_FIT: usize = 128;
 
@@ -278,6 +287,13 @@ impl KafkaOptions {
         if !self.client.contains_key("connections.max.idle.ms") {
             config.set("connections.max.idle.ms", IDLE.as_millis().to_string());
         }
+        // Who has another interval has an age to it.
+        if !self.client.contains_key("topic.metadata.refresh.interval.ms") {
+            config.set("topic.metadata.refresh.interval.ms", METADATA.as_millis().to_string());
+            if !self.client.contains_key("metadata.max.age.ms") {
+                config.set("metadata.max.age.ms", METADATA_HOLDS.as_millis().to_string());
+            }
+        }
         config
     }
 }
@@ -306,6 +322,18 @@ mod tests {
         let producer = KafkaOptions::new("localhost:9092", "test", "one").producer(0);
         let millis = |name| producer.get(name).unwrap().parse::<u64>().unwrap();
         assert!(millis("reconnect.backoff.max.ms") < millis("connections.max.idle.ms") - 2000);
+    }
+
+    /// Or it may not come to ask for a coordinator, see [`METADATA`].
+    #[test]
+    fn a_producer_has_a_connection_that_is_not_idle() {
+        let mut options = KafkaOptions::new("localhost:9092", "test", "one");
+        let millis = |options: &KafkaOptions, name| options.producer(0).get(name).map(|text| text.parse::<u64>().unwrap());
+        let (refresh, age) = ("topic.metadata.refresh.interval.ms", "metadata.max.age.ms");
+        assert!(millis(&options, refresh).unwrap() < millis(&options, "connections.max.idle.ms").unwrap() - 2000);
+        assert_eq!(millis(&options, age), Some(900_000));
+        options.client.insert(refresh.to_owned(), "60000".to_owned());
+        assert_eq!((millis(&options, refresh), millis(&options, age)), (Some(60_000), None));
     }
 
     /// What is fetched at once of each partition is a small part of what may wait, and whoever sets it otherwise is heard.
