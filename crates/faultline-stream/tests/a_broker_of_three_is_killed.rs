@@ -8,7 +8,7 @@ mod work;
 
 use std::sync::mpsc::channel;
 
-use broker::{Broker, PATIENCE, assert_at_rest, assert_comes_to, times};
+use broker::{Broker, PATIENCE, assert_at_rest, assert_comes_to, assert_host_comes_to, times};
 use work::{STAGES, TASKS, assert_each_key_has_one_home, assert_nothing_stopped, expected, run, say};
 
 /// Three copies of all, of which two must be in sync: any one may go, with all that it leads and coordinates.
@@ -19,19 +19,20 @@ fn a_broker_of_three_that_is_killed_and_comes_back_costs_time_and_nothing_else()
     let running = run(broker.log("one"));
     let (says, said) = channel();
     let all = std::thread::scope(|scope| {
+        let (reader, running) = (&reader, &running);
         // Something is always on its way, and never much.
-        let load = scope.spawn(|| {
+        let load = scope.spawn(move || {
             let mut next = 0;
             loop {
-                say(&*reader, next);
+                say(&**reader, next);
                 next += 1;
-                assert_comes_to(&reader, &expected(0..next));
+                assert_host_comes_to(running, reader, &expected(0..next));
                 if says.send(()).is_err() {
                     return next;
                 }
             }
         });
-        // Moved here, so that the load ends where something is not as it should be.
+        // Both ends are moved, so that neither waits for the other where something is not as it should be.
         let said = said;
         let work_goes_on = |times| {
             while said.try_recv().is_ok() {}

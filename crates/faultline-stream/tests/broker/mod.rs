@@ -236,15 +236,41 @@ pub fn work_if_child(plans: &[TopicPlan], run: impl FnOnce(Arc<KafkaLog>) -> Kaf
 
 /// Waits until what stands in the topics is what is expected.
 pub fn assert_comes_to(log: &KafkaLog, expected: &Rest) {
+    assert_comes_to_or_say(log, expected, &String::new);
+}
+
+/// The same by a host of this process, whose standing is said where it does not come to that.
+pub fn assert_host_comes_to(running: &KafkaRunning, log: &KafkaLog, expected: &Rest) {
+    assert_comes_to_or_say(log, expected, &|| standing(running, log));
+}
+
+fn assert_comes_to_or_say(log: &KafkaLog, expected: &Rest, say: &dyn Fn() -> String) {
     let until = Instant::now() + PATIENCE;
     loop {
         match Rest::of(log).and_then(|rest| rest.agrees_with(expected)) {
             Ok(()) => return,
-            Err(divergence) => assert!(Instant::now() < until, "{divergence}"),
+            Err(divergence) => assert!(Instant::now() < until, "{divergence}\n{}", say()),
         }
         // The brokers and the work have the processors meanwhile.
         log.wait_for_change(u64::MAX, LOOK);
     }
+}
+
+/// What each task of a host does. The end of an input is where what was fetched ends: where the brokers' end is further by more than marks of
+/// transactions nothing comes in, and where the position does not come there its commit has no end.
+fn standing(running: &KafkaRunning, log: &KafkaLog) -> String {
+    let mut lines = vec![format!("tasks {:?}, ended {:?}, joining {:?}", running.tasks(), running.ends(), running.joining())];
+    let Some(at_work) = running.running() else { return lines.remove(0) };
+    for TaskStatus { task, state, inputs, has_pending, .. } in at_work.status() {
+        lines.push(format!("{task}: {state:?}, pending {has_pending}"));
+        for InputStatus { topic, partition, position, end } in inputs {
+            let brokers = log.end_offset(topic, partition);
+            lines.push(format!("    at {position} of {topic}/{partition}, which ends here at {end}, at the brokers at {brokers:?}"));
+        }
+    }
+    let transactions = at_work.log().gauges().into_iter().filter(|gauge| gauge.name.contains("transactions"));
+    lines.extend(transactions.map(|gauge| format!("{} {}", gauge.name, gauge.value)));
+    lines.join("\n")
 }
 
 /// Waits until a host has so many tasks, and none of them has anything to do.
@@ -258,7 +284,7 @@ pub fn assert_at_rest(running: &KafkaRunning, tasks: usize, log: &KafkaLog) {
         if running.tasks().len() == tasks && status.len() == tasks && status.iter().all(is_done) {
             return;
         }
-        assert!(Instant::now() < until, "{status:?}, ended {:?}, joining {:?}", running.ends(), running.joining());
+        assert!(Instant::now() < until, "{}", standing(running, log));
     }
 }
 
