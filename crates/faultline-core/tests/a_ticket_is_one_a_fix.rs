@@ -138,7 +138,7 @@ fn ceilings_hold_back_the_lowest_scores() {
 fn everything_that_is_wrong_is_told_with_its_place() {
     let yaml = r"
 tickets:
-  mode: on
+  mode: soon
   queues:
     - { id: none, site: acme, project: A }
     - { id: web, site: acme, project: A, fields: { summary: x }, open_at_most: 0 }
@@ -153,7 +153,7 @@ tickets:
     let told = TicketPolicy::alone("t.yaml", yaml, &units()).expect_err("much is wrong").to_string();
     for part in [
         "tickets.mode is",
-        "expected off or watch",
+        "expected off, watch or on",
         "tickets.queues[0] is \"none\"",
         "tickets.queues[1].fields is \"summary\"",
         "tickets.queues[1].open_at_most is 0; expected a whole number from 1",

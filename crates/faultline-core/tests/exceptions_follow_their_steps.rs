@@ -272,8 +272,20 @@ fn event() -> impl Strategy<Value = Event> {
             // As correlate has it: a share of something has a rating once it is finalised.
             let rating =
                 (risks > 0 && risks < 3).then(|| Rating { likelihood: highest, impact: 10, band: Severity::Low, family: "xss".into() });
-            let share =
-                Share { subject, service, grant, risks, contested, loss, inherent_loss, highest, broken, first: vec![first], rating };
+            let share = Share {
+                subject,
+                service,
+                grant,
+                risks,
+                contested,
+                loss,
+                inherent_loss,
+                highest,
+                broken,
+                first: vec![first],
+                rating,
+                fix: None,
+            };
             Event::Share(slot, Box::new(share), is_gone)
         });
     prop_oneof![
@@ -519,8 +531,20 @@ fn what_was_granted_anew_is_said_anew() {
     let share = |grant: i32, risks: i32, broken: Vec<Broken>| {
         let (subject, service) = (exception(0), "shop".to_owned());
         let (key, first) = (share::key(subject, &service), vec![]);
-        let share =
-            Share { subject, service, grant, risks, contested: 0, loss: 0, inherent_loss: 0, highest: 0, broken, first, rating: None };
+        let share = Share {
+            subject,
+            service,
+            grant,
+            risks,
+            contested: 0,
+            loss: 0,
+            inherent_loss: 0,
+            highest: 0,
+            broken,
+            first,
+            rating: None,
+            fix: None,
+        };
         (SHARES, key, Some(avro::encode(share).unwrap()))
     };
     let end = NewEnd { review_at: day(45), ends: day(45) };

@@ -4,7 +4,7 @@ mod correlating;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use correlating::histories::{event, history, history_of_a_file, history_of_links, schedule, shuffled};
+use correlating::histories::{all_owned, event, history, history_of_a_file, history_of_links, schedule, shuffled};
 use correlating::{Event, Schedule, World, in_code, tell_finding};
 use faultline_core::correlate::Correlate;
 use faultline_core::stage::Stage;
@@ -18,12 +18,14 @@ use faultline_model::tracked::{self, FactKind, TrackedFinding, TrackedRecord};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Tables of copies: services, places, who looked at them, the policy, what exceptions were together.
-const COPIES: [u8; 5] = [13, 14, 15, 19, 23];
+/// Tables of copies: services, places, who looked at them, the policy, what exceptions were together, the ticket policy.
+const COPIES: [u8; 6] = [13, 14, 15, 19, 23, 27];
 const FINDINGS: u8 = 1;
 const PUBLISHED: u8 = 3;
 const SERVICES: u8 = 13;
 const SHARED: u8 = 25;
+/// The ticket policy, and what claims tickets.
+const TICKET_TABLES: [u8; 2] = [27, 28];
 
 fn told(history: &[Event], schedule: &Schedule) -> World {
     let (size, is_dropped, is_sliced, bytes) = schedule[0];
@@ -54,6 +56,11 @@ fn findings(world: &World) -> BTreeMap<(String, Id), TrackedFinding> {
         _ => None,
     });
     facts.collect()
+}
+
+/// The shares that are expected as long as no ticket is asked for.
+fn without_fixes(world: &World) -> BTreeMap<String, Share> {
+    world.expected_shares().into_iter().filter(|(_, share)| share.fix.is_none()).collect()
 }
 
 /// What was said of a risk must not be taken for what stands in the topic when its founder was elsewhere in between.
@@ -122,6 +129,7 @@ proptest! {
         after in vec(event(), 0..20),
         schedule in schedule(),
     ) {
+        let before = all_owned(&before);
         let mut world = World { format: 2, ..World::bounded(schedule[0].0, 2, 2) };
         world.run(&before, &schedule);
         prop_assert!(world.decoded().values().all(|risk| risk.exceptions.is_empty()) && world.shares.is_empty());
@@ -141,11 +149,12 @@ proptest! {
         after in vec(event(), 0..20),
         schedule in schedule(),
     ) {
+        let before = all_owned(&before);
         let mut world = World { format: 4, ..World::bounded(schedule[0].0, 2, 2) };
         world.run(&before, &schedule);
         world.rest();
         let unrated: BTreeMap<String, Share> =
-            world.expected_shares().into_iter().map(|(key, share)| (key, Share { rating: None, ..share })).collect();
+            without_fixes(&world).into_iter().map(|(key, share)| (key, Share { rating: None, ..share })).collect();
         prop_assert_eq!(world.decoded_shares(), unrated);
         prop_assert!(world.store.iter().all(|(key, row)| ![PUBLISHED, SHARED].contains(&key[0]) || row[0] <= 4));
         world.format = Correlate::FORMATS.newest;
@@ -153,6 +162,27 @@ proptest! {
         world.rest();
         prop_assert_eq!(world.decoded_shares(), world.expected_shares());
         prop_assert!(world.decoded_shares().values().all(|share| share.rating.is_some() == (share.risks > 0)));
+    }
+
+    /// The same of tickets: whose a finding is that was there before is known once it is said again.
+    #[test]
+    fn tickets_are_asked_for_once_an_older_program_cannot_take_over(
+        before in history(),
+        after in vec(event(), 0..20),
+        schedule in schedule(),
+    ) {
+        let before = all_owned(&before);
+        let mut world = World { format: 5, ..World::bounded(schedule[0].0, 2, 2) };
+        world.run(&before, &schedule);
+        world.rest();
+        prop_assert_eq!(world.decoded_shares(), without_fixes(&world));
+        let is_new = |(key, row): (&Vec<u8>, &Vec<u8>)| TICKET_TABLES.contains(&key[0]) || ([FINDINGS, PUBLISHED, SHARED].contains(&key[0]) && row[0] > 5);
+        prop_assert!(!world.store.iter().any(is_new));
+        world.format = Correlate::FORMATS.newest;
+        world.run(&after, &schedule);
+        world.rest();
+        prop_assert_eq!(world.decoded(), world.expected());
+        prop_assert_eq!(world.decoded_shares(), world.expected_shares());
     }
 
     /// Law 3.

@@ -32,6 +32,7 @@ pub mod scan;
 pub mod share;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod ticket;
 pub mod time;
 pub mod topic;
 pub mod tracked;

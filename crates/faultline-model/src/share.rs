@@ -1,4 +1,4 @@
-//! One service's part in an exception: what correlate tells act.
+//! One service's part in an exception, or in the ticket of a fix: what correlate tells act.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,19 +6,20 @@ use crate::exception::Broken;
 use crate::id::Id;
 use crate::observation::Severity;
 use crate::partition::SEPARATOR;
+use crate::time::Timestamp;
 
 /// The most risks that a share, and a register entry, names: those that break an assumption first, then by score.
 pub const RISKS_NAMED: usize = 8;
 
-/// A value of `shares`, by subject and service: the open risks of one service that an exception covers.
+/// A value of `shares`, by subject and service: the risks of one service that an exception covers, or the open ones that deserve the ticket of a fix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
-    /// The exception.
+    /// The exception, or the fix.
     pub subject: Id,
     pub service: String,
-    /// The grant of the exception that it was worked out with.
+    /// The grant of the exception that it was worked out with; 0 for a fix.
     pub grant: i32,
-    /// How many open or accepted risks it covers.
+    /// How many open or accepted risks it covers; of a fix, how many open ones deserve its ticket.
     pub risks: i32,
     /// Risks that have a finding which it names, and are about more: they are open.
     pub contested: i32,
@@ -35,12 +36,39 @@ pub struct Share {
     /// Of the risk with the highest score that it covers; none if there is none, or as long as an older program wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rating: Option<Rating>,
+    /// Of a fix: what its ticket has of this service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<FixShare>,
+}
+
+/// What the ticket of a fix has of one service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FixShare {
+    /// The queue that the ticket policy names for the service's risk that claims the ticket: one that it owns rather than uses, then the earliest.
+    pub queue: String,
+    /// Whether the service owns what that risk is anchored at.
+    pub is_owner: bool,
+    /// When that risk was first seen.
+    pub first_seen: Timestamp,
+    /// Of the service's risk with the highest score, as all that follows. `upgrade`, `base_image`, `code`, `rotate`, `configure`.
+    pub kind: String,
+    pub what: String,
+    pub guidance: String,
+    pub fixed_versions: Vec<String>,
+    /// At most [`crate::ticket::OTHERS_NAMED`].
+    pub also: Vec<Id>,
+    /// When it should be repaired.
+    pub due: Timestamp,
 }
 
 impl Share {
     /// The oldest version of its schema that can say it.
     pub(crate) fn version(&self) -> usize {
-        if self.rating.is_some() { 2 } else { 1 }
+        match (&self.fix, &self.rating) {
+            (Some(_), _) => 3,
+            (None, Some(_)) => 2,
+            (None, None) => 1,
+        }
     }
 }
 

@@ -69,6 +69,8 @@ pub const SHARES: Topic = Topic::keyed("shares", Kept::ByKey);
 pub const EXCEPTIONS: Topic = Topic::global("exceptions");
 /// The risk register, by entry.
 pub const RISK_REGISTRY: Topic = Topic::keyed("risk-registry", Kept::ByKey);
+/// What the ticket of each fix should look like, by queue and fix.
+pub const TICKETS_DESIRED: Topic = Topic::keyed("tickets.desired", Kept::ByKey);
 /// What happened that people want to be told of, by notice.
 pub const NOTICES: Topic = Topic::keyed("notices", Kept::ByTime);
 /// What became of telling somebody, by what the notice comes of, notice and destination.
@@ -85,7 +87,7 @@ pub const AUDIT: Topic = Topic::keyed("audit", Kept::ByTime);
 pub const DEAD_LETTERS: Topic = Topic::keyed("dead-letters", Kept::ByTime);
 
 /// All topics.
-pub const ALL: [Topic; 19] = [
+pub const ALL: [Topic; 20] = [
     FINDINGS,
     FINDINGS_BULK,
     TRACKED,
@@ -98,6 +100,7 @@ pub const ALL: [Topic; 19] = [
     SHARES,
     EXCEPTIONS,
     RISK_REGISTRY,
+    TICKETS_DESIRED,
     NOTICES,
     DELIVERIES,
     OUTCOMES,

@@ -19,6 +19,7 @@ use faultline_model::record::FindingsRecord;
 use faultline_model::register::RegisterEntry;
 use faultline_model::risk::{Factor, Risk, id_of};
 use faultline_model::share::Share;
+use faultline_model::ticket::TicketRecord;
 use faultline_model::topic;
 use faultline_model::tracked::{TrackedFinding, TrackedRecord};
 use serde_json::Value;
@@ -33,7 +34,7 @@ fn examples(topic: &str) -> BTreeMap<String, Value> {
     for entry in std::fs::read_dir(schemas().join("examples")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        if name.split('.').next() == Some(topic) {
+        if name == topic || name.starts_with(&format!("{topic}.")) {
             examples.insert(name, serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap());
         }
     }
@@ -155,6 +156,7 @@ fn every_example_is_a_record_of_its_topic() {
         records::<Share>("shares").len(),
         records::<Held>("exceptions").len(),
         records::<RegisterEntry>("risk-registry").len(),
+        records::<TicketRecord>("tickets.desired").len(),
         records::<Notice>("notices").len(),
         records::<Delivery>("deliveries").len(),
     ];

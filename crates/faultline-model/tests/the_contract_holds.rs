@@ -23,6 +23,7 @@ macro_rules! for_every_topic {
         $promise(records::held());
         $promise(records::shares());
         $promise(records::register_entries());
+        $promise(records::tickets());
         $promise(records::notices());
         $promise(records::deliveries());
         $promise(records::dead_letters());

@@ -20,6 +20,7 @@ use faultline_core::stage::Stage;
 use faultline_core::store::Changes;
 use faultline_core::track::Track;
 use faultline_model::avro::{self, TopicValue};
+use faultline_model::catalog::{CatalogRecord, PolicyText, TICKETS_KEY};
 use faultline_model::decision::{Decided, Decision, FindingSeverity, FindingVerdict, LinkWord, Verdict, Word};
 use faultline_model::locus::Locus;
 use faultline_model::observation::Severity;
@@ -27,8 +28,11 @@ use faultline_model::register::RegisterEntry;
 use faultline_model::risk::{Risk, RiskState};
 use faultline_model::share::Share;
 use faultline_model::testing::scale::{Order, Scale};
+use faultline_model::ticket::TicketRecord;
 use faultline_model::time::Timestamp;
-use faultline_model::topic::{CATALOG, DECISIONS, EXCEPTIONS, FINDINGS, INTEL, RISK_REGISTRY, RISKS, SHARES, STEPS, TRACKED, Topic};
+use faultline_model::topic::{
+    CATALOG, DECISIONS, EXCEPTIONS, FINDINGS, INTEL, RISK_REGISTRY, RISKS, SHARES, STEPS, TICKETS_DESIRED, TRACKED, Topic,
+};
 use faultline_stream::testing::Rest;
 use faultline_stream::{Commit, Host, HostOptions, Log, MemoryLog, Positions, TaskId, append, topic_plans};
 use flate2::Compression;
@@ -156,6 +160,9 @@ fn in_any_format(log: &dyn Log) -> Rest {
         }
     }
     let mut rest = Rest::of(log).unwrap();
+    let is_of_fix = |value: &Vec<u8>| avro::decode::<Share>(value).unwrap().fix.is_some();
+    rest.topics.entry(SHARES.name).or_default().retain(|_, value| !is_of_fix(value));
+    rest.topics.insert(TICKETS_DESIRED.name, BTreeMap::new());
     plain(&mut rest, SHARES, |share| Share { rating: None, ..share });
     plain(&mut rest, RISK_REGISTRY, |entry| RegisterEntry { assessment: None, ..entry });
     rest
@@ -184,12 +191,19 @@ fn newest(log: &dyn Log, topic: Topic) -> BTreeMap<String, Option<Vec<u8>>> {
     records.into_iter().map(|record| (String::from_utf8(record.key).unwrap(), record.value)).collect()
 }
 
+/// Every open risk deserves a ticket, in a queue by what repairs it.
+const TICKETS: &str =
+    "{ mode: on, queues: [{ id: web, site: acme, project: W, issue_type: Bug }, { id: ops, site: acme, project: O, issue_type: Bug }],
+    rules: [{ name: code, queue: web, when: { fixes: [code] } }, { name: others, queue: ops }] }";
+
 /// An organisation with its scans, what people said of some; then the same scans again, and a KEV entry.
 fn of_this_build() -> Kept {
     let scale = Scale::with_services(11, 40, 2);
     let (begun, later) = (scale.end_of(0), scale.end_of(1));
     let mut kept = Kept::default();
     scale.catalog().for_each(|(key, record)| kept.say(BEFORE, CATALOG, key, record, begun));
+    let tickets = PolicyText { name: TICKETS_KEY.to_owned(), version: "1".to_owned(), yaml: TICKETS.to_owned() };
+    kept.say(BEFORE, CATALOG, TICKETS_KEY.to_owned(), CatalogRecord::Policy(tickets), begun);
     scale.intel().for_each(|(key, record)| kept.say(BEFORE, INTEL, key, record, begun));
     for scan in scale.scans() {
         scan.records(Order::Stable).for_each(|record| kept.say(BEFORE, FINDINGS, scan.asset().to_string(), record, begun));
@@ -230,7 +244,9 @@ fn of_this_build() -> Kept {
     assert!(newest(&*log, RISKS).values().any(|value| avro::decode::<Risk>(value.as_ref().unwrap()).unwrap().state == RiskState::Accepted));
     let links = |value: &Option<Vec<u8>>| avro::decode::<Risk>(value.as_ref().unwrap()).unwrap().links;
     assert!(newest(&*log, RISKS).values().flat_map(links).any(|link| link.rule == "confirmed"));
-    for topic in [TRACKED, RISKS, SHARES, EXCEPTIONS, RISK_REGISTRY] {
+    let wanted = newest(&*log, TICKETS_DESIRED).into_values().flatten().map(|value| avro::decode::<TicketRecord>(&value).unwrap());
+    assert!(wanted.filter(|ticket| matches!(ticket, TicketRecord::Wanted(_))).count() > 10);
+    for topic in [TRACKED, RISKS, SHARES, EXCEPTIONS, RISK_REGISTRY, TICKETS_DESIRED] {
         for (key, value) in newest(&*log, topic) {
             kept.said.push(Said { part: WRITTEN.to_owned(), topic, key, value, time: begun });
         }

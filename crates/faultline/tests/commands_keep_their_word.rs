@@ -199,9 +199,9 @@ fn a_ticket_policy_says_what_it_would_do_before_anything_is_sent() {
     let shown = String::from_utf8(installation.run(&["catalog", "show"]).stdout).unwrap();
     assert!(shown.contains("project: SHOP"), "{shown}");
     let told = String::from_utf8(installation.run(&["tickets", "plan"]).stdout).unwrap();
-    assert!(told.contains("nothing is sent") && told.contains("first in web") && told.contains("in shop)"), "{told}");
+    assert!(told.contains("a plan sends nothing") && told.contains("first in web") && told.contains("in shop)"), "{told}");
     for (text, part) in
-        [("tickets: { mode: on }", "expected off or watch"), ("services: []", "has no tickets"), ("tickets: {", "expected YAML")]
+        [("tickets: { mode: soon }", "expected off, watch or on"), ("services: []", "has no tickets"), ("tickets: {", "expected YAML")]
     {
         let refused = installation.run(&["tickets", "plan", &written("wrong.yaml", text)]);
         assert_eq!((exit(&refused), String::from_utf8_lossy(&refused.stderr).contains(part)), (3, true), "{text}");

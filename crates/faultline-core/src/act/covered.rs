@@ -1,4 +1,4 @@
-//! What an exception covers, service by service and together.
+//! What an exception covers, or the ticket of a fix repairs, service by service and together.
 
 use faultline_model::exception::Broken;
 use faultline_model::id::Id;
@@ -48,6 +48,10 @@ pub fn sums(state: &dyn Store, exception: Id) -> Result<Sums, StageError> {
 
 fn put_sums(batch: &mut Batch<'_>, exception: Id, sums: Sums) -> Result<(), StageError> {
     let key = Table::Sums.of(exception);
+    if sums == Sums::default() {
+        batch.state.delete(key);
+        return Ok(());
+    }
     let row = Table::Sums.row(&key, &sums)?;
     batch.state.put(key, row);
     Ok(())
@@ -83,7 +87,7 @@ pub fn highest(state: &dyn Store, exception: Id, grant: i32) -> Result<(i32, Opt
 }
 
 /// The shares that lead: they hold the first risks of all, and what is broken if anything is.
-fn leading(state: &dyn Store, exception: Id, grant: i32) -> Result<Vec<Share>, StageError> {
+pub fn leading(state: &dyn Store, exception: Id, grant: i32) -> Result<Vec<Share>, StageError> {
     let services = ranking(state, exception, grant, false, RISKS_NAMED)?;
     shares(state, exception, services)
 }

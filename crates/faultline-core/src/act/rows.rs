@@ -1,6 +1,6 @@
 //! The rows of act's state: their keys, and how they are written.
 //!
-//! A key is the table's byte, then the exception, then what the table is ordered by. A row is a version byte and postcard.
+//! A key is the table's byte, then the exception or the fix, then what the table is ordered by. A row is a version byte and postcard.
 
 use faultline_model::decision::OutcomeStatus;
 use faultline_model::exception::Response;
@@ -21,6 +21,8 @@ pub const ROW_VERSION: u8 = 1;
 /// Of what the register has beside that. An exception has it once the operator has finalised it. A share has it as soon as correlate says so, which it
 /// does once its own format is finalised, and this one with it: no older version takes over after that.
 pub const ASSESSED_VERSION: u8 = 2;
+/// Of the shares of fixes. As a share of the version before.
+pub const TICKET_VERSION: u8 = 3;
 
 /// The tables. The numbers are for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,18 +32,24 @@ pub enum Table {
     Exceptions = 1,
     /// Exception, idempotency key → what became of the step.
     Judged = 2,
-    /// Exception, service → its share.
+    /// Exception or fix, service → its share.
     Shares = 3,
-    /// Exception → what its shares are together.
+    /// Exception or fix → what its shares are together.
     Sums = 4,
-    /// Exception, grant, whether nothing is broken, score from the highest, service.
+    /// Exception or fix, grant (0 of a fix), whether nothing is broken, score from the highest, service.
     Ranked = 5,
-    /// Due time, exception, what for.
+    /// Due time, exception or fix, what for.
     Timers = 6,
     /// Copy of what the catalog allows.
     Rules = 7,
     /// How far entries of before were said anew.
     Said = 8,
+    /// Fix → the ticket that is wanted.
+    Tickets = 9,
+    /// Fix, whether it is used rather than owned, first seen, service → queue: who asks for its ticket.
+    Claims = 10,
+    /// Fix, queue → until when it is said that the ticket was there.
+    Left = 11,
 }
 
 impl StageTable for Table {
@@ -61,22 +69,25 @@ impl StageTable for Table {
             Self::Timers => "timers",
             Self::Rules => "rules",
             Self::Said => "said",
+            Self::Tickets => "tickets",
+            Self::Claims => "claims",
+            Self::Left => "left",
         }
     }
 }
 
 impl Table {
     /// The one with the highest number.
-    const LAST: Self = Self::Said;
+    const LAST: Self = Self::Left;
 
-    pub fn of(self, exception: Id) -> Vec<u8> {
+    pub fn of(self, subject: Id) -> Vec<u8> {
         let mut key = self.all();
-        key.extend(exception.0);
+        key.extend(subject.0);
         key
     }
 
-    pub fn at(self, exception: Id, rest: &str) -> Vec<u8> {
-        let mut key = self.of(exception);
+    pub fn at(self, subject: Id, rest: &str) -> Vec<u8> {
+        let mut key = self.of(subject);
         key.extend(rest.as_bytes());
         key
     }
@@ -130,14 +141,20 @@ pub fn share(state: &dyn Store, key: &[u8]) -> Result<Option<Share>, StoreError>
 
 pub fn read_share(key: &[u8], row: &[u8]) -> Result<Share, StoreError> {
     match row.split_first() {
-        Some((&ASSESSED_VERSION, body)) => Table::Shares.rest(key, body),
-        // Where a rating stands since there is a place for none.
-        _ => Table::Shares.read(key, &[row, &[0]].concat()),
+        Some((&TICKET_VERSION, body)) => Table::Shares.rest(key, body),
+        // Where the fix of a share stands since, and its rating, there is a place for none.
+        Some((&ASSESSED_VERSION, body)) => Table::Shares.rest(key, &[body, &[0]].concat()),
+        _ => Table::Shares.read(key, &[row, &[0, 0]].concat()),
     }
 }
 
 /// A share as it is written: without a rating it is as before there was one.
 pub fn share_row(key: &[u8], share: &Share) -> Result<Vec<u8>, StoreError> {
+    if share.fix.is_some() {
+        // What is not there stands as none, where something follows it.
+        let plain = Table::Shares.row(key, &Share { rating: None, fix: None, ..share.clone() })?;
+        return Table::Shares.extended(key, plain, TICKET_VERSION, &(&share.rating, &share.fix));
+    }
     let mut row = Table::Shares.row(key, share)?;
     if share.rating.is_some() {
         row[0] = ASSESSED_VERSION;
@@ -153,7 +170,7 @@ pub struct Asked {
     pub at: Timestamp,
 }
 
-/// What an exception's shares of one grant are together.
+/// What the shares of one grant are together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sums {
     pub grant: i32,
@@ -228,6 +245,10 @@ pub enum Alarm {
     Due,
     /// An idempotency key is forgotten.
     Forget(String),
+    /// A ticket that nobody asks for is wanted no more.
+    Ticket,
+    /// It is said no more that a ticket was in a queue.
+    Left(String),
 }
 
 /// The key of a timer.
@@ -241,6 +262,11 @@ pub fn timer(due: Timestamp, exception: Id, alarm: &Alarm) -> Vec<u8> {
             key.push(1);
             key.extend(asked.as_bytes());
         }
+        Alarm::Ticket => key.push(2),
+        Alarm::Left(queue) => {
+            key.push(3);
+            key.extend(queue.as_bytes());
+        }
     }
     key
 }
@@ -253,6 +279,8 @@ pub fn read_timer(key: &[u8]) -> Result<(Timestamp, Id, Alarm), StoreError> {
         let alarm = match rest.split_first()? {
             (0, []) => Alarm::Due,
             (1, asked) => Alarm::Forget(std::str::from_utf8(asked).ok()?.to_owned()),
+            (2, []) => Alarm::Ticket,
+            (3, queue) => Alarm::Left(std::str::from_utf8(queue).ok()?.to_owned()),
             _ => return None,
         };
         Some((due, Id(*exception), alarm))
@@ -260,7 +288,7 @@ pub fn read_timer(key: &[u8]) -> Result<(Timestamp, Id, Alarm), StoreError> {
     parsed().ok_or_else(|| Table::Timers.corrupt(key, "no timer"))
 }
 
-/// Where a row belongs: with its exception; the copy of the catalog's everywhere.
+/// Where a row belongs: with its exception or fix; the copy of the catalog's everywhere.
 pub fn home_of(key: &[u8]) -> Result<Home, StoreError> {
     let corrupt = |reason: &str| StoreError::corrupt("act", key, reason);
     let (table, rest) = key.split_first().ok_or_else(|| corrupt("an empty key"))?;
@@ -293,7 +321,7 @@ mod tests {
             let expected = match table {
                 7 => Some(Home::Everywhere),
                 8 => Some(Home::WithEach(Vec::new())),
-                1..=6 => Some(Home::With(id.to_string())),
+                1..=6 | 9..=11 => Some(Home::With(id.to_string())),
                 _ => None,
             };
             assert_eq!(home_of(&key).ok(), expected, "table {table}");
@@ -303,7 +331,7 @@ mod tests {
 
     /// A share of before there were ratings is read, and written, as it was.
     #[test]
-    fn a_share_keeps_its_bytes_until_it_is_rated() {
+    fn a_share_keeps_its_bytes_until_it_has_more_to_say() {
         let plain = Share {
             subject: Id([1; 16]),
             service: "shop".into(),
@@ -316,6 +344,7 @@ mod tests {
             broken: vec![faultline_model::exception::Broken::InKev],
             first: Vec::new(),
             rating: None,
+            fix: None,
         };
         let rating = faultline_model::share::Rating {
             likelihood: 300,
@@ -324,7 +353,24 @@ mod tests {
             family: "xss".into(),
         };
         let key = Table::Shares.at(plain.subject, &plain.service);
-        for (said, version) in [(plain.clone(), ROW_VERSION), (Share { rating: Some(rating), ..plain }, ASSESSED_VERSION)] {
+        let fix = faultline_model::share::FixShare {
+            queue: "web".into(),
+            is_owner: true,
+            first_seen: Timestamp::default(),
+            kind: "upgrade".into(),
+            what: "a in pom.xml".into(),
+            guidance: String::new(),
+            fixed_versions: vec!["2".into()],
+            also: vec![Id([2; 16])],
+            due: Timestamp::from_millis(1),
+        };
+        let rated = Share { rating: Some(rating), ..plain.clone() };
+        for (said, version) in [
+            (plain.clone(), ROW_VERSION),
+            (rated.clone(), ASSESSED_VERSION),
+            (Share { fix: Some(fix.clone()), ..rated }, TICKET_VERSION),
+            (Share { fix: Some(fix), ..plain }, TICKET_VERSION),
+        ] {
             let mut state = MemoryStore::default();
             let row = share_row(&key, &said).unwrap();
             assert_eq!(row[0], version);
@@ -338,7 +384,7 @@ mod tests {
 
     #[test]
     fn a_timer_reads_as_it_was_written() {
-        for alarm in [Alarm::Due, Alarm::Forget("k".into())] {
+        for alarm in [Alarm::Due, Alarm::Forget("k".into()), Alarm::Ticket, Alarm::Left("web".into())] {
             let key = timer(Timestamp::from_millis(-5), Id([1; 16]), &alarm);
             assert_eq!(read_timer(&key).unwrap(), (Timestamp::from_millis(-5), Id([1; 16]), alarm));
         }

@@ -1,4 +1,4 @@
-//! The stage: steps and shares in; outcomes, exceptions that hold and register entries out.
+//! The stage: steps and shares in; outcomes, exceptions that hold, register entries and tickets that are wanted out.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -19,7 +19,8 @@ use serde::Serialize;
 
 use super::exception::{Limits, Refusal, Taken, take};
 use super::policy::ExceptionPolicy;
-use super::rows::{ASSESSED_VERSION, Alarm, Asked, ROW_VERSION, Row, Rules, Table, read_timer, timer};
+use super::rows::{ASSESSED_VERSION, Alarm, Asked, ROW_VERSION, Row, Rules, TICKET_VERSION, Table, read_timer, timer};
+use super::ticket::{self, Waits};
 use super::{covered, entry};
 use crate::correlate::policy_of;
 use crate::row::{StageTable, digest, keys};
@@ -38,25 +39,30 @@ const EXCEPTIONS_AT_ONCE: usize = 64;
 pub struct Act {
     /// How long the key of a judged step is kept: as long as the same step may come again.
     pub asked_kept_ms: i64,
+    /// How long tickets wait for what moves.
+    pub waits: Waits,
     /// The format of its rows up to which the operator has finalised.
     pub finalised: Option<u16>,
 }
 
 impl Default for Act {
     fn default() -> Self {
-        Self { asked_kept_ms: ASKED_KEPT_MS, finalised: None }
+        Self { asked_kept_ms: ASKED_KEPT_MS, waits: Waits::default(), finalised: None }
     }
 }
 
-/// Exceptions of which the register may have something else to say at a batch's end.
+/// What there may be something else to say of at a batch's end.
 #[derive(Debug, Default)]
-pub struct Gathered(BTreeSet<Id>);
+pub struct Gathered {
+    exceptions: BTreeSet<Id>,
+    fixes: BTreeSet<Id>,
+}
 
 impl Stage for Act {
     const NAME: &'static str = "act";
     const INPUTS: &'static [Topic] = &[STEPS, SHARES];
     const GLOBALS: &'static [Topic] = &[CATALOG];
-    const FORMATS: Formats = Formats { oldest: ROW_VERSION as u16, newest: ASSESSED_VERSION as u16 };
+    const FORMATS: Formats = Formats { oldest: ROW_VERSION as u16, newest: TICKET_VERSION as u16 };
     type Gathered = Gathered;
 
     fn finalised(&self) -> Option<u16> {
@@ -69,16 +75,26 @@ impl Stage for Act {
         }
         let no_key = || StageError::poison(format!("{:?} is no key of {}", input.key, input.topic.name));
         if input.topic == SHARES {
-            let (exception, service) = share::parse_key(input.key).ok_or_else(no_key)?;
+            let (subject, service) = share::parse_key(input.key).ok_or_else(no_key)?;
             let share = input.record::<Share>()?;
-            if share.as_ref().is_some_and(|share| (share.subject, share.service.as_str()) != (exception, service)) {
-                return Err(StageError::poison(format!("the share at {:?} is of another exception or service", input.key)));
+            if share.as_ref().is_some_and(|share| (share.subject, share.service.as_str()) != (subject, service)) {
+                return Err(StageError::poison(format!("the share at {:?} is of another subject or service", input.key)));
             }
+            let known = ticket::known(&batch.state, subject, service)?;
+            if [&share, &known].into_iter().flatten().any(|share| share.fix.is_some()) {
+                if get(batch, subject)?.is_some() {
+                    return Err(StageError::poison(format!("the share at {:?} is of a fix, and {subject} is an exception", input.key)));
+                }
+                ticket::replace(batch, subject, known.as_ref(), service, share)?;
+                gathered.fixes.insert(subject);
+                return Ok(());
+            }
+            let exception = subject;
             // What time did meanwhile comes first, whether or not its timer was heard.
             suspend(batch, exception)?;
             covered::replace(batch, exception, service, share)?;
             suspend(batch, exception)?;
-            gathered.0.insert(exception);
+            gathered.exceptions.insert(exception);
             return Ok(());
         }
         let subject: Id = input.key.parse().map_err(|_| no_key())?;
@@ -90,12 +106,13 @@ impl Stage for Act {
         self.step(batch, &record)?;
         // What it was granted on may have ended since the step was taken.
         suspend(batch, subject)?;
-        gathered.0.insert(subject);
+        gathered.exceptions.insert(subject);
         Ok(())
     }
 
     fn end(&self, batch: &mut Batch<'_>, gathered: Gathered) -> Result<(), StageError> {
-        gathered.0.into_iter().try_for_each(|exception| settle(batch, exception))
+        gathered.exceptions.into_iter().try_for_each(|exception| settle(batch, exception))?;
+        gathered.fixes.into_iter().try_for_each(|fix| ticket::settle(batch, fix, &self.waits))
     }
 
     fn slice(&self, batch: &mut Batch<'_>, budget_bytes: usize) -> Result<Pending, StageError> {
@@ -107,16 +124,21 @@ impl Stage for Act {
                 return Ok(Pending::None);
             }
             for key in due {
-                let (at, exception, alarm) = read_timer(&key)?;
+                let (at, subject, alarm) = read_timer(&key)?;
                 batch.state.delete(key);
                 match alarm {
-                    Alarm::Forget(asked) => batch.state.delete(Table::Judged.at(exception, &asked)),
+                    Alarm::Forget(asked) => batch.state.delete(Table::Judged.at(subject, &asked)),
                     Alarm::Due => {
                         // A timer that was moved meanwhile is none.
-                        if get(batch, exception)?.is_some_and(|row| row.due == Some(at)) {
-                            suspend(batch, exception)?;
-                            settle(batch, exception)?;
+                        if get(batch, subject)?.is_some_and(|row| row.due == Some(at)) {
+                            suspend(batch, subject)?;
+                            settle(batch, subject)?;
                         }
+                    }
+                    Alarm::Ticket => ticket::settle(batch, subject, &self.waits)?,
+                    Alarm::Left(queue) => {
+                        ticket::forget_left(batch, subject, &queue);
+                        ticket::settle(batch, subject, &self.waits)?;
                     }
                 }
             }
@@ -164,6 +186,9 @@ fn judge(batch: &mut Batch<'_>, record: &StepRecord, before: Option<Row>) -> Res
     }
     if let Err(refusal) = check(record.response.as_ref(), record.step.kind(), batch) {
         return Ok(Err(refusal));
+    }
+    if before.is_none() && ticket::is_known(&batch.state, record.subject)? {
+        return Ok(Err(format!("{} is the id of a fix: take another one for an exception", record.subject)));
     }
     let rules = rules(batch)?;
     let terms = match (&record.step, &before) {

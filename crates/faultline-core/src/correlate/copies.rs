@@ -12,11 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::{Intel, ServiceFacts, asset_id};
 use super::heed::rated_key;
-use super::tables::{HEED_VERSION, RATE_VERSION, Table, is_any, keys, put_text, service_of, take_text, with_id};
+use super::tables::{HEED_VERSION, RATE_VERSION, TICKET_VERSION, Table, is_any, keys, put_text, service_of, take_text, with_id};
 use crate::catalog::places::place;
 use crate::row::StageTable;
 use crate::stage::{Batch, Home, StageError};
 use crate::store::{Store, StoreError};
+use crate::tickets::{Mode, TicketPolicy};
 
 /// A global row; one that cannot be read is taken as missing: its own input is refused where it is read in turn.
 fn global<T: TopicValue>(batch: &Batch<'_>, topic: Topic, key: &str) -> Result<Option<T>, StageError> {
@@ -52,8 +53,8 @@ pub fn refresh_service(batch: &mut Batch<'_>, id: &str) -> Result<bool, StageErr
     let Some(mut copy) = service_copy(&batch.state, id)? else { return Ok(false) };
     let now = service_now(batch, id)?;
     batch.state.put(key.as_slice(), now.row(&key)?);
-    // Where a service stands matters to exceptions alone.
-    if !is_any(&batch.state, &Table::Exceptions.all())? {
+    // Where a service stands matters to exceptions and tickets alone.
+    if !is_any(&batch.state, &Table::Exceptions.all())? && tickets_copy(&batch.state)?.is_none_or(|copy| copy.text.is_none()) {
         copy.above.clone_from(&now.above);
     }
     Ok(copy != now)
@@ -72,6 +73,53 @@ pub fn heeds(batch: &Batch<'_>) -> bool {
 /// Whether rows may say what an older program does not know of shares.
 pub fn rates(batch: &Batch<'_>) -> bool {
     batch.format >= u16::from(RATE_VERSION)
+}
+
+/// Whether rows may say what an older program does not know of tickets.
+pub fn asks_for_tickets(batch: &Batch<'_>) -> bool {
+    batch.format >= u16::from(TICKET_VERSION)
+}
+
+/// The ticket policy's text when it was last looked at; none where there is none whose mode is on.
+pub fn tickets(batch: &mut Batch<'_>) -> Result<Option<String>, StageError> {
+    if !asks_for_tickets(batch) {
+        return Ok(None);
+    }
+    match tickets_copy(&batch.state)? {
+        Some(copy) => Ok(copy.text),
+        None => put_tickets(batch),
+    }
+}
+
+/// What is kept of the ticket policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tickets {
+    /// None where its mode is not on.
+    pub text: Option<String>,
+}
+
+/// The copy of the ticket policy, if there is one.
+pub fn tickets_copy(state: &dyn Store) -> Result<Option<Tickets>, StoreError> {
+    Table::Tickets.get(state, &Table::Tickets.all())
+}
+
+/// As for a service; a copy is made if there is none.
+pub fn refresh_tickets(batch: &mut Batch<'_>) -> Result<bool, StageError> {
+    if !asks_for_tickets(batch) {
+        return Ok(false);
+    }
+    let before = tickets_copy(&batch.state)?.and_then(|copy| copy.text);
+    Ok(put_tickets(batch)? != before)
+}
+
+fn put_tickets(batch: &mut Batch<'_>) -> Result<Option<String>, StageError> {
+    let record = global(batch, CATALOG, catalog::TICKETS_KEY)?;
+    let text = record.and_then(|record| if let CatalogRecord::Policy(policy) = record { Some(policy.yaml) } else { None });
+    let text = text.filter(|text| TicketPolicy::of_yaml(text).is_some_and(|policy| policy.mode == Mode::On));
+    let key = Table::Tickets.all();
+    let copy = Tickets { text };
+    batch.state.put(key.as_slice(), Table::Tickets.row(&key, &copy)?);
+    Ok(copy.text)
 }
 
 /// The policy's text when it was last looked at; none where the catalog has none.
@@ -262,7 +310,9 @@ pub fn home_of(state: &dyn Store, key: &[u8]) -> Result<Home, StoreError> {
         table if table == Table::Pending as u8 => Ok(Home::Unfinished),
         // Of other tasks it says nothing: they begin anew, which changes nothing that was done.
         _ if *key == *rated_key() => Ok(Home::WithEach(Vec::new())),
-        table if [Table::Policy, Table::Exceptions, Table::Heeded].iter().any(|of| *of as u8 == table) => Ok(Home::Everywhere),
+        table if [Table::Policy, Table::Exceptions, Table::Heeded, Table::Tickets].iter().any(|of| *of as u8 == table) => {
+            Ok(Home::Everywhere)
+        }
         table if table == Table::Intel as u8 => {
             let (vulnerability, _) = take_text(&key[1..]).ok_or_else(|| corrupt("no vulnerability"))?;
             Ok(Home::WithEach(users(state, vulnerability)?))
@@ -317,9 +367,9 @@ mod tests {
             let home = home_of(&state, &with_id(key, id)).ok();
             let expected = match table {
                 16 => Some(Home::WithEach(vec!["pay".to_owned(), "shop".to_owned()])),
-                19 | 22 | 23 => Some(Home::Everywhere),
+                19 | 22 | 23 | 27 => Some(Home::Everywhere),
                 20 => Some(Home::Unfinished),
-                1..=18 | 21 | 24..=26 => Some(Home::With("shop".to_owned())),
+                1..=18 | 21 | 24..=26 | 28 => Some(Home::With("shop".to_owned())),
                 _ => None,
             };
             assert_eq!(home, expected, "table {table}");

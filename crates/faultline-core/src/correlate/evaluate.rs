@@ -15,14 +15,16 @@ use super::covering::{About, Index, cover};
 use super::facts::{Entry, Finding, IntelById, Lines, Place, ServiceFacts, Visit, asset_id};
 use super::groups::{self, Group, times};
 use super::links::{self, Candidate, RouteGroup, best, candidate};
-use super::publish::{Several, Yield};
+use super::publish::{Found, Several, Yield};
 use super::route_maps::RouteMaps;
+use super::shares::Claim;
 use super::tables::{Table, rows_by};
 use super::units::{FINDINGS_MOST, Grain};
 use crate::policy::Policy;
 use crate::row::StageTable;
 use crate::stage::{Batch, StageError};
 use crate::store::{Overlay, Store, StoreError};
+use crate::tickets::TicketPolicy;
 
 /// The most units that are kept at hand during one run.
 const UNITS_KEPT: usize = 1024;
@@ -49,6 +51,8 @@ pub struct Run {
     service: Option<(String, Rc<ServiceFacts>)>,
     pub route_maps: RouteMaps,
     pub exceptions: Arc<Index>,
+    /// Where its mode is on.
+    tickets: Option<Arc<TicketPolicy>>,
     /// Findings as the batch wrote them, by the keys of their rows.
     fresh: HashMap<Vec<u8>, Finding>,
     units: HashMap<(String, Id), Rc<Unit>>,
@@ -57,8 +61,12 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn new(policy: Arc<Policy>, exceptions: Arc<Index>, now: Timestamp, fresh: HashMap<Vec<u8>, Finding>) -> Self {
-        Self { policy, exceptions, now, service: None, route_maps: RouteMaps::default(), fresh, units: HashMap::new(), cut: 0 }
+    pub fn new(
+        (policy, exceptions, tickets): (Arc<Policy>, Arc<Index>, Option<Arc<TicketPolicy>>),
+        now: Timestamp,
+        fresh: HashMap<Vec<u8>, Finding>,
+    ) -> Self {
+        Self { policy, exceptions, tickets, now, service: None, route_maps: RouteMaps::default(), fresh, units: HashMap::new(), cut: 0 }
     }
 
     /// What a unit yields. Without a row of what was published of it no finding of it is below this batch.
@@ -88,17 +96,21 @@ impl Run {
         Ok(facts)
     }
 
-    fn risk(&mut self, state: &Overlay<'_>, service: &str, facts: &ServiceFacts, parts: Parts<'_>) -> Result<Risk, StoreError> {
+    fn risk(&mut self, state: &Overlay<'_>, service: &str, facts: &ServiceFacts, parts: Parts<'_>) -> Result<Found, StoreError> {
         let intel = intel(state, &parts)?;
         let context = Context { service, facts, policy: &self.policy, intel: &intel, now: self.now };
-        if self.exceptions.is_empty() {
-            return Ok(assemble(&context, parts));
-        }
-        let about = About::of(&context, &parts);
-        let mut risk = assemble(&context, parts);
-        let found = self.exceptions.candidates(&about, &risk);
-        self.cut += cover(&about, &mut risk, found);
-        Ok(risk)
+        let is_used = parts.founder.is_used;
+        let risk = if self.exceptions.is_empty() {
+            assemble(&context, parts)
+        } else {
+            let about = About::of(&context, &parts);
+            let mut risk = assemble(&context, parts);
+            let found = self.exceptions.candidates(&about, &risk);
+            self.cut += cover(&about, &mut risk, found);
+            risk
+        };
+        let claim = self.tickets.as_ref().and_then(|tickets| claim(tickets, &risk, facts, is_used));
+        Ok(Found { risk, claim })
     }
 
     /// Risks at code: each group with the route groups that have their home in it, citing others that it is linked with.
@@ -110,7 +122,7 @@ impl Run {
         unit: &Unit,
         asset: &str,
         file: &str,
-    ) -> Result<Vec<Risk>, StoreError> {
+    ) -> Result<Vec<Found>, StoreError> {
         let entries = self.route_maps.entries_of_file(state, service, asset, file)?;
         let templates = self.route_maps.templates_of_file(state, service, (asset, file), &entries)?;
         let mut linked = Vec::new();
@@ -140,7 +152,7 @@ impl Run {
         facts: &ServiceFacts,
         unit: &Unit,
         template: &str,
-    ) -> Result<Vec<Risk>, StoreError> {
+    ) -> Result<Vec<Found>, StoreError> {
         let linked: Vec<usize> = self.linked(state, service, template)?.into_iter().map(|linked| linked.group).collect();
         let unlinked = unit.groups.iter().enumerate().filter(|(at, _)| !linked.contains(at));
         unlinked.map(|(_, group)| self.risk(state, service, facts, anchored(&unit.findings, group))).collect()
@@ -209,6 +221,12 @@ impl Run {
         self.units.insert(key, Rc::clone(&unit));
         Ok(unit)
     }
+}
+
+/// What a risk claims by a ticket policy, if that gives it a ticket.
+pub fn claim(tickets: &TicketPolicy, risk: &Risk, facts: &ServiceFacts, is_used: bool) -> Option<Claim> {
+    let (_, rule) = tickets.rule_for(risk, facts.above.as_deref().unwrap_or_default())?;
+    Some(Claim { is_used, first_seen: risk.first_seen, queue: rule.queue()?.to_owned() })
 }
 
 /// Whether places of a unit of code are compared across lines of scans.

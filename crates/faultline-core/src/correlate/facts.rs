@@ -15,7 +15,7 @@ use faultline_model::tracked::{FindingState, GivenSeverity, GivenWord, HeldPlace
 use serde::{Deserialize, Serialize};
 
 use super::raw;
-use super::tables::{HEED_VERSION, SAID_VERSION, Table};
+use super::tables::{HEED_VERSION, SAID_VERSION, TICKET_VERSION, Table};
 use crate::row::StageTable;
 use crate::score::{Exposure, Kev};
 use crate::store::StoreError;
@@ -63,6 +63,9 @@ pub struct Finding {
     /// Behind all else in its row, where there is any.
     #[serde(skip)]
     pub said: Said,
+    /// Whether the service uses the place rather than owns it; not told apart as long as an older program may take over.
+    #[serde(skip)]
+    pub is_used: bool,
 }
 
 /// What people say of a finding beside their verdict.
@@ -209,20 +212,24 @@ impl Finding {
             owners: tracked.owners,
             learned: Learned::default(),
             said,
+            is_used: !tracked.is_owner,
         }
     }
 
-    /// The row: of the version before unless people said what that has no place for.
+    /// The row: of the version before unless there is what that has no place for.
     pub fn row(&self, key: &[u8]) -> Result<Vec<u8>, StoreError> {
         let row = Table::Findings.row(key, self)?;
+        if self.is_used {
+            return Table::Findings.extended(key, row, TICKET_VERSION, &self.said);
+        }
         if self.said == Said::default() { Ok(row) } else { Table::Findings.extended(key, row, SAID_VERSION, &self.said) }
     }
 
     /// A row as [`Finding::row`] wrote it.
     pub fn read(key: &[u8], row: &[u8]) -> Result<Self, StoreError> {
-        let Some((&SAID_VERSION, body)) = row.split_first() else { return Table::Findings.read(key, row) };
+        let Some((&version @ (SAID_VERSION | TICKET_VERSION), body)) = row.split_first() else { return Table::Findings.read(key, row) };
         let (finding, rest): (Self, _) = Table::Findings.take(key, body)?;
-        Ok(Self { said: Table::Findings.rest(key, rest)?, ..finding })
+        Ok(Self { said: Table::Findings.rest(key, rest)?, is_used: version == TICKET_VERSION, ..finding })
     }
 
     /// How severe it is: what a person says, else its tool.

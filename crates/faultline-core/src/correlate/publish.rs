@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::copies;
 use super::covering::{Index, shown};
-use super::shares::{self, Part, Rated, Told, Touched};
-use super::tables::{HEED_VERSION, RATE_VERSION, Table, put_text, time_bytes, with_id};
+use super::shares::{self, Claim, Part, Rated, Told, Touched};
+use super::tables::{HEED_VERSION, RATE_VERSION, TICKET_VERSION, Table, put_text, time_bytes, with_id};
 use super::units::Grain;
 use crate::row::{StageTable, digest};
 use crate::stage::{Batch, StageError};
@@ -45,7 +45,7 @@ pub struct Said {
     /// Of the record.
     #[serde(with = "super::raw")]
     pub digest: Id,
-    /// What it gave to exceptions.
+    /// What it gave to exceptions, and to the ticket of its fix.
     #[serde(skip)]
     pub parts: Vec<Part>,
 }
@@ -64,21 +64,31 @@ impl Published {
             return Ok(row);
         }
         let rated: Vec<Option<Rated>> = parts().map(|part| part.rated).collect();
-        table.extended(key, row, RATE_VERSION, &rated)
+        let row = table.extended(key, row, RATE_VERSION, &rated)?;
+        if parts().all(|part| part.claim.is_none()) {
+            return Ok(row);
+        }
+        let claims: Vec<Option<&Claim>> = parts().map(|part| part.claim.as_ref()).collect();
+        table.extended(key, row, TICKET_VERSION, &claims)
     }
 
     pub fn read(key: &[u8], row: &[u8]) -> Result<Self, StoreError> {
-        let Some((&version @ (HEED_VERSION | RATE_VERSION), body)) = row.split_first() else { return Table::Published.read(key, row) };
+        let Some((&version @ (HEED_VERSION | RATE_VERSION | TICKET_VERSION), body)) = row.split_first() else {
+            return Table::Published.read(key, row);
+        };
         let (mut published, rest): (Self, _) = Table::Published.take(key, body)?;
         let (parts, rest): (Vec<Vec<Part>>, _) = Table::Published.take(key, rest)?;
         for (said, parts) in published.said.iter_mut().zip(parts) {
             said.parts = parts;
         }
-        if version == RATE_VERSION {
-            let rated: Vec<Option<Rated>> = Table::Published.rest(key, rest)?;
-            for (part, rated) in published.said.iter_mut().flat_map(|said| &mut said.parts).zip(rated) {
-                part.rated = rated;
-            }
+        if version == HEED_VERSION {
+            return Ok(published);
+        }
+        let (rated, rest): (Vec<Option<Rated>>, _) = Table::Published.take(key, rest)?;
+        let claims: Vec<Option<Claim>> = if version == TICKET_VERSION { Table::Published.rest(key, rest)? } else { Vec::new() };
+        let parts = published.said.iter_mut().flat_map(|said| &mut said.parts);
+        for ((part, rated), claim) in parts.zip(rated).zip(claims.into_iter().chain(std::iter::repeat(None))) {
+            (part.rated, part.claim) = (rated, claim);
         }
         Ok(published)
     }
@@ -94,7 +104,13 @@ pub struct Yield {
     /// Whether it has no finding.
     pub is_empty: bool,
     pub several: Option<Several>,
-    pub risks: Vec<Risk>,
+    pub risks: Vec<Found>,
+}
+
+/// A risk, and that it deserves a ticket if it does.
+pub struct Found {
+    pub risk: Risk,
+    pub claim: Option<Claim>,
 }
 
 /// Says what changed since what was published before, and only that. What it changes of shares is `touched`.
@@ -107,14 +123,14 @@ pub fn publish(
     before: Option<Published>,
     now: Yield,
 ) -> Result<(), StageError> {
-    let due = now.risks.iter().filter_map(|risk| risk.score.changes_at).min();
+    let due = now.risks.iter().filter_map(|found| found.risk.score.changes_at).min();
     let is_rated = copies::rates(batch);
     let mut left: BTreeMap<Id, Said> = before.iter().flat_map(|row| &row.said).map(|said| (said.founder, said.clone())).collect();
     let mut said = Vec::with_capacity(now.risks.len());
-    for risk in now.risks {
+    for Found { risk, claim } in now.risks {
         let (id, founder) = (risk.risk, risk.founder);
-        let parts = shares::parts(&risk, exceptions, is_rated);
-        let told = if parts.is_empty() { Told::default() } else { Told { title: risk.title.clone(), family: risk.family.clone() } };
+        let parts = shares::parts(&risk, claim, exceptions, is_rated);
+        let told = Told::of(&risk, &parts);
         let value = avro::encode(shown(risk))?;
         let digest = digest(&value);
         let old = left.remove(&founder);

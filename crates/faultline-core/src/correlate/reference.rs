@@ -18,15 +18,17 @@ use faultline_model::tracked::{self, FactKind, TrackedRecord};
 use super::assemble::{Context, Part, Parts, assemble};
 use super::code::is_same_place;
 use super::covering::{About, Index, cover, shown};
-use super::evaluate::{anchored, silence};
+use super::evaluate::{anchored, claim, silence};
 use super::facts::{Entry, Finding, IntelById, Line, Lines, Place, Route, ServiceFacts, Visit};
 use super::groups::{Group, times};
 use super::links::{Candidate, RouteGroup, best, candidate};
+use super::shares::Claim;
 use super::stage::policy_of;
 use super::templates::{handles, matches, methods_agree, more_specific};
 use super::units::{Flaw, Key};
 use crate::catalog::places::place;
 use crate::policy::Policy;
+use crate::tickets::{Mode, TicketPolicy};
 
 /// Everything that risks are a function of: the newest record of each key, and the time.
 #[derive(Clone, Copy, Debug)]
@@ -41,11 +43,11 @@ pub struct Known<'a> {
 
 /// The risks by their key.
 pub fn risks(known: &Known<'_>) -> BTreeMap<String, Risk> {
-    with_all(known).into_iter().map(|(key, risk)| (key, shown(risk))).collect()
+    with_all(known).into_iter().map(|(key, (risk, _))| (key, shown(risk))).collect()
 }
 
-/// With all exceptions, also those that a record has no room for.
-fn with_all(known: &Known<'_>) -> BTreeMap<String, Risk> {
+/// With all exceptions, also those that a record has no room for, and with what each claims.
+fn with_all(known: &Known<'_>) -> BTreeMap<String, (Risk, Option<Claim>)> {
     let mut services: BTreeMap<&str, Service> = BTreeMap::new();
     for (key, record) in known.tracked {
         let Some((service, kind, id)) = tracked::parse_key(key) else { continue };
@@ -55,17 +57,21 @@ fn with_all(known: &Known<'_>) -> BTreeMap<String, Risk> {
         Some(CatalogRecord::Policy(policy)) => policy_of(Some(&policy.yaml)),
         _ => policy_of(None),
     };
+    let tickets = match known.catalog.get(catalog::TICKETS_KEY) {
+        Some(CatalogRecord::Policy(policy)) => TicketPolicy::of_yaml(&policy.yaml).filter(|policy| policy.mode == Mode::On),
+        _ => None,
+    };
     let mut intel = IntelById::new();
     for (key, record) in known.intel {
         if let Some((vulnerability, _)) = intel::parse_key(key) {
             intel.entry(vulnerability.to_owned()).or_default().learn(record.clone());
         }
     }
-    let risks = services.into_iter().flat_map(|(service, facts)| facts.risks(service, known, &policy, &intel));
-    risks.map(|found| (risk::key(&found.service, found.risk), found)).collect()
+    let risks = services.into_iter().flat_map(|(service, facts)| facts.risks(service, known, (&policy, tickets.as_ref()), &intel));
+    risks.map(|found| (risk::key(&found.0.service, found.0.risk), found)).collect()
 }
 
-/// The shares of services in exceptions, by their key.
+/// The shares of services in exceptions and in the tickets of fixes, by their key.
 pub fn shares(known: &Known<'_>) -> BTreeMap<String, Share> {
     let exceptions = Index::of(known.exceptions.values().cloned().collect());
     let shares = super::shares::reference(with_all(known).values(), &exceptions);
@@ -97,7 +103,13 @@ impl Service {
         }
     }
 
-    fn risks(mut self, service: &str, known: &Known<'_>, policy: &Policy, intel: &IntelById) -> Vec<Risk> {
+    fn risks(
+        mut self,
+        service: &str,
+        known: &Known<'_>,
+        (policy, tickets): (&Policy, Option<&TicketPolicy>),
+        intel: &IntelById,
+    ) -> Vec<(Risk, Option<Claim>)> {
         self.resolve(known, intel);
         let facts = ServiceFacts::of(known.catalog.get(&catalog::service_key(service)).cloned());
         let context = Context { service, facts: &facts, policy, intel, now: known.now };
@@ -107,10 +119,11 @@ impl Service {
         let anchors = (0..groups.len()).filter(|at| !is_linked(at));
         let risk = |at: usize| {
             let parts = self.parts(service, &groups, &links, &groups[at]);
-            let about = About::of(&context, &parts);
+            let (about, is_used) = (About::of(&context, &parts), parts.founder.is_used);
             let mut risk = assemble(&context, parts);
             cover(&about, &mut risk, known.exceptions.values());
-            risk
+            let claim = tickets.and_then(|tickets| claim(tickets, &risk, &facts, is_used));
+            (risk, claim)
         };
         anchors.map(risk).collect()
     }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use faultline_model::catalog::POLICY_KEY;
+use faultline_model::catalog::{POLICY_KEY, TICKETS_KEY};
 use faultline_model::exception::Held;
 use faultline_model::id::Id;
 use faultline_model::intel;
@@ -23,12 +23,13 @@ use super::pending::{Cause, Looked, Task};
 use super::publish::{Published, publish, put_off, timer_key};
 use super::route_maps::RouteMaps;
 use super::shares;
-use super::tables::{RATE_VERSION, ROW_VERSION, Table, is_any, keys, last_id, pairs, take_text, take_time};
+use super::tables::{ROW_VERSION, TICKET_VERSION, Table, is_any, keys, last_id, pairs, take_text, take_time};
 use super::units::Grain;
 use crate::policy::Policy;
 use crate::row::StageTable;
 use crate::stage::{Batch, Formats, Input, Pending, Stage, StageError};
 use crate::store::{Store, StoreError};
+use crate::tickets::TicketPolicy;
 
 /// So many sets of exceptions are kept at hand.
 const INDEXES: usize = 4;
@@ -61,6 +62,8 @@ pub struct Correlate {
     bounds: Bounds,
     /// The policy that was read last, with its text: reading takes longer than scoring.
     policy: Mutex<Option<(Option<String>, Arc<Policy>)>>,
+    /// The same of tickets.
+    tickets: Mutex<Option<(String, Option<Arc<TicketPolicy>>)>>,
     /// The exceptions that were read last, by what they were together: tasks are not all at the same position.
     exceptions: Mutex<Vec<(Heeded, Arc<Index>)>>,
     cut: AtomicU64,
@@ -102,7 +105,22 @@ impl Correlate {
             }
         };
         drop(known);
-        Ok(Run::new(policy, self.exceptions(&batch.state)?, batch.now, fresh))
+        let tickets = self.tickets(batch)?;
+        Ok(Run::new((policy, self.exceptions(&batch.state)?, tickets), batch.now, fresh))
+    }
+
+    /// The ticket policy, where its mode is on.
+    fn tickets(&self, batch: &mut Batch<'_>) -> Result<Option<Arc<TicketPolicy>>, StageError> {
+        let Some(text) = copies::tickets(batch)? else { return Ok(None) };
+        let mut known = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((read, policy)) = &*known
+            && *read == text
+        {
+            return Ok(policy.clone());
+        }
+        let policy = TicketPolicy::of_yaml(&text).map(Arc::new);
+        *known = Some((text, policy.clone()));
+        Ok(policy)
     }
 
     /// The exceptions that are heeded, to be found by what risks have.
@@ -208,6 +226,10 @@ impl Correlate {
             if copies::refresh_policy(batch)? {
                 gathered.causes.insert(Cause::Policy);
             }
+        } else if input.key == TICKETS_KEY {
+            if copies::refresh_tickets(batch)? {
+                gathered.causes.insert(Cause::Policy);
+            }
         } else if let Some(service) = input.key.strip_prefix("service/") {
             if copies::refresh_service(batch, service)? {
                 gathered.causes.insert(Cause::Service { service: service.to_owned() });
@@ -224,6 +246,20 @@ impl Correlate {
         }
         Ok(())
     }
+}
+
+/// Once rows may say so: looks at what was published with the ticket policy that there is.
+fn begin_tickets(batch: &mut Batch<'_>, gathered: &mut Gathered) -> Result<(), StageError> {
+    if is_to_begin_tickets(batch)? && copies::refresh_tickets(batch)? {
+        gathered.causes.insert(Cause::Policy);
+    }
+    Ok(())
+}
+
+/// Whether [`begin_tickets`] has something to do.
+fn is_to_begin_tickets(batch: &Batch<'_>) -> Result<bool, StageError> {
+    let may_begin = copies::asks_for_tickets(batch) && copies::tickets_copy(&batch.state)?.is_none();
+    Ok(may_begin && is_any(&batch.state, &Table::Published.all())?)
 }
 
 /// Who a unit is, and the key of what was published of it.
@@ -317,7 +353,7 @@ impl Stage for Correlate {
     const NAME: &'static str = "correlate";
     const INPUTS: &'static [Topic] = &[TRACKED];
     const GLOBALS: &'static [Topic] = &[CATALOG, INTEL, EXCEPTIONS];
-    const FORMATS: Formats = Formats { oldest: ROW_VERSION as u16, newest: RATE_VERSION as u16 };
+    const FORMATS: Formats = Formats { oldest: ROW_VERSION as u16, newest: TICKET_VERSION as u16 };
     type Gathered = Gathered;
 
     fn finalised(&self) -> Option<u16> {
@@ -341,7 +377,8 @@ impl Stage for Correlate {
         let mut facts = Facts { batch, gathered };
         match (kind, record) {
             (FactKind::Finding, Some(TrackedRecord::Finding(finding))) => {
-                let now = (!finding.is_preview).then(|| Finding { id, ..Finding::of(finding) });
+                let is_used = copies::asks_for_tickets(facts.batch) && !finding.is_owner;
+                let now = (!finding.is_preview).then(|| Finding { id, is_used, ..Finding::of(finding) });
                 facts.finding(service, id, now)
             }
             (FactKind::Route, Some(TrackedRecord::Route(route))) => facts.route(service, id, Some(Route::of(route))),
@@ -355,6 +392,7 @@ impl Stage for Correlate {
 
     fn end(&self, batch: &mut Batch<'_>, mut gathered: Gathered) -> Result<(), StageError> {
         heed::begin(batch, &mut gathered)?;
+        begin_tickets(batch, &mut gathered)?;
         let mut left = self.bounds.rows_at_end;
         let all = Table::Pending.all();
         // Nearly always there is none: then nothing is to be deleted either.
@@ -378,7 +416,7 @@ impl Stage for Correlate {
 
     fn slice(&self, batch: &mut Batch<'_>, budget_bytes: usize) -> Result<Pending, StageError> {
         let end = batch.bytes() + budget_bytes;
-        if heed::is_to_begin(batch)? {
+        if heed::is_to_begin(batch)? || is_to_begin_tickets(batch)? {
             self.end(batch, Gathered::default())?;
         }
         // Rows that nothing comes of have no bytes either.

@@ -1,7 +1,7 @@
 //! The tables of correlate's state: their keys, and how rows are written.
 //!
 //! A key is the table's byte, then the service with its length, then what the table is ordered by. A row is a version byte and postcard.
-//! Five tables hold no service: copies of global rows, what they are together, and what is pending for all of them.
+//! Six tables hold no service: copies of global rows, what they are together, and what is pending for all of them.
 
 use std::ops::ControlFlow;
 
@@ -25,6 +25,9 @@ pub const SAID_VERSION: u8 = 3;
 pub const HEED_VERSION: u8 = 4;
 /// Of what shares have of a risk, with what its score is made of. As for the version before.
 pub const RATE_VERSION: u8 = 5;
+
+/// Of what tickets make of rows: whose findings are, and what shares have of a fix. As for the versions before.
+pub const TICKET_VERSION: u8 = 6;
 
 /// The tables. The numbers are for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +79,16 @@ pub enum Table {
     Exceptions = 22,
     /// What the copies of exceptions are together.
     Heeded = 23,
-    /// Service, exception, grant → what its risks are together.
+    /// Service, exception (or fix), grant (0 of a fix) → what its risks are together.
     Shares = 24,
-    /// Service, exception, grant, rank, risk → title.
+    /// The same, rank, risk → title.
     Shared = 25,
-    /// Service, exception → digest of the share that was said last.
+    /// Service, exception (or fix) → digest of the share that was said last.
     ShareSaid = 26,
+    /// Copy of the ticket policy's text, where its mode is on.
+    Tickets = 27,
+    /// Service, fix, seniority, risk → queue: the risks that claim a fix's ticket.
+    Claims = 28,
 }
 
 impl StageTable for Table {
@@ -119,13 +126,15 @@ impl StageTable for Table {
             Self::Shares => "shares",
             Self::Shared => "shared",
             Self::ShareSaid => "share-said",
+            Self::Tickets => "tickets",
+            Self::Claims => "claims",
         }
     }
 }
 
 impl Table {
     /// The one with the highest number.
-    pub const LAST: Self = Self::ShareSaid;
+    pub const LAST: Self = Self::Claims;
 
     /// The key of a service's rows.
     pub fn of(self, service: &str) -> Vec<u8> {
@@ -181,7 +190,7 @@ pub fn rows_by<T>(
 pub fn service_of(key: &[u8]) -> Option<&str> {
     let (table, rest) = key.split_first()?;
     let by_text = [Table::Watched as u8, Table::Users as u8];
-    let without = [Table::Intel, Table::Policy, Table::Pending, Table::Exceptions, Table::Heeded].map(|table| table as u8);
+    let without = [Table::Intel, Table::Policy, Table::Pending, Table::Exceptions, Table::Heeded, Table::Tickets].map(|table| table as u8);
     let rest = match *table {
         table if without.contains(&table) => return None,
         table if table == Table::Timers as u8 => rest.get(TIME_BYTES..)?,

@@ -26,7 +26,7 @@ const POLICY_BYTES: usize = 1_000_000;
 const OWN_FIELDS: [&str; 4] = ["project", "issuetype", "summary", "description"];
 /// The queue of a rule that says: no ticket.
 const NONE: &str = "none";
-const MODES: [&str; 2] = ["off", "watch"];
+const MODES: [(&str, Mode); 3] = [("off", Mode::Off), ("watch", Mode::Watch), ("on", Mode::On)];
 const EVIDENCE: [(&str, EvidenceState); 3] =
     [("reported", EvidenceState::Reported), ("corroborated", EvidenceState::Corroborated), ("verified", EvidenceState::Verified)];
 /// Families that a risk has by its place.
@@ -49,8 +49,10 @@ pub struct TicketPolicy {
 pub enum Mode {
     /// Nothing.
     Off,
-    /// It is told what would be done, and nothing is sent. Nothing in this version writes tickets.
+    /// It is told what would be done, and nothing is sent.
     Watch,
+    /// It is said what tickets there should be.
+    On,
 }
 
 /// Where tickets go.
@@ -224,7 +226,9 @@ pub(crate) fn read(at: &Cursor<'_>, faults: &mut Faults) -> Option<(Places, Tick
     if !at.fields(&["mode", "queues", "rules"], faults) {
         return None;
     }
-    let mode = if at.choice("mode", &MODES, "off", faults) == "watch" { Mode::Watch } else { Mode::Off };
+    let names = MODES.map(|(name, _)| name);
+    let named = at.choice("mode", &names, "off", faults);
+    let mode = MODES.into_iter().find(|(name, _)| *name == named).map_or(Mode::Off, |(_, mode)| mode);
     let mut queues: Vec<Queue> = Vec::new();
     for entry in at.list("queues", ENTRIES, faults) {
         let Some(queue) = queue(&entry, faults) else { continue };

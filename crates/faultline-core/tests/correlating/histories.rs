@@ -31,6 +31,16 @@ const TEMPLATES: [&str; 7] = ["/users/{id}", "/users/me", "/orders", "/{any}/1",
 const IDS: [&str; 5] = ["CVE-2020-1", "CVE-2020-2", "GHSA-aaaa-bbbb-cccc", "GHSA-dddd", "OSV-1"];
 /// Of findings: a word on a link may lead to any of them, be it in code or not.
 const SLOTS: u8 = 14;
+/// Ticket policies: of each mode, and two that differ in what they ask for and where.
+const TICKETS: [&str; 4] = [
+    "{ mode: watch, queues: [], rules: [] }",
+    "{ mode: on, queues: [{ id: web, site: s, project: W, issue_type: Bug }], rules: [{ name: all, queue: web }] }",
+    "{ mode: on, queues: [{ id: web, site: s, project: W, issue_type: Bug }, { id: ops, site: s, project: O, issue_type: Bug }],
+       rules: [{ name: none, queue: none, when: { families: [cross-site-scripting] } }, { name: high, queue: ops, when: { score_at_least: 400 } },
+               { name: retail, queue: web, when: { nodes: [retail] } }] }",
+    "{ mode: on, queues: [{ id: web, site: s, project: W, issue_type: Bug }, { id: ops, site: s, project: O, issue_type: Bug }],
+       rules: [{ name: pay, queue: ops, when: { services: [pay] } }, { name: upgrades, queue: web, when: { fixes: [upgrade, code] } }] }",
+];
 const REVISIONS: [&str; 3] = ["r1", "r2", "r3"];
 
 fn cwes() -> impl Strategy<Value = Vec<i32>> {
@@ -161,6 +171,7 @@ prop_compose! {
         branches in proptest::sample::subsequence(vec![0_usize, 1], 1..=2),
         held in vec((0..2_usize, 0..4_i64, 1..14_i32), 0..4),
         (verdict, assignment, severity, words) in decided(),
+        is_owner in prop::bool::weighted(0.7),
         owners in select(vec![vec![], vec!["@acme/web".to_owned()]]),
     ) -> TrackedFinding {
         let id = Id::of("slot", &[&[slot]]);
@@ -176,7 +187,7 @@ prop_compose! {
             fingerprint: id,
             asset: asset(asset_name),
             service: service.into(),
-            is_owner: true,
+            is_owner,
             tool: tool.0.into(),
             kind: tool.1,
             places: places.collect(),
@@ -312,12 +323,16 @@ fn catalog_event() -> impl Strategy<Value = Event> {
         let record = PolicyText { name: name.into(), version: name.into(), yaml: yaml.into() };
         (catalog::POLICY_KEY.to_owned(), CatalogRecord::Policy(record))
     });
+    let tickets = select(TICKETS.to_vec()).prop_map(|yaml| {
+        let record = PolicyText { name: catalog::TICKETS_KEY.into(), version: String::new(), yaml: yaml.into() };
+        (catalog::TICKETS_KEY.to_owned(), CatalogRecord::Policy(record))
+    });
     let places = (select(vec![SITE, "url:https://*", REPO]), of(select(vec!["/", "/v1"]))).prop_map(|(assets, rewrite)| {
         let rules = vec![PlaceRule { prefix: "/api".into(), owner: "shop".into(), users: vec![], rewrite: rewrite.map(str::to_owned) }];
         let record = Places { assets: assets.into(), rules, ..Places::default() };
         (catalog::places_key(assets), CatalogRecord::Places(record))
     });
-    (prop_oneof![service, policy, places], prop::bool::weighted(0.3))
+    (prop_oneof![service, policy, places, tickets], prop::bool::weighted(0.3))
         .prop_map(|((key, record), is_gone)| Event::Catalog(key, (!is_gone).then_some(record)))
 }
 
@@ -365,7 +380,7 @@ pub fn event() -> impl Strategy<Value = Event> {
         }),
         5 => gone(),
         5 => intel(),
-        3 => catalog_event(),
+        4 => catalog_event(),
         4 => exception(),
         2 => (0..200_i64).prop_map(|days| Event::Tick(Timestamp::from_millis(20_000 * DAY_MS + days * DAY_MS))),
     ]
@@ -479,6 +494,17 @@ pub fn history_of_links() -> impl Strategy<Value = Vec<Event>> {
         1 => exception(),
     ];
     vec(event, 1..40)
+}
+
+/// The same events, of services that own all that they have.
+pub fn all_owned(history: &[Event]) -> Vec<Event> {
+    let mut owned = history.to_vec();
+    for event in &mut owned {
+        if let Event::Tracked(_, Some(TrackedRecord::Finding(finding))) = event {
+            finding.is_owner = true;
+        }
+    }
+    owned
 }
 
 pub fn schedule() -> impl Strategy<Value = Schedule> {

@@ -13,7 +13,7 @@ use serde_avro_fast::{Schema, de, ser};
 
 pub use subjects::{
     ACCESS, ACTS, AUDIT, CATALOG, DEAD_LETTERS, DECISIONS, DELIVERIES, EXCEPTIONS, FINDINGS, INTEL, NOTICES, OUTCOMES, RISK_REGISTRY,
-    RISKS, SHARES, STEPS, SUBJECTS, Subject, TRACKED, Version,
+    RISKS, SHARES, STEPS, SUBJECTS, Subject, TICKETS_DESIRED, TRACKED, Version,
 };
 
 use crate::access::{AccessEnvelope, AccessRecord};
@@ -28,6 +28,7 @@ use crate::record::{EnvelopeError, FindingsEnvelope, FindingsRecord};
 use crate::register::RegisterEntry;
 use crate::risk::Risk;
 use crate::share::Share;
+use crate::ticket::{TicketEnvelope, TicketRecord};
 use crate::tracked::{TrackedEnvelope, TrackedRecord};
 
 /// Length of what stands before the body.
@@ -121,6 +122,7 @@ topic_values! {
     StepRecord => StepRecord, STEPS, version StepRecord::version;
     Share => Share, SHARES, version Share::version;
     Held => Held, EXCEPTIONS;
+    TicketRecord => TicketEnvelope, TICKETS_DESIRED;
     Notice => Notice, NOTICES;
     Delivery => Delivery, DELIVERIES;
     RegisterEntry => RegisterEntry, RISK_REGISTRY, version RegisterEntry::version;

@@ -17,6 +17,7 @@ use crate::record::FindingsRecord;
 use crate::register::RegisterEntry;
 use crate::risk::Risk;
 use crate::share::Share;
+use crate::ticket::TicketRecord;
 use crate::tracked::TrackedRecord;
 
 /// The schema of a topic's values.
@@ -145,9 +146,10 @@ subjects! {
     ACTS = "acts-value" and "judged-value" of Act, "acts.avsc" = 10, older [];
     AUDIT = "audit-value" of AuditEntry, "audit.avsc" = 11, older [];
     STEPS = "steps-value" of StepRecord, "steps.avsc" = 20, older ["history/steps-value/1.avsc" = 16];
-    SHARES = "shares-value" of Share, "shares.avsc" = 21, older ["history/shares-value/1.avsc" = 17];
+    SHARES = "shares-value" of Share, "shares.avsc" = 25, older ["history/shares-value/1.avsc" = 17, "history/shares-value/2.avsc" = 21];
     EXCEPTIONS = "exceptions-value" of Held, "exceptions.avsc" = 18, older [];
     RISK_REGISTRY = "risk-registry-value" of RegisterEntry, "risk-registry.avsc" = 22, older ["history/risk-registry-value/1.avsc" = 19];
+    TICKETS_DESIRED = "tickets.desired-value" of TicketRecord, "tickets.desired.avsc" = 26, older [];
     NOTICES = "notices-value" of Notice, "notices.avsc" = 23, older [];
     DELIVERIES = "deliveries-value" of Delivery, "deliveries.avsc" = 24, older [];
 }

@@ -171,7 +171,7 @@ mod tests {
         let (first, second) = (Names::of(1, &plans), Names::of(2, &plans));
         for plan in &plans {
             assert_eq!(first.topic(plan.name), plan.name);
-            let expected = if ["tracked", "risks", "shares", "risk-registry"].contains(&plan.name) {
+            let expected = if ["tracked", "risks", "shares", "risk-registry", "tickets.desired"].contains(&plan.name) {
                 format!("{}.g2", plan.name)
             } else {
                 plan.name.to_owned()

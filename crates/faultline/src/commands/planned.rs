@@ -242,7 +242,7 @@ impl Uses {
             },
             Role::Act => Self {
                 reads: &["steps", "shares"],
-                writes: &["steps", "shares", "exceptions", "risk-registry", "outcomes", "judged", "dead-letters"],
+                writes: &["steps", "shares", "exceptions", "risk-registry", "tickets.desired", "outcomes", "judged", "dead-letters"],
                 stage: Some(Act::NAME),
             },
         }

@@ -38,7 +38,7 @@ fn told(answer: &Value) -> String {
     let number = |value: &Value| value.as_u64().unwrap_or(0);
     let or_dash = |value: &Value| value.as_u64().map_or_else(|| "-".to_owned(), |number| number.to_string());
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let mut text = format!("policy {}, mode {}: nothing is sent\n\n", clean(&word(&answer["version"])), clean(&word(&answer["mode"])));
+    let mut text = format!("policy {}, mode {}; a plan sends nothing\n\n", clean(&word(&answer["version"])), clean(&word(&answer["mode"])));
     let mut queues = Table::new(&["queue", "site", "project", ">tickets", ">held back", ">days", ">risks"]);
     for queue in list(&answer["queues"]) {
         let counts = [number(&queue["tickets"]).to_string(), number(&queue["held_back"]).to_string()];

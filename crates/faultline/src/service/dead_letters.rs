@@ -45,6 +45,7 @@ const NO_WAY_BACK: &[(&str, &str)] = &[
     ("shares", "an old record could take the place of newer state; what changes next says it anew"),
     ("exceptions", "an old record could take the place of newer state; what changes next says it anew"),
     ("risk-registry", "an old record could take the place of newer state; what changes next says it anew"),
+    ("tickets.desired", "an old record could take the place of newer state; what changes next says it anew"),
     ("deliveries", "what became of that attempt is known by now, or the attempt was made again"),
     ("catalog", "an old record could take the place of a newer one; apply the catalog again"),
     ("intel", "an old record could take the place of a newer one; load the feed again"),

@@ -220,7 +220,7 @@ pub fn notify(settings: &Settings) -> Result<Notify, ServiceError> {
 }
 
 pub fn act(settings: &Settings) -> Act {
-    Act { asked_kept_ms: millis(settings.retention_decisions), finalised: settings.format_act }
+    Act { asked_kept_ms: millis(settings.retention_decisions), finalised: settings.format_act, ..Act::default() }
 }
 
 pub fn track(settings: &Settings) -> Track {

@@ -15,6 +15,7 @@ use faultline_model::record::{FindingsEnvelope, FindingsRecord};
 use faultline_model::register::RegisterEntry;
 use faultline_model::risk::Risk;
 use faultline_model::share::Share;
+use faultline_model::ticket::{TicketEnvelope, TicketRecord};
 use faultline_model::time::Timestamp;
 use faultline_model::topic::{self, Topic};
 use faultline_model::tracked::{TrackedEnvelope, TrackedRecord};
@@ -90,6 +91,7 @@ pub(super) fn decoded(topic: &str, value: &[u8]) -> Result<Value, AvroError> {
         "shares" => body::<Share, Share>(value),
         "exceptions" => body::<Held, Held>(value),
         "risk-registry" => body::<RegisterEntry, RegisterEntry>(value),
+        "tickets.desired" => body::<TicketRecord, TicketEnvelope>(value),
         "notices" => body::<Notice, Notice>(value),
         "deliveries" => body::<Delivery, Delivery>(value),
         "acts" | "judged" => body::<Act, Act>(value),

@@ -221,7 +221,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "state.format.correlate",
         "",
-        "The same of stage correlate. From 4 on exceptions are heeded. From 5 on that of act is 2 at least.",
+        "The same of stage correlate. From 4 on exceptions are heeded. From 5 on that of act is 2 at least, from 6 on, where tickets are asked for, 3.",
         "a number, or nothing",
         is_format_number,
     ),

@@ -175,9 +175,9 @@ fn correlate_with(track: Option<u16>) -> Option<u16> {
     track.filter(|track| *track >= 4).map(|_| 3)
 }
 
-/// The format of act's state that goes with one of correlate's: from 5 on correlate says what act writes in 2.
+/// The format of act's state that goes with one of correlate's: from 5 on correlate says what act writes in 2, from 6 on what it writes in 3.
 fn act_with(correlate: Option<u16>) -> Option<u16> {
-    correlate.filter(|correlate| *correlate >= 5).map(|_| 2)
+    correlate.filter(|correlate| *correlate >= 5).map(|correlate| if correlate >= 6 { 3 } else { 2 })
 }
 
 fn client_options(layers: &Layers) -> BTreeMap<String, Secret> {

@@ -7,7 +7,7 @@ use super::{id_lists, ids, lists, maybe, numbers, texts, timestamps};
 use crate::exception::{Assumptions, Broken, Category, Control, Held, NewEnd, Response, Scope, Stage, Step, StepRecord, Terms};
 use crate::observation::Severity;
 use crate::register::{AskedEnd, Assessment, Completeness, Event, RegisterEntry, ResponseType};
-use crate::share::{Rating, Share, ShareRisk};
+use crate::share::{FixShare, Rating, Share, ShareRisk};
 
 fn scopes() -> impl Strategy<Value = Scope> + Clone {
     (id_lists(), texts(), texts(), texts(), texts(), lists()).prop_map(|(founders, vulnerability, package, asset, family, within)| Scope {
@@ -81,7 +81,7 @@ pub fn held() -> impl Strategy<Value = Held> {
     })
 }
 
-fn share_risks() -> impl Strategy<Value = ShareRisk> + Clone {
+pub(super) fn share_risks() -> impl Strategy<Value = ShareRisk> + Clone {
     (ids(), texts(), texts(), numbers(), broken()).prop_map(|(risk, service, title, score, broken)| ShareRisk {
         risk,
         service,
@@ -96,15 +96,20 @@ pub fn shares() -> impl Strategy<Value = Share> {
     let counts = (numbers(), numbers(), numbers(), any::<i64>(), any::<i64>(), numbers());
     let rating =
         (numbers(), numbers(), bands(), texts()).prop_map(|(likelihood, impact, band, family)| Rating { likelihood, impact, band, family });
-    (ids(), texts(), counts, broken(), vec(share_risks(), 0..3), maybe(rating)).prop_map(
-        |(subject, service, counts, broken, first, rating)| {
+    let claim = (texts(), any::<bool>(), timestamps(), timestamps());
+    let fix = (claim, texts(), texts(), texts(), lists(), id_lists()).prop_map(|(claim, kind, what, guidance, fixed_versions, also)| {
+        let (queue, is_owner, first_seen, due) = claim;
+        FixShare { queue, is_owner, first_seen, kind, what, guidance, fixed_versions, also, due }
+    });
+    (ids(), texts(), counts, broken(), vec(share_risks(), 0..3), maybe(rating), maybe(fix)).prop_map(
+        |(subject, service, counts, broken, first, rating, fix)| {
             let (grant, risks, contested, loss, inherent_loss, highest) = counts;
-            Share { subject, service, grant, risks, contested, loss, inherent_loss, highest, broken, first, rating }
+            Share { subject, service, grant, risks, contested, loss, inherent_loss, highest, broken, first, rating, fix }
         },
     )
 }
 
-fn bands() -> impl Strategy<Value = Severity> + Clone {
+pub(super) fn bands() -> impl Strategy<Value = Severity> + Clone {
     prop::sample::select(Severity::ALL.to_vec())
 }
 

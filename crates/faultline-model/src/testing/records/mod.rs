@@ -8,6 +8,7 @@ mod noticed;
 mod observed;
 mod organised;
 mod scored;
+mod ticketed;
 mod tracked;
 
 use proptest::collection::vec;
@@ -19,6 +20,7 @@ pub use noticed::{deliveries, notices};
 pub use observed::{findings_records, loci, observations, scan_kinds, severities};
 pub use organised::{catalog_records, dead_letters, decisions, intel_records, outcomes};
 pub use scored::risks;
+pub use ticketed::tickets;
 pub use tracked::tracked_records;
 
 use crate::asset::AssetId;
