@@ -7,7 +7,7 @@
 //!
 //! A sink that is down, slow or wrongly configured delays nothing else: tasks never wait for one, and each destination has its own line.
 //!
-//! The way through: [`webhook`] is the first one, of the stage `notify`; of [`jira`] there is what a ticket says. `CONTRIBUTING.md` says how to add another.
+//! The way through: [`webhook`] is the first one, of the stage `notify`; of [`jira`] there are the words and the calls. `CONTRIBUTING.md` says how to add another.
 
 pub mod jira;
 pub mod webhook;

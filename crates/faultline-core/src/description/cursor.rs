@@ -6,42 +6,42 @@ use serde_yaml_ng::Value;
 use super::fault::{Fault, Faults, shown};
 
 /// The most entries of any list.
-pub(crate) const LIST_ENTRIES: usize = 100_000;
+pub const LIST_ENTRIES: usize = 100_000;
 /// The longest text of one field, in bytes.
 const TEXT_BYTES: usize = 1024;
 
 /// A value with where it stands.
 #[derive(Clone, Debug)]
-pub(crate) struct Cursor<'a> {
+pub struct Cursor<'a> {
     file: &'a str,
     path: String,
     value: &'a Value,
 }
 
 impl<'a> Cursor<'a> {
-    pub(crate) fn root(file: &'a str, value: &'a Value) -> Self {
+    pub fn root(file: &'a str, value: &'a Value) -> Self {
         Self { file, path: String::new(), value }
     }
 
-    pub(crate) fn file(&self) -> &'a str {
+    pub fn file(&self) -> &'a str {
         self.file
     }
 
-    pub(crate) fn value(&self) -> &'a Value {
+    pub fn value(&self) -> &'a Value {
         self.value
     }
 
     /// The place, as errors name it.
-    pub(crate) fn place(&self) -> Place {
+    pub fn place(&self) -> Place {
         Place { file: self.file.to_owned(), at: self.path.clone() }
     }
 
-    pub(crate) fn is_text(&self) -> bool {
+    pub fn is_text(&self) -> bool {
         self.value.is_string()
     }
 
     /// Whether this is a mapping; its unknown fields are faults.
-    pub(crate) fn fields(&self, known: &[&str], faults: &mut Faults) -> bool {
+    pub fn fields(&self, known: &[&str], faults: &mut Faults) -> bool {
         let Value::Mapping(mapping) = self.value else {
             self.wrong(&format!("a mapping with {}", listed(known)), faults);
             return false;
@@ -67,13 +67,13 @@ impl<'a> Cursor<'a> {
     }
 
     /// A field that is there and not null.
-    pub(crate) fn get(&self, name: &str) -> Option<Self> {
+    pub fn get(&self, name: &str) -> Option<Self> {
         let value = self.value.as_mapping()?.get(name).filter(|value| !value.is_null())?;
         Some(Self { file: self.file, path: self.below(name), value })
     }
 
     /// The entries of a list field; none if it is not there.
-    pub(crate) fn list(&self, name: &str, most: usize, faults: &mut Faults) -> Vec<Self> {
+    pub fn list(&self, name: &str, most: usize, faults: &mut Faults) -> Vec<Self> {
         let Some(field) = self.get(name) else { return Vec::new() };
         let Value::Sequence(entries) = field.value else {
             field.wrong("a list", faults);
@@ -88,7 +88,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The text that stands here: not empty, without blanks at its ends or control characters.
-    pub(crate) fn text(&self, expected: &str, faults: &mut Faults) -> Option<&'a str> {
+    pub fn text(&self, expected: &str, faults: &mut Faults) -> Option<&'a str> {
         let Value::String(text) = self.value else {
             let quoted = if self.value.is_number() || self.value.is_bool() { " (a text, in quotes)" } else { "" };
             self.wrong(&format!("{expected}{quoted}"), faults);
@@ -103,12 +103,12 @@ impl<'a> Cursor<'a> {
     }
 
     /// The text of a field; none if it is not there.
-    pub(crate) fn text_of(&self, name: &str, expected: &str, faults: &mut Faults) -> Option<&'a str> {
+    pub fn text_of(&self, name: &str, expected: &str, faults: &mut Faults) -> Option<&'a str> {
         self.get(name)?.text(expected, faults)
     }
 
     /// The text of a field that must be there.
-    pub(crate) fn required(&self, name: &str, expected: &str, faults: &mut Faults) -> Option<&'a str> {
+    pub fn required(&self, name: &str, expected: &str, faults: &mut Faults) -> Option<&'a str> {
         let Some(field) = self.get(name) else {
             faults.add(Place { file: self.file.to_owned(), at: self.below(name) }.fault("missing".to_owned(), expected.to_owned()));
             return None;
@@ -117,7 +117,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A list of texts, sorted and without repeats: their order says nothing.
-    pub(crate) fn set_of(&self, name: &str, most: usize, expected: &str, faults: &mut Faults) -> Vec<String> {
+    pub fn set_of(&self, name: &str, most: usize, expected: &str, faults: &mut Faults) -> Vec<String> {
         let entries = self.list(name, most, faults);
         let mut texts: Vec<String> = entries.iter().filter_map(|entry| entry.text(expected, faults)).map(ToOwned::to_owned).collect();
         texts.sort_unstable();
@@ -126,7 +126,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A list of texts, each one of a few words; sorted and without repeats.
-    pub(crate) fn words(&self, name: &str, known: &[&str], faults: &mut Faults) -> Vec<String> {
+    pub fn words(&self, name: &str, known: &[&str], faults: &mut Faults) -> Vec<String> {
         let mut words = self.set_of(name, known.len(), &listed(known), faults);
         for word in words.iter().filter(|word| !known.contains(&word.as_str())) {
             let place = Place { file: self.file.to_owned(), at: self.below(name) };
@@ -137,7 +137,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// One of a few words; the default if the field is not there.
-    pub(crate) fn choice(&self, name: &str, words: &[&str], default: &str, faults: &mut Faults) -> String {
+    pub fn choice(&self, name: &str, words: &[&str], default: &str, faults: &mut Faults) -> String {
         let Some(field) = self.get(name) else { return default.to_owned() };
         if let Some(text) = field.text(&listed(words), faults) {
             if words.contains(&text) {
@@ -149,7 +149,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// What stands here is not what is expected.
-    pub(crate) fn wrong(&self, expected: &str, faults: &mut Faults) {
+    pub fn wrong(&self, expected: &str, faults: &mut Faults) {
         faults.add(self.place().fault(kind_of(self.value), expected.to_owned()));
     }
 
@@ -160,13 +160,13 @@ impl<'a> Cursor<'a> {
 
 /// Where something was said, kept beyond the document.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
-    pub(crate) file: String,
-    pub(crate) at: String,
+pub struct Place {
+    pub file: String,
+    pub at: String,
 }
 
 impl Place {
-    pub(crate) fn fault(&self, found: String, expected: String) -> Fault {
+    pub fn fault(&self, found: String, expected: String) -> Fault {
         Fault { file: self.file.clone(), at: self.at.clone(), found, expected, nearest: None }
     }
 }
@@ -191,7 +191,7 @@ fn kind_of(value: &Value) -> String {
 }
 
 /// `a, b or c`
-pub(crate) fn listed(words: &[&str]) -> String {
+pub fn listed(words: &[&str]) -> String {
     match words.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
         _ => words.concat(),

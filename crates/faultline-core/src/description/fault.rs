@@ -56,13 +56,13 @@ impl fmt::Display for DescriptionError {
 
 /// Faults as they are gathered.
 #[derive(Debug, Default)]
-pub(crate) struct Faults {
+pub struct Faults {
     told: Vec<Fault>,
     more: usize,
 }
 
 impl Faults {
-    pub(crate) fn add(&mut self, fault: Fault) {
+    pub fn add(&mut self, fault: Fault) {
         if self.told.len() < FAULTS_TOLD {
             self.told.push(fault);
         } else {
@@ -71,18 +71,18 @@ impl Faults {
     }
 
     /// A fault whose value is one of many known words, or should be.
-    pub(crate) fn add_near<'w>(&mut self, fault: Fault, value: &str, known: impl IntoIterator<Item = &'w str>) {
+    pub fn add_near<'w>(&mut self, fault: Fault, value: &str, known: impl IntoIterator<Item = &'w str>) {
         let nearest = if self.told.len() < FAULTS_TOLD { nearest(value, known) } else { None };
         self.add(Fault { nearest, ..fault });
     }
 
-    pub(crate) fn none_or_error(self) -> Result<(), DescriptionError> {
+    pub fn none_or_error(self) -> Result<(), DescriptionError> {
         if self.told.is_empty() { Ok(()) } else { Err(DescriptionError { faults: self.told, more: self.more }) }
     }
 }
 
 /// A value as an error shows it.
-pub(crate) fn shown(value: &str) -> String {
+pub fn shown(value: &str) -> String {
     let cut: String = value.chars().take(VALUE_SHOWN).collect();
     let dots = if cut.len() < value.len() { "…" } else { "" };
     format!("\"{}{dots}\"", cut.escape_debug())
