@@ -69,10 +69,15 @@ pub fn broken(state: &dyn Store, exception: Id, row: &Row) -> Result<Vec<Broken>
 
 /// The first risks that it covers, of all services.
 pub fn first(state: &dyn Store, exception: Id, grant: i32) -> Result<Vec<ShareRisk>, StageError> {
-    let mut first: Vec<ShareRisk> = leading(state, exception, grant)?.into_iter().flat_map(|share| share.first).collect();
+    Ok(first_of(&leading(state, exception, grant)?))
+}
+
+/// The first risks of the shares that lead.
+pub fn first_of(leading: &[Share]) -> Vec<ShareRisk> {
+    let mut first: Vec<ShareRisk> = leading.iter().flat_map(|share| share.first.iter().cloned()).collect();
     first.sort_unstable_by_key(ShareRisk::order);
     first.truncate(RISKS_NAMED);
-    Ok(first)
+    first
 }
 
 /// The highest score that it covers, with what that is made of; 0 if there is none.

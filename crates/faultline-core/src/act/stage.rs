@@ -21,7 +21,7 @@ use super::exception::{Limits, Refusal, Taken, take};
 use super::policy::ExceptionPolicy;
 use super::rows::{ASSESSED_VERSION, Alarm, Asked, ROW_VERSION, Row, Rules, TICKET_VERSION, Table, read_timer, timer};
 use super::ticket::{self, Waits};
-use super::{covered, entry};
+use super::{covered, entry, rows};
 use crate::correlate::policy_of;
 use crate::row::{StageTable, digest, keys};
 use crate::stage::{Batch, Formats, Input, Pending, Stage, StageError};
@@ -80,7 +80,7 @@ impl Stage for Act {
             if share.as_ref().is_some_and(|share| (share.subject, share.service.as_str()) != (subject, service)) {
                 return Err(StageError::poison(format!("the share at {:?} is of another subject or service", input.key)));
             }
-            let known = ticket::known(&batch.state, subject, service)?;
+            let known = rows::share(&batch.state, &Table::Shares.at(subject, service))?;
             if [&share, &known].into_iter().flatten().any(|share| share.fix.is_some()) {
                 if get(batch, subject)?.is_some() {
                     return Err(StageError::poison(format!("the share at {:?} is of a fix, and {subject} is an exception", input.key)));

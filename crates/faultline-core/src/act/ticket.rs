@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use faultline_model::avro;
 use faultline_model::id::Id;
-use faultline_model::share::{RISKS_NAMED, Rating, Share};
+use faultline_model::observation::Severity;
+use faultline_model::share::{Rating, Share};
 use faultline_model::ticket::{self, MovedTicket, OTHERS_NAMED, TicketRecord, WantedTicket};
 use faultline_model::time::Timestamp;
 use faultline_model::topic::TICKETS_DESIRED;
 use serde::{Deserialize, Serialize};
 
 use super::covered;
-use super::rows::{self, Alarm, Table, timer};
-use crate::row::{StageTable, digest, pairs, take_time, time_bytes};
+use super::rows::{Alarm, Table, timer};
+use crate::row::{StageTable, digest, is_any, keys, pairs, take_time, time_bytes};
 use crate::stage::{Batch, StageError};
 use crate::store::{Store, StoreError};
 
@@ -44,7 +45,7 @@ impl Default for Waits {
 
 /// Whether anybody asks for the ticket of a fix, or did a moment ago.
 pub fn is_known(state: &dyn Store, fix: Id) -> Result<bool, StoreError> {
-    Ok(state.get(&Table::Tickets.of(fix))?.is_some() || crate::row::is_any(state, &Table::Claims.of(fix))?)
+    Ok(state.get(&Table::Tickets.of(fix))?.is_some() || is_any(state, &Table::Claims.of(fix))?)
 }
 
 /// Takes a share over, or that there is none any more.
@@ -133,19 +134,17 @@ fn leave(batch: &mut Batch<'_>, fix: Id, from: &str, to: &str, waits: &Waits) ->
 
 fn wanted(state: &dyn Store, fix: Id, queue: String, first_seen: Timestamp) -> Result<WantedTicket, StageError> {
     let below = Table::Left.of(fix);
-    let left = crate::row::keys(state, &below, &below, usize::MAX)?;
+    let left = keys(state, &below, &below, usize::MAX)?;
     let moved_from = left.iter().filter_map(|key| String::from_utf8(key[below.len()..].to_vec()).ok()).collect();
     let leading = covered::leading(state, fix, 0)?;
     let mut also: BTreeSet<Id> = leading.iter().flat_map(|share| share.fix.iter().flat_map(|fix| fix.also.iter().copied())).collect();
     also.remove(&fix);
-    let mut first: Vec<_> = leading.iter().flat_map(|share| share.first.iter().cloned()).collect();
-    first.sort_unstable_by_key(faultline_model::share::ShareRisk::order);
-    first.truncate(RISKS_NAMED);
+    let first = covered::first_of(&leading);
     // The first by score: all that is said beside the counts is of the risk that leads.
     let share = leading.into_iter().next().ok_or_else(|| Table::Claims.corrupt(&Table::Claims.of(fix), "a claim without a share"))?;
     let Some(repair) = share.fix else { return Err(Table::Shares.corrupt(&Table::Shares.of(fix), "no share of a fix").into()) };
     let sums = covered::sums(state, fix)?;
-    let band = share.rating.map_or(faultline_model::observation::Severity::Info, |Rating { band, .. }| band);
+    let band = share.rating.map_or(Severity::Info, |Rating { band, .. }| band);
     Ok(WantedTicket {
         fix,
         queue,
@@ -183,9 +182,4 @@ fn claim_key(fix: Id, is_used: bool, first_seen: Timestamp, service: &str) -> Ve
 
 fn later(now: Timestamp, ms: i64) -> Timestamp {
     Timestamp::from_millis(now.millis().saturating_add(ms))
-}
-
-/// The share of a service in a subject, as it is known.
-pub fn known(state: &dyn Store, subject: Id, service: &str) -> Result<Option<Share>, StoreError> {
-    rows::share(state, &Table::Shares.at(subject, service))
 }
